@@ -1,0 +1,1 @@
+# fb_coord: coordinator interface, file back end, agent.

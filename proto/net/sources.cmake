@@ -1,0 +1,1 @@
+# fb_net: the adapter over nng.

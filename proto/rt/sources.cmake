@@ -1,0 +1,1 @@
+# fb_rt: threads, mailboxes, RCU, metrics, admin HTTP.

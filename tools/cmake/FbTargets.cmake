@@ -1,0 +1,30 @@
+# fb_add_library(NAME SOURCES ... LIBS ...)      a static library of ours
+# fb_add_program(NAME COMPONENT c SOURCES ... LIBS ...)
+# fb_add_test(NAME LABELS ... TIMEOUT s SOURCES ... LIBS ...)   one cmocka program
+function(fb_add_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;LIBS" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC fb_flags fb_sanitize ${A_LIBS} PRIVATE fb_warnings)
+endfunction()
+
+function(fb_add_program name)
+  cmake_parse_arguments(A "" "COMPONENT" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE fb_flags fb_warnings fb_sanitize ${A_LIBS})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  install(TARGETS ${name} COMPONENT ${A_COMPONENT})
+endfunction()
+
+function(fb_add_test name)
+  cmake_parse_arguments(A "" "TIMEOUT" "LABELS;SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE fb_flags fb_warnings fb_sanitize PkgConfig::CMOCKA ${A_LIBS})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 60)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
+    ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
+endfunction()
