@@ -1,0 +1,41 @@
+/* Options of a process: one table per program; flag > environment (FOREBAY_NODE__LISTEN) > file > default.
+ *
+ * A program lists its options as `struct fb_option` and gets parsing with file:line and suggestion, --help, --config-help,
+ * --check-config, --print-config, --version for nothing. Values are kept as text and read with the typed getters, which
+ * cannot fail after fb_options_load checked them.
+ */
+#ifndef FB_PROTO_BASE_OPTIONS_H_
+#define FB_PROTO_BASE_OPTIONS_H_
+
+#include "proto/base/buf.h"
+
+enum fb_option_type { FB_OPT_TEXT, FB_OPT_UINT, FB_OPT_BOOL, FB_OPT_SIZE, FB_OPT_DURATION, FB_OPT_ENUM };
+
+struct fb_option {
+    const char *section;       /* "node" */
+    const char *key;           /* "listen" -> --node.listen, FOREBAY_NODE__LISTEN, [node] listen = */
+    enum fb_option_type type;
+    const char *default_value; /* NULL: required */
+    const char *help;          /* one sentence */
+    const char *choices;       /* ENUM: "text|json" */
+    uint64_t min, max;         /* UINT (max 0 = no bound) */
+    bool reloadable;           /* may change on SIGHUP */
+    bool secret;               /* --print-config shows *** */
+};
+
+struct fb_options;
+
+/* What main should do after load. */
+enum fb_options_outcome { FB_OPTIONS_RUN, FB_OPTIONS_EXIT_OK, FB_OPTIONS_EXIT_USAGE, FB_OPTIONS_EXIT_BAD };
+
+/* Reads argv (--config FILE, --SECTION.KEY=VALUE or --SECTION.KEY VALUE, --help, --config-help, --version, --check-config,
+ * --print-config), environment and file. Prints what is asked for to stdout, problems to stderr. Sections of other
+ * programs in a shared file (all_sections, NULL-terminated) are skipped, unknown ones are errors. */
+enum fb_options_outcome fb_options_load(const char *program, const char *summary, const struct fb_option *table, size_t count,
+                                        const char *const *all_sections, int argc, char **argv, struct fb_options **out);
+void fb_options_free(struct fb_options *o);
+const char *fb_options_text(const struct fb_options *o, const char *section, const char *key);
+uint64_t fb_options_uint(const struct fb_options *o, const char *section, const char *key); /* also SIZE bytes, DURATION ms, ENUM index */
+bool fb_options_bool(const struct fb_options *o, const char *section, const char *key);
+
+#endif

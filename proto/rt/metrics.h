@@ -1,0 +1,29 @@
+/* Metrics in Prometheus text format. Counters and histograms are per thread (shards) and summed when read: the hot path
+ * writes plain thread-local memory.
+ */
+#ifndef FB_PROTO_RT_METRICS_H_
+#define FB_PROTO_RT_METRICS_H_
+
+#include "proto/base/buf.h"
+
+/* Counter: registered once per name and label set at start-up (or when a namespace appears); then added to by any thread. */
+struct fb_counter;
+/* labels: "command=\"get\",result=\"ok\"" or NULL. The same name and labels give the same counter. Any thread; takes a lock. */
+struct fb_counter *fb_counter_register(const char *name, const char *labels, const char *help);
+void fb_counter_add(struct fb_counter *c, uint64_t n); /* wait-free, any thread */
+uint64_t fb_counter_value(const struct fb_counter *c);
+
+struct fb_histogram; /* seconds; buckets 50us .. 10s; or counts when unit is rows */
+struct fb_histogram *fb_histogram_register(const char *name, const char *labels, const char *help, bool rows);
+void fb_histogram_observe_ns(struct fb_histogram *h, uint64_t ns, uint64_t times); /* wait-free, any thread */
+void fb_histogram_observe_rows(struct fb_histogram *h, uint64_t rows);
+
+/* Gauges are asked when the page is read: fn appends values with fb_gauge_emit. */
+typedef void (*fb_gauge_fn)(void *arg, struct fb_buf *out);
+void fb_gauge_register(const char *name, const char *help, fb_gauge_fn fn, void *arg); /* name without prefix check */
+void fb_gauge_emit(struct fb_buf *out, const char *name, const char *labels, double value);
+
+/* The whole page, HELP and TYPE lines included; build_info is added by itself. */
+void fb_metrics_page(struct fb_buf *out);
+
+#endif
