@@ -1,7 +1,8 @@
 /* Bounded many-to-one queue with wake-up: how threads talk. The items are the caller's, intrusively linked.
  *
  * Producers: any thread, never block. Consumer: one thread, takes everything at once (a tick's work) and may wait.
- * Built on liburcu's wfcqueue and a futex/eventfd that is only touched when the consumer sleeps.
+ * Built on a lock-free stack that is taken whole (mailbox.c says why not wfcqueue) and a futex that is only touched when
+ * the consumer sleeps. A wait may return early without an item: look, and wait again.
  */
 #ifndef FB_PROTO_RT_MAILBOX_H_
 #define FB_PROTO_RT_MAILBOX_H_

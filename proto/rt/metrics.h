@@ -1,5 +1,8 @@
 /* Metrics in Prometheus text format. Counters and histograms are per thread (shards) and summed when read: the hot path
  * writes plain thread-local memory.
+ *
+ * Names get the prefix forebay_ here (a name that has it already is left alone). Labels are in exposition format, values
+ * escaped by the caller. Registered metrics live until the process ends.
  */
 #ifndef FB_PROTO_RT_METRICS_H_
 #define FB_PROTO_RT_METRICS_H_
@@ -18,9 +21,10 @@ struct fb_histogram *fb_histogram_register(const char *name, const char *labels,
 void fb_histogram_observe_ns(struct fb_histogram *h, uint64_t ns, uint64_t times); /* wait-free, any thread */
 void fb_histogram_observe_rows(struct fb_histogram *h, uint64_t rows);
 
-/* Gauges are asked when the page is read: fn appends values with fb_gauge_emit. */
+/* Gauges are asked when the page is read (admin thread, no lock held): fn appends values with fb_gauge_emit. One fn may be
+ * registered for several names and always emit all of them: only samples of the family being written are kept. */
 typedef void (*fb_gauge_fn)(void *arg, struct fb_buf *out);
-void fb_gauge_register(const char *name, const char *help, fb_gauge_fn fn, void *arg); /* name without prefix check */
+void fb_gauge_register(const char *name, const char *help, fb_gauge_fn fn, void *arg);
 void fb_gauge_emit(struct fb_buf *out, const char *name, const char *labels, double value);
 
 /* The whole page, HELP and TYPE lines included; build_info is added by itself. */

@@ -4,7 +4,8 @@
 
 #define _LGPL_SOURCE
 #define RCU_MEMBARRIER
-#include <urcu/urcu-memb.h>
+/* urcu.h rather than urcu/urcu-memb.h: it maps the names without flavor (rcu_read_lock, cds_lfht_new) to memb. */
+#include <urcu.h>
 #include <urcu/rculfhash.h>
 
 #endif

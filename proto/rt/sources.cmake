@@ -1,1 +1,4 @@
 # fb_rt: threads, mailboxes, RCU, metrics, admin HTTP.
+fb_add_library(fb_rt
+  SOURCES rt/thread.c rt/mailbox.c rt/metrics.c rt/metrics_page.c rt/admin.c
+  LIBS fb_base PkgConfig::LIBURCU PkgConfig::MICROHTTPD Threads::Threads m)

@@ -1,0 +1,113 @@
+/* Threads registered with RCU, and the signals of a process as events. */
+#include "proto/rt/thread.h"
+
+#include "proto/base/assert.h"
+#include "proto/base/buf.h"
+#include "proto/base/clock.h"
+#include "proto/rt/rcu.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct fb_thread {
+    pthread_t id;
+    fb_thread_fn fn; /* const */
+    void *arg;       /* const */
+};
+
+static void *thread_main_cb(void *p)
+{
+    struct fb_thread *t = p;
+    rcu_register_thread();
+    t->fn(t->arg);
+    rcu_unregister_thread();
+    return NULL;
+}
+
+/* Everything but what a fault of the thread itself raises: blocking those would turn a crash into a hang. */
+static void thread_mask(sigset_t *set)
+{
+    sigfillset(set);
+    sigdelset(set, SIGSEGV);
+    sigdelset(set, SIGBUS);
+    sigdelset(set, SIGILL);
+    sigdelset(set, SIGFPE);
+    sigdelset(set, SIGABRT);
+    sigdelset(set, SIGTRAP);
+}
+
+enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg, struct fb_thread **out, struct fb_err *err)
+{
+    struct fb_thread *t = fb_xcalloc(1, sizeof(*t));
+    sigset_t mask, old;
+    int rc;
+
+    fb_assert(strlen(name) <= 15);
+    t->fn = fn;
+    t->arg = arg;
+    *out = NULL;
+    thread_mask(&mask);
+    pthread_sigmask(SIG_SETMASK, &mask, &old);
+    rc = pthread_create(&t->id, NULL, thread_main_cb, t);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc != 0) {
+        free(t);
+        return fb_err_set(err, fb_status_of_errno(rc), "start thread %s: %s", name, strerror(rc));
+    }
+    (void)pthread_setname_np(t->id, name); /* only for people who look */
+    *out = t;
+    return FB_OK;
+}
+
+void fb_thread_join(struct fb_thread *t)
+{
+    int rc;
+    if (t == NULL)
+        return;
+    rc = pthread_join(t->id, NULL);
+    fb_assert(rc == 0);
+    free(t);
+}
+
+static void signals_of_interest(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+}
+
+void fb_signals_setup(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+
+    signals_of_interest(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    sigaction(SIGPIPE, &ignore, NULL); /* a broken connection is a status of the write */
+}
+
+enum fb_signal_event fb_signals_wait(uint32_t timeout_ms)
+{
+    uint64_t until = fb_mono_ns() + (uint64_t)timeout_ms * 1000000u;
+    sigset_t set;
+
+    signals_of_interest(&set);
+    for (;;) {
+        uint64_t now = fb_mono_ns();
+        uint64_t left = now < until ? until - now : 0;
+        struct timespec ts = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
+        int sig = sigtimedwait(&set, NULL, &ts);
+        if (sig == SIGHUP)
+            return FB_SIGNAL_RELOAD;
+        if (sig > 0)
+            return FB_SIGNAL_STOP;
+        if (errno == EAGAIN)
+            return FB_SIGNAL_TIMEOUT;
+        fb_assert(errno == EINTR);
+    }
+}
