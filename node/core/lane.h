@@ -112,6 +112,11 @@ void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *
 void lane_load_reply(struct lane *l, const struct fb_load_rep *rep);
 /* No sync process is connected any more (or PostgreSQL is unreachable): fail every waiting load with -DBDOWN. */
 void lane_loads_fail(struct lane *l, const char *why);
+/* A sync process went away or came: emit every waiting load again (same tokens). */
+void lane_loads_resend(struct lane *l);
+bool lane_loads_waiting(const struct lane *l);
+/* The disk is nearly full: refuse PUT with a definite error, keep DEL and EXPIRE (PROTOCOL 16). */
+void lane_set_disk_low(struct lane *l, bool low);
 void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_req *req);
 void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos);
 void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdict *v);
@@ -152,6 +157,12 @@ void lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf 
 /* Recovery: items as produced by slices, in order. FB_ECORRUPT on anything impossible. */
 FB_MUST_USE enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_bytes items, struct fb_err *err);
 
+/* Per namespace, summed over the lane's partitions, walking feeds only (cheap). */
+struct lane_namespace_stats {
+    uint64_t dirty, parked;
+    uint64_t oldest_dirty_age_ms;
+};
+void lane_namespace_stats(const struct lane *l, uint32_t ns, struct lane_namespace_stats *out);
 /* For the CLI: one key as JSON text (state, versions, dirty, parked with reason, value size), and partition summary. */
 void lane_inspect_key(struct lane *l, struct fb_bytes key, struct fb_buf *json);
 void lane_inspect_partition(struct lane *l, uint16_t part, struct fb_buf *json);
