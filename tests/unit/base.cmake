@@ -1,0 +1,3 @@
+foreach(t ini units options)
+  fb_add_test(base_${t} LABELS unit TIMEOUT 60 SOURCES unit/base/${t}_test.c LIBS fb_base)
+endforeach()
