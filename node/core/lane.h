@@ -124,6 +124,8 @@ void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdic
 void lane_notes_all(struct lane *l);
 /* Operator: every feed of namespace (UINT32_MAX = all) is due at once: notes with due set. */
 void lane_flush(struct lane *l, uint32_t ns);
+/* FLUSHALL: drop every clean copy; gives how many. Dirty objects and rows are never touched. */
+uint64_t lane_flush_clean(struct lane *l);
 /* Timers: expiry, eviction, notes of non-empty feeds, load time-outs. Call at lane_deadline_ns at the latest. */
 void lane_tick(struct lane *l);
 uint64_t lane_deadline_ns(const struct lane *l); /* monotonic */

@@ -1,0 +1,169 @@
+/* The end of a tick: replies, feed data, loads and notes go out, one send a connection. */
+#include "node/io/worker.h"
+
+#include "proto/base/hash.h"
+#include "proto/base/log.h"
+
+static void send_or_close(struct peer *p, struct fb_buf *b)
+{
+    enum fb_status s = fb_conn_send(p->conn, b);
+    if (s == FB_OK)
+        return;
+    if (s == FB_EFULL)
+        FB_LOG(WARN, "peer does not read its replies, connection closed", FB_KS("peer", fb_conn_peer(p->conn)->name),
+               FB_KU("queued_bytes", fb_conn_send_queue_bytes(p->conn)));
+    fb_conn_close(p->conn);
+    fb_buf_clear(b);
+}
+
+/* Replies that were held (loads, levels) are appended by the lane all at once and may outgrow a frame: cut them anew. */
+static void split_frame(struct worker *w, struct peer_lane *pl)
+{
+    struct fb_buf out = {0};
+    struct fb_frame f = {.kind = FB_FRAME_REP, .src_inc = w->node->inc};
+    struct fb_reader r;
+    uint32_t left = pl->reply.items, items = 0;
+    size_t mark, header;
+
+    fb_buf_put(&out, pl->reply.out.p, pl->frame_mark);
+    /* where the open frame's tail starts: a frame of nothing tells its header's size */
+    header = out.n;
+    mark = fb_frame_begin(&out, &f);
+    header = out.n - header;
+    r = fb_reader(fb_bytes(pl->reply.out.p + pl->frame_mark + header, pl->reply.out.n - pl->frame_mark - header));
+    while (left-- > 0) {
+        struct fb_rep rep;
+        enum fb_status s = fb_rep_decode(&r, &rep);
+        fb_assert(s == FB_OK);
+        if (items > 0 && out.n - mark + rep.payload.n > FB_FRAME_BYTES_MAX / 4) {
+            fb_frame_end(&out, mark, items);
+            mark = fb_frame_begin(&out, &f);
+            items = 0;
+        }
+        fb_rep_encode(&out, &rep);
+        items++;
+    }
+    fb_frame_end(&out, mark, items);
+    fb_buf_fini(&pl->reply.out);
+    pl->reply.out = out;
+}
+
+static void flush_replies(struct worker *w, struct lane_effects *e)
+{
+    while (e->touched != NULL) {
+        struct reply_dest *d = e->touched;
+        struct peer_lane *pl = FB_CONTAINER_OF(d, struct peer_lane, reply);
+        struct peer *p = d->owner;
+        e->touched = d->next_touched;
+        d->touched = false;
+        if (d->items == 0)
+            continue;
+        fb_assert(pl->open);
+        if (d->out.n - pl->frame_mark > FB_FRAME_BYTES_MAX / 2)
+            split_frame(w, pl);
+        else
+            fb_frame_end(&d->out, pl->frame_mark, d->items);
+        d->items = 0;
+        pl->open = false;
+        if (d->closed)
+            fb_buf_clear(&d->out);
+        else
+            send_or_close(p, &d->out);
+        /* held replies may come at any time: the next frame is always begun */
+        (void)worker_dest(w, p);
+    }
+}
+
+static void send_items(struct worker *w, struct peer *p, enum fb_frame_kind kind, struct fb_buf *items, uint32_t count)
+{
+    struct fb_frame f = {.kind = kind, .src_inc = w->node->inc};
+    size_t mark;
+    fb_buf_clear(&w->scratch);
+    mark = fb_frame_begin(&w->scratch, &f);
+    fb_buf_put_bytes(&w->scratch, fb_buf_view(items));
+    fb_frame_end(&w->scratch, mark, count);
+    send_or_close(p, &w->scratch);
+}
+
+/* One frame for each batch: each is bounded by the lane, their sum is not. */
+static void send_batches(struct worker *w, struct peer *p, struct feed_dest *d)
+{
+    struct fb_reader r = fb_reader(fb_buf_view(&d->batches));
+    for (uint32_t i = 0; i < d->batch_count;) {
+        struct fb_frame f = {.kind = FB_FRAME_FEED_DATA, .src_inc = w->node->inc};
+        size_t mark;
+        uint32_t n = 0;
+        fb_buf_clear(&w->scratch);
+        mark = fb_frame_begin(&w->scratch, &f);
+        do {
+            const uint8_t *start = r.p;
+            struct fb_feed_batch b;
+            enum fb_status s = fb_feed_batch_decode(&r, &b);
+            fb_assert(s == FB_OK);
+            fb_buf_put(&w->scratch, start, (size_t)(r.p - start));
+            n++;
+            i++;
+        } while (i < d->batch_count && w->scratch.n < FB_FRAME_BYTES_MAX / 8);
+        fb_frame_end(&w->scratch, mark, n);
+        send_or_close(p, &w->scratch);
+    }
+}
+
+static void flush_feeds(struct worker *w, struct lane_effects *e)
+{
+    while (e->feeds_touched != NULL) {
+        struct feed_dest *d = e->feeds_touched;
+        struct peer *p = d->owner;
+        e->feeds_touched = d->next_touched;
+        d->touched = false;
+        if (!d->closed) {
+            if (d->batch_count > 0)
+                send_batches(w, p, d);
+            if (d->ack_count > 0)
+                send_items(w, p, FB_FRAME_VERDICT_ACK, &d->acks, d->ack_count);
+        }
+        fb_buf_clear(&d->batches);
+        fb_buf_clear(&d->acks);
+        d->batch_count = d->ack_count = 0;
+    }
+}
+
+/* Loads of one object always go to the same of the connected sync processes, so that its batches are full. */
+static void flush_loads(struct worker *w, struct lane_effects *e)
+{
+    const struct fb_nsset *set = w->config ? w->config->state->namespaces : NULL;
+    if (w->sync_count == 0 || set == NULL)
+        return; /* the lane keeps them and sends again when one connects */
+    for (uint32_t s = 0; s < w->sync_count; s++) {
+        struct fb_frame f = {.kind = FB_FRAME_LOAD_REQ, .src_inc = w->node->inc};
+        uint32_t count = 0;
+        size_t mark;
+        fb_buf_clear(&w->scratch);
+        mark = fb_frame_begin(&w->scratch, &f);
+        for (size_t i = 0; i < e->load_count; i++) {
+            const struct lane_load *l = &e->loads[i];
+            struct fb_load_req req = {.part = l->part, .token = l->token, .ns = fb_bytes_str(set->ns[l->ns].name), .id = l->id};
+            if ((l->part + l->ns) % w->sync_count != s)
+                continue;
+            fb_load_req_encode(&w->scratch, &req);
+            count++;
+        }
+        if (count == 0)
+            continue;
+        fb_frame_end(&w->scratch, mark, count);
+        send_or_close(w->syncs[s], &w->scratch);
+    }
+}
+
+void worker_flush(struct worker *w)
+{
+    struct lane_effects *e = lane_effects(w->lane);
+    flush_replies(w, e);
+    flush_feeds(w, e);
+    if (e->load_count > 0)
+        flush_loads(w, e);
+    if (e->note_count > 0)
+        for (uint32_t s = 0; s < w->sync_count; s++)
+            send_items(w, w->syncs[s], FB_FRAME_NOTE, &e->notes, e->note_count);
+    lane_effects_clear(w->lane);
+}

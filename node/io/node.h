@@ -1,0 +1,98 @@
+/* The parts of a node process and who owns them. Wiring only: the rules live in node/core.
+ *
+ * Threads: main; `worker-<i>` one writer per lane (also serves reads of the connections it was given); `agent` (coordinator,
+ * control); `snapshot`; the log's fsync thread; the admin server; nng's own. They talk through mailboxes.
+ */
+#ifndef FB_NODE_IO_NODE_H_
+#define FB_NODE_IO_NODE_H_
+
+#include "node/core/lane.h"
+#include "node/disk/data_dir.h"
+#include "node/disk/log.h"
+#include "proto/base/options.h"
+#include "proto/coord/cluster_state.h"
+#include "proto/net/net.h"
+#include "proto/rt/admin.h"
+
+#define NODE_WORKERS_MAX 64u
+
+struct worker;
+struct snapshotter;
+
+/* One cluster configuration as lanes use it: schemas in the order of the namespaces. Reference-counted. */
+struct node_config {
+    _Atomic uint32_t refs;
+    struct fb_cluster_state *state;
+    const struct fb_schema *schemas[FB_NAMESPACES_MAX];
+};
+
+struct node {
+    /* const after start */
+    const struct fb_options *options;
+    char name[FB_NAME_BYTES_MAX + 1];
+    char listen[FB_ADDRESS_BYTES_MAX + 1];
+    char admin_bound[256];
+    uint64_t inc;
+    uint8_t cluster[FB_UUID_BYTES];
+    uint32_t partitions;
+    uint64_t started_wall_ms;
+    uint64_t memory_limit;
+    struct data_dir dir;
+    struct store *store;
+    struct log *log;
+    uint64_t generation;
+    struct fb_net *net;
+    struct fb_coord *coord;
+    struct fb_agent *agent;
+    struct fb_admin *admin;
+    struct snapshotter *snapshotter;
+    uint32_t worker_count;
+    struct worker *workers[NODE_WORKERS_MAX];
+
+    /* epoch at which a partition is open here, 0 = not served. Written by its writer (release), read by every worker. */
+    _Atomic uint32_t *open_epoch;
+
+    /* agent thread */
+    uint32_t *last_epoch;          /* highest epoch in our log, by partition */
+    uint64_t alive_fingerprint;
+    uint64_t alive_since_ns;
+    char last_problem[FB_ERR_MSG_BYTES_MAX];
+
+    /* newest state, under `state_mutex`: agent writes, admin reads */
+    struct fb_cluster_state *state;
+    _Atomic uint32_t open_count, owned_count;
+    _Atomic bool stopping;
+    _Atomic uint32_t next_worker;
+    _Atomic uint64_t recovered_bytes, recovery_total_bytes;
+    _Atomic bool recovered;
+    uint64_t recovery_ms;
+};
+
+static inline uint32_t node_lane_of(const struct node *n, uint16_t part)
+{
+    return part % n->worker_count;
+}
+
+/* Newest cluster state, referenced for the caller; NULL before the first. Any thread. */
+struct fb_cluster_state *node_state_get(struct node *n);
+
+/* recovery.c: snapshots and log into the lanes. main thread, before anything else runs. */
+FB_MUST_USE enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation, struct fb_err *err);
+
+/* cluster.c: agent callback; assignment and takeover. */
+void node_cluster_changed(void *arg, struct fb_cluster_state *s);
+/* Again after a while: first placement waits until the set of live nodes has settled. Any thread. */
+void node_cluster_poke(struct node *n);
+
+/* server.c */
+FB_MUST_USE enum fb_status node_net_start(struct node *n, struct fb_err *err);
+
+/* admin_verbs.c: one ADMIN_REQ frame; answers on its connection. Takes the frame. Worker thread of the connection. */
+void node_admin_request(struct node *n, struct fb_net_frame *frame);
+
+/* status.c */
+void node_metrics_register(struct node *n);
+bool node_ready(void *arg, struct fb_buf *why);
+void node_status(void *arg, struct fb_buf *json);
+
+#endif

@@ -1,0 +1,202 @@
+/* Requests of routers: reads are answered here from the published state, writes go to the lane of their partition. */
+#include "node/io/worker.h"
+
+#include "node/core/read.h"
+#include "proto/base/log.h"
+
+#include <stdlib.h>
+
+/* A REP frame is closed at this size and another begun, so that no batch of large values breaks the frame's bound. */
+#define REP_FRAME_BYTES_SOFT (8u << 20)
+
+static void frame_open(struct worker *w, struct peer_lane *pl)
+{
+    struct fb_frame f = {.kind = FB_FRAME_REP, .src_inc = w->node->inc};
+    pl->frame_mark = fb_frame_begin(&pl->reply.out, &f);
+    pl->open = true;
+}
+
+struct reply_dest *worker_dest(struct worker *w, struct peer *p)
+{
+    struct peer_lane *pl = &p->lane[w->index];
+    if (!pl->open) {
+        frame_open(w, pl);
+    } else if (pl->reply.out.n - pl->frame_mark > REP_FRAME_BYTES_SOFT && pl->reply.items > 0) {
+        fb_frame_end(&pl->reply.out, pl->frame_mark, pl->reply.items);
+        pl->reply.items = 0;
+        frame_open(w, pl);
+    }
+    return &pl->reply;
+}
+
+void worker_touch(struct worker *w, struct reply_dest *d)
+{
+    struct lane_effects *e = lane_effects(w->lane);
+    if (!d->touched) {
+        d->touched = true;
+        d->next_touched = e->touched;
+        e->touched = d;
+    }
+}
+
+static void reply_error(struct worker *w, struct peer *p, const struct fb_req *req, enum fb_rep_err code, const char *text)
+{
+    struct reply_dest *d = worker_dest(w, p);
+    struct fb_rep rep = {.seq = req->seq, .type = FB_REP_ERR, .num = code, .payload = fb_bytes_str(text)};
+    fb_rep_encode(&d->out, &rep);
+    d->items++;
+    worker_touch(w, d);
+}
+
+/* True when this node leads the partition at the epoch the router believes in. */
+static bool check_epoch(struct worker *w, struct peer *p, const struct fb_req *req)
+{
+    uint32_t open = req->part < w->node->partitions
+                        ? atomic_load_explicit(&w->node->open_epoch[req->part], memory_order_acquire)
+                        : 0;
+    if (open != 0 && open == req->epoch)
+        return true;
+    if (open != 0 || req->part >= w->node->partitions)
+        reply_error(w, p, req, FB_REP_ERR_NOT_PRIMARY, "");
+    else
+        reply_error(w, p, req, FB_REP_ERR_RETRY, "");
+    return false;
+}
+
+static void node_wide(struct worker *w, struct peer *p, const struct fb_req *req)
+{
+    struct reply_dest *d = worker_dest(w, p);
+    w->rng = w->rng * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    node_read_all(w->node->store, req, w->rng >> 16, &d->out);
+    d->items++;
+    worker_touch(w, d);
+}
+
+/* FLUSHALL: every lane drops its clean copies; the last one to finish lets the connection's worker answer with the sum. */
+struct flush_call {
+    _Atomic uint32_t refs;
+    _Atomic uint64_t dropped;
+    struct worker *home;
+    struct peer *peer;
+    uint32_t seq;
+};
+
+static void flush_answer(void *arg, struct worker *w)
+{
+    struct flush_call *c = arg;
+    struct reply_dest *d = worker_dest(w, c->peer);
+    struct fb_rep rep = {.seq = c->seq, .type = FB_REP_INT, .num = (int64_t)atomic_load(&c->dropped)};
+    if (!d->closed) {
+        fb_rep_encode(&d->out, &rep);
+        d->items++;
+        worker_touch(w, d);
+    }
+    peer_put(c->peer);
+    free(c);
+}
+
+static void flush_lane(void *arg, struct worker *w)
+{
+    struct flush_call *c = arg;
+    atomic_fetch_add(&c->dropped, lane_flush_clean(w->lane));
+    if (atomic_fetch_sub(&c->refs, 1) == 1) {
+        struct job *j = job_new(JOB_CALL);
+        j->call = flush_answer;
+        j->arg = c;
+        worker_post(c->home, j);
+    }
+}
+
+static void flush_all(struct worker *w, struct peer *p, const struct fb_req *req)
+{
+    struct flush_call *c = fb_xcalloc(1, sizeof(*c));
+    atomic_store(&c->refs, w->node->worker_count);
+    c->home = w;
+    c->peer = p;
+    c->seq = req->seq;
+    atomic_fetch_add(&p->refs, 1);
+    for (uint32_t i = 0; i < w->node->worker_count; i++) {
+        struct job *j = job_new(JOB_CALL);
+        j->call = flush_lane;
+        j->arg = c;
+        worker_post(w->node->workers[i], j);
+    }
+}
+
+static void one_request(struct worker *w, struct peer *p, const struct fb_req *req, struct fb_bytes encoded)
+{
+    enum fb_op_class cls = fb_op_class(req->op);
+    uint32_t lane;
+
+    if (cls == FB_OP_NODE) {
+        if (req->op == FB_OP_FLUSHALL)
+            flush_all(w, p, req);
+        else
+            node_wide(w, p, req);
+        return;
+    }
+    if (!check_epoch(w, p, req))
+        return;
+    if (cls == FB_OP_READ && !(req->flags & FB_REQ_ORDERED)) {
+        struct reply_dest *d = worker_dest(w, p);
+        if (node_read(w->node->store, req, &d->out, false) == READ_DONE) {
+            d->items++;
+            worker_touch(w, d);
+            return;
+        }
+    }
+    lane = node_lane_of(w->node, req->part);
+    if (lane == w->index) {
+        lane_request(w->lane, worker_dest(w, p), req);
+        return;
+    }
+    fb_buf_put_bytes(&w->forward[lane], encoded);
+    w->forward_count[lane]++;
+}
+
+static void forward_all(struct worker *w, struct peer *p)
+{
+    for (uint32_t i = 0; i < w->node->worker_count; i++) {
+        struct job *j;
+        if (w->forward_count[i] == 0)
+            continue;
+        j = job_new(JOB_FORWARD);
+        j->peer = p;
+        atomic_fetch_add(&p->refs, 1);
+        j->items = w->forward[i];
+        j->count = w->forward_count[i];
+        w->forward[i] = (struct fb_buf){0};
+        w->forward_count[i] = 0;
+        worker_post(w->node->workers[i], j);
+    }
+}
+
+void worker_request_frame(struct worker *w, struct peer *p, const struct fb_frame *f)
+{
+    struct fb_reader r = fb_reader(f->tail);
+    for (uint32_t i = 0; i < f->count; i++) {
+        const uint8_t *start = r.p;
+        struct fb_req req;
+        if (fb_req_decode(&r, &req) != FB_OK) {
+            FB_LOG(WARN, "malformed request, connection closed", FB_KS("peer", fb_conn_peer(p->conn)->name));
+            fb_conn_close(p->conn);
+            break;
+        }
+        one_request(w, p, &req, fb_bytes(start, (size_t)(r.p - start)));
+    }
+    forward_all(w, p);
+}
+
+void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count)
+{
+    struct fb_reader r = fb_reader(items);
+    if (p->lane[w->index].reply.closed)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        struct fb_req req;
+        enum fb_status s = fb_req_decode(&r, &req);
+        fb_assert(s == FB_OK); /* decoded once already, by the worker it came in at */
+        if (check_epoch(w, p, &req))
+            lane_request(w->lane, worker_dest(w, p), &req);
+    }
+}

@@ -1,0 +1,216 @@
+/* /readyz, /statusz and metrics of a node. Admin thread. */
+#include "node/io/worker.h"
+
+#include "node/io/snapshotter.h"
+#include "node/store/store.h"
+#include "proto/base/clock.h"
+#include "proto/rt/metrics.h"
+
+struct totals {
+    uint64_t clean, dirty, tombstone, negative, parked, dirty_bytes, memory_bytes, hits, misses, loads_found, loads_absent,
+        loads_failed, loads_stale, evictions, expired, records, enqueued, coalesced, overload, invalid, feed_rows, conflicts,
+        parks, oldest_dirty_wall_ms;
+};
+
+static uint64_t get(const _Atomic uint64_t *v)
+{
+    return atomic_load_explicit(v, memory_order_relaxed);
+}
+
+static struct totals sum(const struct node *n)
+{
+    struct totals t = {0};
+    for (uint32_t i = 0; i < n->worker_count; i++) {
+        const struct lane_stats *s = lane_stats(n->workers[i]->lane);
+        uint64_t oldest = get(&s->oldest_dirty_wall_ms);
+        t.clean += get(&s->objects_clean);
+        t.dirty += get(&s->objects_dirty);
+        t.tombstone += get(&s->objects_tombstone);
+        t.negative += get(&s->objects_negative);
+        t.parked += get(&s->objects_parked);
+        t.dirty_bytes += get(&s->dirty_bytes);
+        t.memory_bytes += get(&s->memory_bytes);
+        t.hits += get(&s->hits);
+        t.misses += get(&s->misses);
+        t.loads_found += get(&s->loads_found);
+        t.loads_absent += get(&s->loads_absent);
+        t.loads_failed += get(&s->loads_failed);
+        t.loads_stale += get(&s->loads_stale);
+        t.evictions += get(&s->evictions);
+        t.expired += get(&s->expired);
+        t.records += get(&s->records);
+        t.enqueued += get(&s->sync_enqueued);
+        t.coalesced += get(&s->sync_coalesced);
+        t.overload += get(&s->rejected_overload);
+        t.invalid += get(&s->rejected_invalid);
+        t.feed_rows += get(&s->feed_rows);
+        t.conflicts += get(&s->conflicts);
+        t.parks += get(&s->parks);
+        if (oldest != 0 && (t.oldest_dirty_wall_ms == 0 || oldest < t.oldest_dirty_wall_ms))
+            t.oldest_dirty_wall_ms = oldest;
+    }
+    return t;
+}
+
+bool node_ready(void *arg, struct fb_buf *why)
+{
+    struct node *n = arg;
+    if (atomic_load(&n->stopping)) {
+        fb_buf_put_str(why, "stopping");
+        return false;
+    }
+    if (!atomic_load(&n->recovered)) {
+        fb_buf_printf(why, "recovering: %llu of %llu bytes of log", (unsigned long long)atomic_load(&n->recovered_bytes),
+                      (unsigned long long)atomic_load(&n->recovery_total_bytes));
+        return false;
+    }
+    if (atomic_load(&n->owned_count) == 0) {
+        fb_buf_put_str(why, "no partition is assigned to this node yet");
+        return false;
+    }
+    if (atomic_load(&n->open_count) < atomic_load(&n->owned_count)) {
+        fb_buf_printf(why, "%u of %u partitions are open", atomic_load(&n->open_count), atomic_load(&n->owned_count));
+        return false;
+    }
+    return true;
+}
+
+void node_status(void *arg, struct fb_buf *json)
+{
+    struct node *n = arg;
+    struct totals t = {0};
+    struct snapshotter_status snap = {0};
+
+    if (!atomic_load(&n->recovered)) {
+        fb_buf_printf(json, "{\"node\":\"%s\",\"state\":\"recovering\",\"recovered_bytes\":%llu,\"recovery_bytes\":%llu}", n->name,
+                      (unsigned long long)atomic_load(&n->recovered_bytes),
+                      (unsigned long long)atomic_load(&n->recovery_total_bytes));
+        return;
+    }
+    t = sum(n);
+    if (n->snapshotter != NULL)
+        snapshotter_status_get(n->snapshotter, &snap);
+    fb_buf_printf(json,
+                  "{\"node\":\"%s\",\"state\":\"%s\",\"inc\":\"%016llx\",\"listen\":\"%s\",\"workers\":%u,"
+                  "\"partitions_owned\":%u,\"partitions_open\":%u,",
+                  n->name, atomic_load(&n->stopping) ? "stopping" : "serving", (unsigned long long)n->inc, n->listen,
+                  n->worker_count, atomic_load(&n->owned_count), atomic_load(&n->open_count));
+    fb_buf_printf(json,
+                  "\"objects\":{\"clean\":%llu,\"dirty\":%llu,\"tombstone\":%llu,\"negative\":%llu,\"parked\":%llu},"
+                  "\"memory_bytes\":%llu,\"memory_limit_bytes\":%llu,\"dirty_bytes\":%llu,\"oldest_dirty_age_ms\":%llu,",
+                  (unsigned long long)t.clean, (unsigned long long)t.dirty, (unsigned long long)t.tombstone,
+                  (unsigned long long)t.negative, (unsigned long long)t.parked, (unsigned long long)t.memory_bytes,
+                  (unsigned long long)n->memory_limit, (unsigned long long)t.dirty_bytes,
+                  (unsigned long long)(t.oldest_dirty_wall_ms ? fb_wall_ms() - t.oldest_dirty_wall_ms : 0));
+    fb_buf_printf(json,
+                  "\"hits\":%llu,\"misses\":%llu,\"records\":%llu,\"log_bytes\":%llu,\"log_generation\":%llu,"
+                  "\"recovery_ms\":%llu,",
+                  (unsigned long long)t.hits, (unsigned long long)t.misses, (unsigned long long)t.records,
+                  (unsigned long long)log_bytes(n->log), (unsigned long long)n->generation, (unsigned long long)n->recovery_ms);
+    fb_buf_printf(json,
+                  "\"snapshot\":{\"rounds\":%llu,\"last_success_ms\":%llu,\"done\":%u,\"total\":%u,\"failed\":%s}}",
+                  (unsigned long long)snap.rounds, (unsigned long long)snap.last_success_wall_ms, snap.done, snap.total,
+                  snap.last_error[0] ? "true" : "false");
+}
+
+static void objects_gauge(void *arg, struct fb_buf *out)
+{
+    struct totals t = sum(arg);
+    fb_gauge_emit(out, "forebay_objects", "state=\"clean\"", (double)t.clean);
+    fb_gauge_emit(out, "forebay_objects", "state=\"dirty\"", (double)t.dirty);
+    fb_gauge_emit(out, "forebay_objects", "state=\"negative\"", (double)t.negative);
+    fb_gauge_emit(out, "forebay_objects", "state=\"parked\"", (double)t.parked);
+    fb_gauge_emit(out, "forebay_objects", "state=\"tombstone\"", (double)t.tombstone);
+}
+
+static void memory_gauge(void *arg, struct fb_buf *out)
+{
+    struct node *n = arg;
+    struct totals t = sum(n);
+    fb_gauge_emit(out, "forebay_memory_bytes", "kind=\"dirty\"", (double)t.dirty_bytes);
+    fb_gauge_emit(out, "forebay_memory_bytes", "kind=\"objects\"", (double)store_memory_bytes(n->store));
+}
+
+/* Gauges and counters that the lanes keep in lane_stats. */
+#define PLAIN_LIST(X)                                                                              \
+    X(dirty_objects, "forebay_dirty_objects", "Objects not yet in PostgreSQL.", t.dirty + t.tombstone) \
+    X(dirty_bytes, "forebay_dirty_bytes", "Bytes of objects not yet in PostgreSQL.", t.dirty_bytes) \
+    X(oldest_dirty, "forebay_oldest_dirty_timestamp_seconds",                                      \
+      "When the oldest change not yet in PostgreSQL was made, 0 = none.", t.oldest_dirty_wall_ms / 1e3) \
+    X(hits, "forebay_cache_hits_total", "Requests answered from memory.", t.hits)                   \
+    X(evictions, "forebay_evictions_total", "Clean objects dropped for room.", t.evictions)         \
+    X(expired, "forebay_expired_total", "Objects that reached their expiry.", t.expired)            \
+    X(records, "forebay_log_records_total", "Records written to the log.", t.records)               \
+    X(enqueued, "forebay_sync_enqueued_total", "Objects that became dirty.", t.enqueued)            \
+    X(coalesced, "forebay_sync_coalesced_total", "Changes of objects that were dirty already.", t.coalesced) \
+    X(dead_letters, "forebay_dead_letters", "Objects parked because PostgreSQL refused them.", t.parked) \
+    X(retired, "forebay_retired_objects", "Replaced objects waiting for readers to leave.",         \
+      store_retired_count(((struct node *)arg)->store))                                            \
+    X(log_bytes, "forebay_log_bytes", "Bytes of log on disk.", log_bytes(((struct node *)arg)->log)) \
+    X(recovery, "forebay_recovery_duration_seconds", "How long the last start's recovery took.",   \
+      ((struct node *)arg)->recovery_ms / 1e3)                                                     \
+    X(coord_up, "forebay_coordinator_up", "1 while the coordinator answers.",                      \
+      fb_agent_up(((struct node *)arg)->agent))
+
+#define X(id, metric, help, value)                                                                 \
+    static void id##_gauge(void *arg, struct fb_buf *out)                                          \
+    {                                                                                              \
+        struct totals t = sum(arg);                                                                \
+        (void)t;                                                                                   \
+        fb_gauge_emit(out, metric, NULL, (double)(value));                                         \
+    }
+PLAIN_LIST(X)
+#undef X
+
+static void misses_gauge(void *arg, struct fb_buf *out)
+{
+    struct totals t = sum(arg);
+    fb_gauge_emit(out, "forebay_cache_misses_total", "reason=\"absent\"", (double)t.misses);
+}
+
+static void rejected_gauge(void *arg, struct fb_buf *out)
+{
+    struct totals t = sum(arg);
+    fb_gauge_emit(out, "forebay_rejected_total", "reason=\"invalid\"", (double)t.invalid);
+    fb_gauge_emit(out, "forebay_rejected_total", "reason=\"overload\"", (double)t.overload);
+}
+
+static void partitions_gauge(void *arg, struct fb_buf *out)
+{
+    struct node *n = arg;
+    uint32_t open = atomic_load(&n->open_count), owned = atomic_load(&n->owned_count);
+    fb_gauge_emit(out, "forebay_partitions", "role=\"primary\",state=\"closed\"", owned > open ? owned - open : 0);
+    fb_gauge_emit(out, "forebay_partitions", "role=\"primary\",state=\"open\"", open);
+}
+
+static void snapshot_gauge(void *arg, struct fb_buf *out)
+{
+    struct node *n = arg;
+    struct snapshotter_status s = {0};
+    if (n->snapshotter != NULL)
+        snapshotter_status_get(n->snapshotter, &s);
+    fb_gauge_emit(out, "forebay_snapshot_last_success_timestamp_seconds", NULL, (double)s.last_success_wall_ms / 1e3);
+}
+
+static void map_gauge(void *arg, struct fb_buf *out)
+{
+    struct fb_cluster_state *s = node_state_get(arg);
+    fb_gauge_emit(out, "forebay_map_epoch", NULL, s ? (double)s->map->rev : 0);
+    if (s != NULL)
+        fb_cluster_state_put(s);
+}
+
+void node_metrics_register(struct node *n)
+{
+    fb_gauge_register("forebay_objects", "Objects in memory by state.", objects_gauge, n);
+    fb_gauge_register("forebay_memory_bytes", "Bytes of memory by kind.", memory_gauge, n);
+    fb_gauge_register("forebay_cache_misses_total", "Requests that needed PostgreSQL.", misses_gauge, n);
+    fb_gauge_register("forebay_rejected_total", "Writes refused before anything happened.", rejected_gauge, n);
+    fb_gauge_register("forebay_partitions", "Partitions of this node.", partitions_gauge, n);
+    fb_gauge_register("forebay_snapshot_last_success_timestamp_seconds", "When the last round of snapshots ended, 0 = none.",
+                      snapshot_gauge, n);
+    fb_gauge_register("forebay_map_epoch", "Revision of the cluster map in use.", map_gauge, n);
+#define X(id, metric, help, value) fb_gauge_register(metric, help, id##_gauge, n);
+    PLAIN_LIST(X)
+#undef X
+}

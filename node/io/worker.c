@@ -1,0 +1,368 @@
+/* The loop of a writer thread: jobs, frames, one log write, publish, send. */
+#include "node/io/worker.h"
+
+#include "node/core/read.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/base/random.h"
+
+#include <stdlib.h>
+
+#define NO_SYNC_GRACE_NS UINT64_C(2000000000)
+
+struct job *job_new(enum job_kind kind)
+{
+    struct job *j = fb_xcalloc(1, sizeof(*j));
+    j->kind = kind;
+    return j;
+}
+
+void worker_post(struct worker *w, struct job *j)
+{
+    fb_mailbox_force(w->jobs, &j->mail);
+    fb_mailbox_wake(w->frames);
+}
+
+void peer_put(struct peer *p)
+{
+    /* release: what a worker did with the peer happens before the last one frees it (acquire) */
+    if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (uint32_t i = 0;; i++) {
+        struct peer_lane *pl = &p->lane[i];
+        if (pl->released)
+            break;
+        fb_buf_fini(&pl->reply.out);
+        fb_buf_fini(&pl->feed.batches);
+        fb_buf_fini(&pl->feed.acks);
+    }
+    fb_conn_put(p->conn);
+    free(p);
+}
+
+static void array_add(struct peer ***a, uint32_t *count, uint32_t *cap, struct peer *p)
+{
+    if (*count == *cap) {
+        *cap = *cap ? *cap * 2 : 8;
+        *a = fb_xrealloc(*a, *cap * sizeof(**a));
+    }
+    (*a)[(*count)++] = p;
+}
+
+static void job_opened(struct worker *w, struct peer *p)
+{
+    if (p->role != FB_ROLE_SYNC)
+        return;
+    array_add(&w->syncs, &w->sync_count, &w->sync_cap, p);
+    w->no_sync_since_ns = 0;
+    lane_notes_all(w->lane);
+    lane_loads_resend(w->lane);
+}
+
+static void job_closed(struct worker *w, struct peer *p)
+{
+    struct peer_lane *pl = &p->lane[w->index];
+    bool was_sync = false;
+
+    for (uint32_t i = 0; i < w->sync_count; i++) {
+        if (w->syncs[i] == p) {
+            w->syncs[i] = w->syncs[--w->sync_count];
+            was_sync = true;
+            break;
+        }
+    }
+    pl->reply.closed = true;
+    pl->feed.closed = true;
+    array_add(&w->zombies, &w->zombie_count, &w->zombie_cap, p);
+    if (was_sync && w->sync_count > 0)
+        lane_loads_resend(w->lane); /* some of them were asked of the one that went */
+}
+
+/* Closed connections are let go when the lane owes them nothing and they are on no list of this tick. */
+static void release_zombies(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->zombie_count;) {
+        struct peer *p = w->zombies[i];
+        struct peer_lane *pl = &p->lane[w->index];
+        if (pl->reply.held == 0 && pl->feed.held == 0 && !pl->reply.touched && !pl->feed.touched) {
+            w->zombies[i] = w->zombies[--w->zombie_count];
+            peer_put(p);
+        } else {
+            i++;
+        }
+    }
+}
+
+static void config_put(struct node_config *c)
+{
+    if (c != NULL && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1) {
+        fb_cluster_state_put(c->state);
+        free(c);
+    }
+}
+
+static void job_config(struct worker *w, struct node_config *c)
+{
+    lane_configure(w->lane, c->state->namespaces, c->schemas);
+    config_put(w->config);
+    w->config = c;
+}
+
+static void job_open(struct worker *w, struct fb_bytes items)
+{
+    struct fb_reader r = fb_reader(items);
+    while (r.n > 0) {
+        uint16_t part = fb_take_u16(&r);
+        uint32_t epoch = fb_take_u32(&r);
+        uint64_t history = fb_take_u64(&r);
+        lane_open_partition(w->lane, part, epoch, history, fb_wall_ms());
+        /* pairs with the acquire load in requests.c: whoever sees the epoch may ask this lane */
+        atomic_store_explicit(&w->node->open_epoch[part], epoch, memory_order_release);
+        atomic_fetch_add(&w->node->open_count, 1);
+    }
+}
+
+static void job_close(struct worker *w, struct fb_bytes items)
+{
+    struct fb_reader r = fb_reader(items);
+    while (r.n > 0) {
+        uint16_t part = fb_take_u16(&r);
+        if (!lane_partition_open(w->lane, part))
+            continue;
+        atomic_store_explicit(&w->node->open_epoch[part], 0, memory_order_release);
+        atomic_fetch_sub(&w->node->open_count, 1);
+        lane_close_partition(w->lane, part);
+    }
+}
+
+static void run_job(struct worker *w, struct job *j)
+{
+    struct peer *release = NULL;
+    switch (j->kind) {
+    case JOB_OPENED:
+        job_opened(w, j->peer);
+        break;
+    case JOB_CLOSED:
+        job_closed(w, j->peer);
+        break;
+    case JOB_FORWARD:
+        worker_request_items(w, j->peer, fb_buf_view(&j->items), j->count);
+        release = j->peer;
+        break;
+    case JOB_FEED:
+        worker_sync_items(w, j->peer, j->frame_kind, fb_buf_view(&j->items), j->count);
+        release = j->peer;
+        break;
+    case JOB_CONFIG:
+        job_config(w, j->config);
+        break;
+    case JOB_OPEN:
+        job_open(w, fb_buf_view(&j->items));
+        break;
+    case JOB_CLOSE:
+        job_close(w, fb_buf_view(&j->items));
+        break;
+    case JOB_CALL:
+        j->call(j->arg, w);
+        break;
+    case JOB_STOP:
+        w->stop = true;
+        break;
+    }
+    if (release != NULL)
+        peer_put(release);
+    fb_buf_fini(&j->items);
+    free(j);
+}
+
+static void run_jobs(struct worker *w)
+{
+    struct fb_mail *m = fb_mailbox_take(w->jobs);
+    while (m != NULL) {
+        struct job *j = FB_CONTAINER_OF(m, struct job, mail);
+        m = m->next;
+        run_job(w, j);
+    }
+}
+
+/* The frame's reference to its peer outlives what is done with it here. */
+static void run_frame(struct worker *w, struct fb_net_frame *f, struct peer *p)
+{
+    if (p->lane[w->index].reply.closed) {
+        fb_net_frame_free(f); /* the lane has let go of this connection */
+        return;
+    }
+    switch (f->f.kind) {
+    case FB_FRAME_REQ:
+        worker_request_frame(w, p, &f->f);
+        break;
+    case FB_FRAME_FEED_REQ:
+    case FB_FRAME_FEED_POS:
+    case FB_FRAME_LOAD_REP:
+    case FB_FRAME_VERDICT:
+        worker_sync_frame(w, p, &f->f);
+        break;
+    case FB_FRAME_ADMIN_REQ:
+        node_admin_request(w->node, f);
+        return;
+    case FB_FRAME_PING: {
+        struct fb_frame pong = {.kind = FB_FRAME_PONG, .src_inc = w->node->inc, .id = f->f.id};
+        size_t mark;
+        fb_buf_clear(&w->scratch);
+        mark = fb_frame_begin(&w->scratch, &pong);
+        fb_frame_end(&w->scratch, mark, 0);
+        if (fb_conn_send(f->conn, &w->scratch) != FB_OK)
+            fb_conn_close(f->conn);
+        break;
+    }
+    default:
+        FB_LOG(WARN, "unexpected frame, connection closed", FB_KS("kind", fb_frame_kind_name(f->f.kind)),
+               FB_KS("peer", fb_conn_peer(f->conn)->name));
+        fb_conn_close(f->conn);
+        break;
+    }
+    fb_net_frame_free(f);
+}
+
+static void run_frames(struct worker *w)
+{
+    struct fb_mail *m = fb_mailbox_take(w->frames);
+    while (m != NULL) {
+        struct fb_net_frame *f = (struct fb_net_frame *)(void *)m; /* same first member, see net.h */
+        struct peer *p = fb_conn_user(f->conn);
+        m = m->next;
+        run_frame(w, f, p);
+        peer_put(p);
+    }
+}
+
+static void check_synced(struct worker *w)
+{
+    uint64_t synced = log_synced_seq(w->node->log, w->index);
+    if (synced > w->synced_seq) {
+        w->synced_seq = synced;
+        lane_synced(w->lane, synced);
+    }
+}
+
+static void check_loads(struct worker *w, uint64_t now)
+{
+    if (w->sync_count > 0 || !lane_loads_waiting(w->lane)) {
+        w->no_sync_since_ns = 0;
+        return;
+    }
+    if (w->no_sync_since_ns == 0)
+        w->no_sync_since_ns = now;
+    else if (now - w->no_sync_since_ns >= NO_SYNC_GRACE_NS)
+        lane_loads_fail(w->lane, "no sync process is connected to this node");
+}
+
+static void write_log(struct worker *w)
+{
+    struct lane_effects *e = lane_effects(w->lane);
+    struct fb_err err;
+
+    if (e->log.n == 0)
+        return;
+    if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) != FB_OK &&
+        log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), true, &err) != FB_OK) {
+        /* The records are evaluated and cannot be taken back: stop before anything was acknowledged (I18, I19). */
+        FB_LOG(ERROR, "the log cannot be written and its reserve is used up; free disk space and start again",
+               FB_KS("error", err.msg));
+        abort();
+    }
+    w->log_seq = e->log_seq;
+    if (e->sync_wanted)
+        log_sync_soon(w->node->log, w->index);
+    lane_written(w->lane);
+}
+
+static uint64_t wait_ns(struct worker *w, uint64_t now)
+{
+    uint64_t deadline = lane_deadline_ns(w->lane);
+    if (w->no_sync_since_ns != 0 && w->no_sync_since_ns + NO_SYNC_GRACE_NS < deadline)
+        deadline = w->no_sync_since_ns + NO_SYNC_GRACE_NS;
+    if (deadline == UINT64_MAX)
+        return deadline;
+    return deadline > now ? deadline - now : 0;
+}
+
+static void worker_main(void *arg)
+{
+    struct worker *w = arg;
+    while (!w->stop) {
+        uint64_t now = fb_mono_ns();
+        fb_mailbox_wait(w->frames, wait_ns(w, now));
+        now = fb_mono_ns();
+        lane_now(w->lane, now, fb_wall_ms());
+        lane_set_disk_low(w->lane, log_disk_low(w->node->log));
+        run_jobs(w);
+        run_frames(w);
+        check_synced(w);
+        check_loads(w, now);
+        if (now >= lane_deadline_ns(w->lane))
+            lane_tick(w->lane);
+        write_log(w);
+        worker_flush(w);
+        release_zombies(w);
+        atomic_fetch_add_explicit(&w->ticks, 1, memory_order_relaxed);
+    }
+}
+
+struct worker *worker_new(struct node *n, uint32_t index, struct lane *lane)
+{
+    struct worker *w = fb_xcalloc(1, sizeof(*w));
+    w->node = n;
+    w->index = index;
+    w->lane = lane;
+    w->frames = fb_mailbox_new(1u << 20);
+    w->jobs = fb_mailbox_new(1u << 20);
+    w->forward = fb_xcalloc(n->worker_count, sizeof(*w->forward));
+    w->forward_count = fb_xcalloc(n->worker_count, sizeof(*w->forward_count));
+    w->rng = fb_random_u64();
+    return w;
+}
+
+enum fb_status worker_start(struct worker *w, struct fb_err *err)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "worker-%u", w->index);
+    return fb_thread_start(name, worker_main, w, &w->thread, err);
+}
+
+void worker_stop(struct worker *w)
+{
+    if (w->thread == NULL)
+        return;
+    worker_post(w, job_new(JOB_STOP));
+    fb_thread_join(w->thread);
+    w->thread = NULL;
+}
+
+void worker_free(struct worker *w)
+{
+    struct fb_mail *m;
+    /* Nobody posts any more: what is left belongs to connections that are closed already. */
+    run_jobs(w);
+    for (m = fb_mailbox_take(w->frames); m != NULL;) {
+        struct fb_net_frame *f = (struct fb_net_frame *)(void *)m;
+        struct peer *p = fb_conn_user(f->conn);
+        m = m->next;
+        fb_net_frame_free(f);
+        peer_put(p);
+    }
+    for (uint32_t i = 0; i < w->zombie_count; i++)
+        peer_put(w->zombies[i]);
+    config_put(w->config);
+    for (uint32_t i = 0; i < w->node->worker_count; i++)
+        fb_buf_fini(&w->forward[i]);
+    free(w->forward);
+    free(w->forward_count);
+    free(w->syncs);
+    free(w->zombies);
+    fb_buf_fini(&w->scratch);
+    fb_mailbox_free(w->frames);
+    fb_mailbox_free(w->jobs);
+    lane_free(w->lane);
+    free(w);
+}

@@ -1,0 +1,276 @@
+/* forebay-node: wiring only. */
+#include "node/disk/data_dir.h"
+#include "node/io/snapshotter.h"
+#include "node/io/worker.h"
+#include "node/store/store.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/base/random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+static const struct fb_option option_table[] = {
+    {"process", "name", FB_OPT_TEXT, "node-1", "Name of this process, unique among the nodes of the cluster.", NULL, 0, 0, false, false},
+    {"process", "zone", FB_OPT_TEXT, "", "Failure zone, for placement.", NULL, 0, 0, false, false},
+    {"process", "coordinator", FB_OPT_TEXT, NULL, "Coordinator URL: file:///directory.", NULL, 0, 0, false, false},
+    {"process", "log_level", FB_OPT_ENUM, "info", "Least severe level that is logged.", "trace|debug|info|warn|error", 0, 0, true, false},
+    {"process", "log_format", FB_OPT_ENUM, "logfmt", "Form of log lines.", "logfmt|json", 0, 0, false, false},
+    {"node", "listen", FB_OPT_TEXT, "tcp://127.0.0.1:7400", "Where routers and sync processes connect; port 0 picks a free one.", NULL, 0, 0, false, false},
+    {"node", "data_dir", FB_OPT_TEXT, NULL, "Directory of log and snapshots; created if missing.", NULL, 0, 0, false, false},
+    {"node", "memory", FB_OPT_SIZE, "1GiB", "Memory for objects; clean ones are evicted beyond it.", NULL, 0, 0, false, false},
+    {"node", "threads", FB_OPT_UINT, "0", "Writer threads; 0 = one per core.", NULL, 0, NODE_WORKERS_MAX, false, false},
+    {"node", "weight", FB_OPT_UINT, "100", "Share of the partitions relative to other nodes.", NULL, 0, 100000, false, false},
+    {"node", "segment_bytes", FB_OPT_SIZE, "64MiB", "Size of a log segment.", NULL, 0, 0, false, false},
+    {"node", "log_sync_interval", FB_OPT_DURATION, "50ms", "Longest time between two fsyncs of the log while nobody waits for one.", NULL, 0, 0, false, false},
+    {"node", "snapshot_interval", FB_OPT_DURATION, "10m", "Time between rounds of snapshots.", NULL, 0, 0, false, false},
+    {"node", "snapshot_log_bytes", FB_OPT_SIZE, "512MiB", "A round of snapshots starts when the log has grown by this.", NULL, 0, 0, false, false},
+    {"node", "accept_empty_data_dir", FB_OPT_BOOL, "no", "Start although the map says this node leads partitions and the data directory is new: what was not in PostgreSQL yet is given up.", NULL, 0, 0, false, false},
+    {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9400", "Admin port: /livez /readyz /metrics /statusz.", NULL, 0, 0, false, false},
+};
+static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
+
+static enum fb_log_level log_level_of(const struct fb_options *o)
+{
+    return (enum fb_log_level)fb_options_uint(o, "process", "log_level");
+}
+
+/* A node that lost its disk must not quietly serve as if nothing had been there. */
+static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, const char *path, struct fb_err *err)
+{
+    char identity[4200];
+    uint32_t led = 0;
+    snprintf(identity, sizeof(identity), "%s/IDENTITY", path);
+    if (access(identity, F_OK) == 0 || fb_options_bool(n->options, "node", "accept_empty_data_dir"))
+        return FB_OK;
+    for (uint32_t p = 0; p < map->partitions; p++)
+        led += map->parts[p].epoch != 0 && strcmp(map->parts[p].primary.node, n->name) == 0;
+    if (led == 0)
+        return FB_OK;
+    return fb_err_set(err, FB_EREFUSED,
+                      "the map says %s leads %u partitions but data directory %s is new; put the old directory back, or start "
+                      "once with --node.accept_empty_data_dir=yes to give up what had not reached PostgreSQL",
+                      n->name, led, path);
+}
+
+static enum fb_status open_coordinator(struct node *n, struct fb_cluster_state **state, struct fb_err *err)
+{
+    char session[FB_NAME_BYTES_MAX + 8];
+    enum fb_status s = fb_coord_open(fb_options_text(n->options, "process", "coordinator"), true, &n->coord, err);
+    if (s == FB_OK)
+        s = fb_cluster_init(n->coord, FB_PARTITIONS_DEFAULT, err);
+    if (s == FB_OK)
+        s = fb_cluster_state_read(n->coord, state, err);
+    snprintf(session, sizeof(session), "node/%s", n->name);
+    if (s == FB_OK)
+        s = fb_coord_session(n->coord, session, err);
+    return s;
+}
+
+static void configure_lane(struct worker *w, struct fb_cluster_state *state)
+{
+    struct node_config *c = fb_xcalloc(1, sizeof(*c));
+    atomic_store(&c->refs, 1);
+    c->state = fb_cluster_state_get(state);
+    for (uint32_t i = 0; i < state->namespaces->count; i++)
+        c->schemas[i] = state->namespaces->ns[i].mapped ? fb_cluster_state_schema(state, state->namespaces->ns[i].name) : NULL;
+    w->config = c;
+    lane_configure(w->lane, state->namespaces, c->schemas);
+}
+
+static void synced_cb(void *arg, uint32_t lane, uint64_t seq)
+{
+    struct node *n = arg;
+    (void)seq;
+    fb_mailbox_wake(n->workers[lane]->frames);
+}
+
+static enum fb_status build_engine(struct node *n, struct fb_cluster_state *state, struct fb_err *err)
+{
+    struct lane *lanes[NODE_WORKERS_MAX];
+    struct log_config lc = {.dir = n->dir.log_path, .lanes = n->worker_count, .arg = n, .synced = synced_cb};
+    uint64_t dirty = state->namespaces->max_dirty_bytes ? state->namespaces->max_dirty_bytes : n->memory_limit / 4;
+    uint64_t generation = 0;
+    enum fb_status s = store_new(n->partitions, n->memory_limit / 512, &n->store, err);
+
+    if (s != FB_OK)
+        return s;
+    for (uint32_t i = 0; i < n->worker_count; i++) {
+        struct lane_config c = {.lane = i, .lanes = n->worker_count, .partitions = n->partitions, .memory_limit = n->memory_limit,
+                                .dirty_limit = dirty};
+        lanes[i] = lane_new(&c, n->store);
+        n->workers[i] = worker_new(n, i, lanes[i]);
+        configure_lane(n->workers[i], state);
+        lane_now(lanes[i], fb_mono_ns(), fb_wall_ms());
+    }
+    s = node_recover(n, lanes, &generation, err);
+    if (s != FB_OK)
+        return s;
+    n->generation = generation + 1;
+    lc.generation = n->generation;
+    lc.segment_bytes = fb_options_uint(n->options, "node", "segment_bytes");
+    lc.sync_interval_ms = (uint32_t)fb_options_uint(n->options, "node", "log_sync_interval");
+    return log_open(&lc, &n->log, err);
+}
+
+static enum fb_status register_node(struct node *n, struct fb_err *err)
+{
+    struct fb_member_info m = {.kind = FB_MEMBER_NODE, .inc = n->inc, .started_ms = n->started_wall_ms, .pid = (uint32_t)getpid()};
+    struct fb_buf value = {0};
+    struct fb_coord_op op = {.rev = UINT64_MAX, .session = true};
+    char key[FB_NAME_BYTES_MAX + 8];
+    uint64_t rev;
+    enum fb_status s;
+
+    memcpy(m.name, n->name, sizeof(m.name));
+    snprintf(m.zone, sizeof(m.zone), "%s", fb_options_text(n->options, "process", "zone"));
+    snprintf(m.listen, sizeof(m.listen), "%s", n->listen);
+    snprintf(m.admin, sizeof(m.admin), "%s", n->admin_bound);
+    m.weight = (uint32_t)fb_options_uint(n->options, "node", "weight");
+    fb_member_info_encode(&value, &m);
+    snprintf(key, sizeof(key), "node/%s", n->name);
+    op.key = key;
+    op.value = fb_buf_view(&value);
+    s = fb_coord_txn(n->coord, &op, 1, &rev, err);
+    fb_buf_fini(&value);
+    return s;
+}
+
+static enum fb_status start(struct node *n, struct fb_err *err)
+{
+    struct fb_cluster_state *state = NULL;
+    struct fb_admin_hooks hooks = {.ready = node_ready, .status = node_status, .arg = n};
+    const char *path = fb_options_text(n->options, "node", "data_dir");
+    enum fb_status s = open_coordinator(n, &state, err);
+
+    if (s != FB_OK)
+        return s;
+    memcpy(n->cluster, state->map->cluster, sizeof(n->cluster));
+    n->partitions = state->map->partitions;
+    n->open_epoch = fb_xcalloc(n->partitions, sizeof(*n->open_epoch));
+    n->last_epoch = fb_xcalloc(n->partitions, sizeof(*n->last_epoch));
+    s = check_fresh_dir(n, state->map, path, err);
+    if (s == FB_OK)
+        s = data_dir_open(path, n->cluster, n->name, &n->dir, err);
+    if (s == FB_OK)
+        s = fb_admin_start(fb_options_text(n->options, "admin", "listen"), &hooks, n->admin_bound, &n->admin, err);
+    if (s == FB_OK)
+        s = build_engine(n, state, err);
+    fb_cluster_state_put(state);
+    if (s != FB_OK)
+        return s;
+    for (uint32_t i = 0; i < n->worker_count && s == FB_OK; i++)
+        s = worker_start(n->workers[i], err);
+    if (s == FB_OK)
+        s = snapshotter_start(n, fb_options_uint(n->options, "node", "snapshot_interval"),
+                              fb_options_uint(n->options, "node", "snapshot_log_bytes"), &n->snapshotter, err);
+    if (s == FB_OK)
+        s = node_net_start(n, err);
+    if (s == FB_OK)
+        s = register_node(n, err);
+    if (s == FB_OK)
+        s = fb_agent_start(n->coord, node_cluster_changed, n, &n->agent, err);
+    if (s == FB_OK)
+        node_metrics_register(n);
+    return s;
+}
+
+/* Order: no new requests, then the last ticks, a last snapshot is not needed, the log is sealed, the marker says clean. */
+static void stop(struct node *n)
+{
+    atomic_store(&n->stopping, true);
+    if (n->agent != NULL)
+        fb_agent_stop(n->agent);
+    if (n->snapshotter != NULL)
+        snapshotter_stop(n->snapshotter);
+    if (n->net != NULL)
+        fb_net_close(n->net);
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        if (n->workers[i] != NULL)
+            worker_stop(n->workers[i]);
+    if (n->admin != NULL)
+        fb_admin_stop(n->admin);
+    if (n->log != NULL)
+        log_close(n->log);
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        if (n->workers[i] != NULL)
+            worker_free(n->workers[i]);
+    if (n->store != NULL)
+        store_free(n->store);
+    data_dir_close(&n->dir, n->log != NULL ? n->inc : 0);
+    if (n->state != NULL)
+        fb_cluster_state_put(n->state);
+    if (n->coord != NULL)
+        fb_coord_close(n->coord);
+    free(n->open_epoch);
+    free(n->last_epoch);
+}
+
+static void reload(struct node *n, int argc, char **argv)
+{
+    struct fb_options *o;
+    if (fb_options_load("forebay-node", "", option_table, FB_COUNT_OF(option_table), all_sections, argc, argv, &o) !=
+        FB_OPTIONS_RUN) {
+        FB_LOG0(WARN, "configuration was not reloaded: see the problems above; the running one stays");
+        return;
+    }
+    fb_log_set_level(log_level_of(o));
+    fb_options_free(o);
+    FB_LOG(INFO, "configuration reloaded", FB_KS("name", n->name));
+}
+
+int main(int argc, char **argv)
+{
+    static struct node n;
+    struct fb_options *o;
+    struct fb_err err = {0};
+
+    switch (fb_options_load("forebay-node", "Holds partitions of objects in memory, logs and serves them.", option_table,
+                            FB_COUNT_OF(option_table), all_sections, argc, argv, &o)) {
+    case FB_OPTIONS_EXIT_OK:
+        return 0;
+    case FB_OPTIONS_EXIT_USAGE:
+        return 2;
+    case FB_OPTIONS_EXIT_BAD:
+        return 1;
+    case FB_OPTIONS_RUN:
+        break;
+    }
+    n.options = o;
+    n.dir.fd = n.dir.lock_fd = -1;
+    n.inc = fb_random_u64();
+    n.started_wall_ms = fb_wall_ms();
+    n.memory_limit = fb_options_uint(o, "node", "memory");
+    n.worker_count = (uint32_t)fb_options_uint(o, "node", "threads");
+    if (n.worker_count == 0)
+        n.worker_count = (uint32_t)get_nprocs();
+    if (n.worker_count > NODE_WORKERS_MAX)
+        n.worker_count = NODE_WORKERS_MAX;
+    snprintf(n.name, sizeof(n.name), "%s", fb_options_text(o, "process", "name"));
+    fb_log_setup(log_level_of(o), (enum fb_log_format)fb_options_uint(o, "process", "log_format"), "node", n.name);
+    fb_signals_setup();
+    if (start(&n, &err) != FB_OK) {
+        FB_LOG(ERROR, "node does not start", FB_KS("error", err.msg));
+        stop(&n);
+        fb_options_free(o);
+        return 1;
+    }
+    FB_LOG(INFO, "serving", FB_KS("listen", n.listen), FB_KS("admin", n.admin_bound), FB_KS("data_dir", n.dir.path),
+           FB_KU("threads", n.worker_count), FB_KU("memory", n.memory_limit));
+    for (;;) {
+        enum fb_signal_event ev = fb_signals_wait(1000);
+        if (ev == FB_SIGNAL_STOP)
+            break;
+        if (ev == FB_SIGNAL_RELOAD)
+            reload(&n, argc, argv);
+        node_cluster_poke(&n);
+    }
+    FB_LOG(INFO, "stopping", FB_KS("name", n.name));
+    stop(&n);
+    FB_LOG(INFO, "stopped", FB_KS("name", n.name));
+    fb_options_free(o);
+    return 0;
+}

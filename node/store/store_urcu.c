@@ -1,0 +1,256 @@
+/* The object table on liburcu's cds_lfht. */
+#include "node/store/reclaim.h"
+#include "node/store/slab.h"
+
+#include "proto/base/assert.h"
+#include "proto/base/buf.h"
+#include "proto/rt/rcu.h"
+
+#include <stdlib.h>
+
+_Static_assert(sizeof(struct cds_lfht_node) == 2 * sizeof(void *), "object.link holds a table node");
+
+struct store {
+    struct cds_lfht *table;
+    struct store_part *parts;
+    uint32_t partitions;
+    struct reclaim *reclaim;
+    _Atomic uint64_t resident_bytes, resident_count, dirty_bytes;
+    _Atomic uint64_t now_ms;
+};
+
+struct store_writer {
+    struct store *store;
+    struct retired_batch *batch;
+};
+
+#define TABLE_BUCKETS_MIN (1ul << 10)
+#define TABLE_BUCKETS_INIT_MAX (1ul << 24)
+
+enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct store **out, struct fb_err *err)
+{
+    struct store *s = fb_xcalloc(1, sizeof *s);
+    unsigned long buckets = TABLE_BUCKETS_MIN;
+
+    *out = NULL;
+    while (buckets < capacity_hint && buckets < TABLE_BUCKETS_INIT_MAX)
+        buckets *= 2;
+    s->partitions = partitions;
+    s->parts = fb_xcalloc(partitions, sizeof *s->parts);
+    for (uint32_t i = 0; i < partitions; i++)
+        slab_init(&s->parts[i]);
+    s->table = cds_lfht_new(buckets, TABLE_BUCKETS_MIN, 0, CDS_LFHT_AUTO_RESIZE, NULL);
+    if (s->table == NULL) {
+        free(s->parts);
+        free(s);
+        return fb_err_set(err, FB_ENOMEM, "object table of %lu buckets", buckets);
+    }
+    if (reclaim_start(&s->reclaim, err) != FB_OK) {
+        cds_lfht_destroy(s->table, NULL);
+        free(s->parts);
+        free(s);
+        return fb_err_wrap(err, FB_EFULL, "object table");
+    }
+    *out = s;
+    return FB_OK;
+}
+
+void store_free(struct store *s)
+{
+    if (s == NULL)
+        return;
+    reclaim_stop(s->reclaim);
+    for (uint32_t i = 0; i < s->partitions; i++) {
+        struct store_part *p = &s->parts[i];
+        uint32_t used = atomic_load_explicit(&p->used, memory_order_relaxed);
+        for (uint32_t n = 0; n < used; n++) {
+            struct object *o = slab_object(p, n);
+            if (o != NULL) {
+                rcu_read_lock();
+                cds_lfht_del(s->table, (struct cds_lfht_node *)o->link);
+                rcu_read_unlock();
+                object_free(o);
+            }
+        }
+        for (uint32_t k = 0; k < SLAB_CHUNKS; k++)
+            free(atomic_load_explicit(&p->chunks[k], memory_order_relaxed));
+    }
+    cds_lfht_destroy(s->table, NULL);
+    free(s->parts);
+    free(s);
+}
+
+struct store_part *store_part(struct store *s, uint16_t part)
+{
+    fb_assert(part < s->partitions);
+    return &s->parts[part];
+}
+
+uint32_t store_partitions(const struct store *s)
+{
+    return s->partitions;
+}
+
+void store_read_lock(void)
+{
+    rcu_read_lock();
+}
+
+void store_read_unlock(void)
+{
+    rcu_read_unlock();
+}
+
+static int match(struct cds_lfht_node *node, const void *arg)
+{
+    const struct object *o = FB_CONTAINER_OF(node, struct object, link);
+    const struct fb_bytes *key = arg;
+    return o->klen == key->n && memcmp(o->bytes, key->p, key->n) == 0;
+}
+
+struct object *store_find(struct store *s, struct fb_bytes key, uint64_t hash)
+{
+    struct cds_lfht_iter it;
+    struct cds_lfht_node *node;
+    cds_lfht_lookup(s->table, hash, match, &key, &it);
+    node = cds_lfht_iter_get_node(&it);
+    return node == NULL ? NULL : FB_CONTAINER_OF(node, struct object, link);
+}
+
+struct object *store_find_own(struct store *s, struct fb_bytes key, uint64_t hash)
+{
+    struct object *o;
+    rcu_read_lock();
+    o = store_find(s, key, hash);
+    rcu_read_unlock();
+    return o;
+}
+
+struct store_writer *store_writer_new(struct store *s)
+{
+    struct store_writer *w = fb_xcalloc(1, sizeof *w);
+    w->store = s;
+    return w;
+}
+
+void store_writer_flush(struct store_writer *w)
+{
+    if (w->batch != NULL)
+        reclaim_push(w->store->reclaim, w->batch);
+    w->batch = NULL;
+}
+
+void store_writer_free(struct store_writer *w)
+{
+    if (w == NULL)
+        return;
+    store_writer_flush(w);
+    free(w);
+}
+
+static void retire(struct store_writer *w, struct object *o)
+{
+    if (w->batch == NULL)
+        w->batch = retired_batch_new();
+    if (retired_batch_add(w->batch, o, object_bytes(o)))
+        store_writer_flush(w);
+}
+
+void store_publish(struct store_writer *w, struct object *next, uint64_t hash)
+{
+    struct store *s = w->store;
+    struct store_part *p = store_part(s, next->part);
+    struct fb_bytes key = object_key(next);
+    struct object *old;
+    struct cds_lfht_node *node = (struct cds_lfht_node *)next->link, *was;
+    struct slot *slot;
+
+    fb_assert(next->slot == SLOT_NONE);
+    rcu_read_lock();
+    old = store_find(s, key, hash);
+    next->slot = old != NULL ? old->slot : slab_take(p);
+    cds_lfht_node_init(node);
+    was = cds_lfht_add_replace(s->table, hash, match, &key, node);
+    rcu_read_unlock();
+    fb_assert((was == NULL) == (old == NULL));
+
+    slot = slab_slot(p, next->slot);
+    fb_assert(atomic_load_explicit(&slot->obj, memory_order_relaxed) == old);
+    atomic_store_explicit(&slot->obj, next, memory_order_release); /* pairs with slab_object */
+    atomic_fetch_add_explicit(&s->resident_bytes, object_bytes(next), memory_order_relaxed);
+    if (old != NULL) {
+        atomic_fetch_sub_explicit(&s->resident_bytes, object_bytes(old), memory_order_relaxed);
+        retire(w, old);
+    } else {
+        atomic_fetch_add_explicit(&s->resident_count, 1, memory_order_relaxed);
+    }
+    atomic_store_explicit(&p->live,
+                          atomic_load_explicit(&p->live, memory_order_relaxed) + (next->kind != 0) -
+                              (old != NULL && old->kind != 0),
+                          memory_order_relaxed);
+}
+
+void store_remove(struct store_writer *w, struct object *o)
+{
+    struct store *s = w->store;
+    struct store_part *p = store_part(s, o->part);
+    struct slot *slot = slab_slot(p, o->slot);
+    int gone;
+
+    fb_assert(atomic_load_explicit(&slot->obj, memory_order_relaxed) == o);
+    rcu_read_lock();
+    gone = cds_lfht_del(s->table, (struct cds_lfht_node *)o->link);
+    rcu_read_unlock();
+    fb_assert(gone == 0);
+    atomic_store_explicit(&slot->obj, NULL, memory_order_release); /* pairs with slab_object */
+    slab_give(p, o->slot);
+    atomic_fetch_sub_explicit(&s->resident_bytes, object_bytes(o), memory_order_relaxed);
+    atomic_fetch_sub_explicit(&s->resident_count, 1, memory_order_relaxed);
+    if (o->kind != 0)
+        atomic_store_explicit(&p->live, atomic_load_explicit(&p->live, memory_order_relaxed) - 1,
+                              memory_order_relaxed);
+    retire(w, o);
+}
+
+uint64_t store_memory_bytes(const struct store *s)
+{
+    return store_resident_bytes(s) + reclaim_bytes(s->reclaim);
+}
+
+uint64_t store_resident_bytes(const struct store *s)
+{
+    return atomic_load_explicit(&s->resident_bytes, memory_order_relaxed);
+}
+
+uint64_t store_object_count(const struct store *s)
+{
+    return atomic_load_explicit(&s->resident_count, memory_order_relaxed);
+}
+
+uint64_t store_retired_count(const struct store *s)
+{
+    return reclaim_count(s->reclaim);
+}
+
+void store_dirty_add(struct store *s, int64_t bytes)
+{
+    atomic_fetch_add_explicit(&s->dirty_bytes, (uint64_t)bytes, memory_order_relaxed);
+}
+
+uint64_t store_dirty_bytes(const struct store *s)
+{
+    return atomic_load_explicit(&s->dirty_bytes, memory_order_relaxed);
+}
+
+void store_now_set(struct store *s, uint64_t wall_ms)
+{
+    uint64_t now = atomic_load_explicit(&s->now_ms, memory_order_relaxed);
+    while (wall_ms > now &&
+           !atomic_compare_exchange_weak_explicit(&s->now_ms, &now, wall_ms, memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+uint64_t store_now(const struct store *s)
+{
+    return atomic_load_explicit(&s->now_ms, memory_order_relaxed);
+}
