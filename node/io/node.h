@@ -14,6 +14,8 @@
 #include "proto/net/net.h"
 #include "proto/rt/admin.h"
 
+#include <stdatomic.h>
+
 #define NODE_WORKERS_MAX 64u
 
 struct worker;

@@ -6,6 +6,7 @@
 #include "proto/base/log.h"
 #include "proto/base/random.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define NO_SYNC_GRACE_NS UINT64_C(2000000000)
