@@ -31,6 +31,7 @@ struct resp_parser {
     int64_t bulk_bytes;     /* length of the bulk under way, -1 when its header is not read yet */
     size_t pos;             /* offset of the first byte not parsed yet */
     size_t scan;            /* offset up to which no line end was found */
+    bool complete;          /* the last call gave a command: the next one begins anew */
     struct fb_buf unquoted; /* arguments of inline commands, which may be quoted */
     char error[96];
 };

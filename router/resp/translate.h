@@ -8,6 +8,9 @@
 #include "proto/wire/request.h"
 #include "router/resp/command.h"
 
+/* Keys of one command (MGET, MSET, DEL ...); more are refused. */
+#define RESP_KEYS_MAX 65536u
+
 enum resp_plan_kind {
     RESP_PLAN_OPS,   /* send ops, render their replies by `shape` */
     RESP_PLAN_LOCAL, /* the router answers itself: plan.cmd->id says what, argv is known to have the
