@@ -1,0 +1,76 @@
+/* Which objects have a dead letter in PostgreSQL, so that a later version that is synced takes the letter away. */
+#include "proto/base/hash.h"
+#include "sync/core/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct sync_dead **bucket_of(struct sync_core *s, const char *ns, struct fb_bytes id)
+{
+    return &s->dead[fb_hash64(id.p, id.n, fb_hash64(ns, strlen(ns), 0)) % DEAD_BUCKETS];
+}
+
+static struct sync_dead **find(struct sync_core *s, const char *ns, struct fb_bytes id)
+{
+    struct sync_dead **at = bucket_of(s, ns, id);
+
+    while (*at != NULL && !(strcmp((*at)->ns, ns) == 0 && fb_bytes_equal(fb_bytes((*at)->id, (*at)->id_n), id)))
+        at = &(*at)->next;
+    return at;
+}
+
+void sync_dead_put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver)
+{
+    struct sync_dead **at, *d;
+
+    if (id.n > FB_KEY_BYTES_MAX)
+        return;
+    at = find(s, ns, id);
+    if (*at != NULL) {
+        (*at)->ver = ver;
+        return;
+    }
+    d = fb_xcalloc(1, sizeof(*d));
+    (void)snprintf(d->ns, sizeof(d->ns), "%s", ns);
+    d->ver = ver;
+    d->id_n = (uint16_t)id.n;
+    memcpy(d->id, id.p, id.n);
+    *at = d;
+    s->stats.dead_letters++;
+}
+
+void sync_dead_superseded(struct sync_core *s, struct feed *f, size_t first, size_t n)
+{
+    for (size_t i = first; i < first + n && s->stats.dead_letters > 0; i++) {
+        const struct fb_feed_object *o = &f->objects[i];
+        struct sync_dead **at = find(s, f->ns->name, o->id), *d = *at;
+        if (d == NULL || (o->flags & FB_OBJECT_PARKED) != 0 || o->ver < d->ver)
+            continue;
+        *at = d->next;
+        d->ver = o->ver;
+        d->next = s->lanes[f->lane].clear;
+        s->lanes[f->lane].clear = d;
+        s->stats.dead_letters--;
+    }
+}
+
+void sync_dead_free(struct sync_core *s)
+{
+    for (size_t i = 0; i < DEAD_BUCKETS; i++)
+        while (s->dead[i] != NULL) {
+            struct sync_dead *d = s->dead[i];
+            s->dead[i] = d->next;
+            free(d);
+        }
+    s->stats.dead_letters = 0;
+}
+
+void sync_core_dead_begin(struct sync_core *s)
+{
+    sync_dead_free(s);
+}
+
+void sync_core_dead_add(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver)
+{
+    sync_dead_put(s, ns, id, ver);
+}

@@ -1,0 +1,398 @@
+/* What the result of an operation means for its feeds (PROTOCOL 11, errors by SQLSTATE). */
+#include "sync/core/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct feed *feed_of(struct sync_core *s, const struct pg_feed *p)
+{
+    struct feed *f = sync_feed_find(s, fb_bytes_str(p->ns->name), p->part);
+    fb_assert(f != NULL);
+    return f;
+}
+
+static void note_error(struct sync_ns *ns, const struct pg_error *err)
+{
+    (void)snprintf(ns->last_error, sizeof(ns->last_error), "%s%s%s", err->sqlstate, err->sqlstate[0] ? " " : "",
+                   err->message);
+}
+
+/* The batch stays in hand for another try, unless its node went away meanwhile. */
+static void keep(struct sync_core *s, struct feed *f)
+{
+    sync_feed_state(s, f, f->stray ? FEED_IDLE : FEED_HAVE);
+}
+
+void sync_lane_outage(struct sync_core *s, uint32_t lane, const char *why)
+{
+    struct sync_lane *l = &s->lanes[lane];
+
+    l->state = LANE_DOWN;
+    l->not_before = s->now + sync_backoff(s, &l->backoff, OUTAGE_BACKOFF_MIN, OUTAGE_BACKOFF_MAX);
+    if (s->db_up || !s->db_said)
+        sync_event_put(s, SYNC_EVENT_DB_DOWN, NULL, 0, why);
+    s->db_up = false;
+    s->db_said = true;
+}
+
+static void send_pos(struct sync_core *s, struct feed *f, uint64_t ver, uint64_t xid)
+{
+    struct fb_buf *out = sync_peer_item(s, f->peer, FB_FRAME_FEED_POS);
+    struct fb_feed_pos pos = {.part = f->part,
+                              .history = f->batch_history,
+                              .ns = fb_bytes_str(f->ns->name),
+                              .ver = ver,
+                              .dsafe = ver, /* mode single: what is committed survives */
+                              .xid = xid};
+    if (out != NULL)
+        fb_feed_pos_encode(out, &pos);
+}
+
+static uint64_t send_verdict(struct sync_core *s, struct feed *f, struct fb_verdict *v)
+{
+    struct fb_buf *out = sync_peer_item(s, f->peer, FB_FRAME_VERDICT);
+
+    v->part = f->part;
+    v->ns = fb_bytes_str(f->ns->name);
+    v->id64 = ++s->verdicts;
+    if (out != NULL)
+        fb_verdict_encode(out, v);
+    return v->id64;
+}
+
+static void committed(struct sync_core *s, struct feed *f)
+{
+    struct sync_ns *ns = f->ns;
+
+    sync_dead_superseded(s, f, f->first, f->taken);
+    f->ckpt = f->next_ver;
+    f->backoff = 0;
+    f->not_before = 0;
+    f->lost = 0;
+    ns->rows += f->taken;
+    ns->batches++;
+    if (ns->stopped)
+        sync_event_ns(s, SYNC_EVENT_NAMESPACE_BACK, ns, "");
+    ns->stopped = false;
+    ns->backoff = 0;
+    ns->last_error[0] = '\0';
+    f->dirty = f->dirty > f->taken ? f->dirty - f->taken : 0;
+    f->bad = f->bad > f->taken ? f->bad - f->taken : 0;
+    f->first += f->taken;
+    f->taken = 0;
+    if (f->stray) {
+        sync_feed_state(s, f, FEED_IDLE);
+    } else if (f->first < f->count) {
+        sync_feed_state(s, f, FEED_HAVE);
+    } else {
+        bool more = !f->last || (f->hurry && f->last_ver > f->ckpt);
+        f->solo = false;
+        f->fk_since = 0;
+        if (more)
+            sync_feed_again(s, f, 0);
+        else
+            sync_feed_state(s, f, FEED_IDLE);
+    }
+}
+
+/* Rows as PostgreSQL stored them go back to the node; nothing waits for it. */
+static void send_refreshes(struct sync_core *s, const struct pg_batch *b)
+{
+    for (size_t i = 0; i < b->refresh_count; i++) {
+        const struct pg_conflict *r = &b->refreshes[i];
+        const struct pg_feed *p = &b->feeds[r->feed];
+        struct fb_verdict v = {.verdict = FB_VERDICT_REFRESH,
+                               .id = p->objects[r->object].id,
+                               .ver = p->objects[r->object].ver,
+                               .kind = r->kind,
+                               .xmin = r->xmin,
+                               .value = fb_bytes(b->bytes.p + r->value_at, r->value_n)};
+        fb_assert(r->feed < b->feed_count && r->object < p->count);
+        (void)send_verdict(s, feed_of(s, p), &v);
+    }
+}
+
+/* What failed as a whole: one feed to a transaction first, then halves of it, then the one object. */
+static void isolate(struct sync_core *s, struct feed *f, const struct pg_error *err, bool alone)
+{
+    f->solo = true;
+    f->park = *err;
+    if (alone)
+        f->bad = f->taken;
+    keep(s, f);
+}
+
+static void refused_row(struct sync_core *s, struct pg_batch *b, const struct pg_error *err)
+{
+    bool alone = b->feed_count == 1;
+
+    for (size_t i = 0; i < b->feed_count; i++) {
+        struct feed *f = feed_of(s, &b->feeds[i]);
+        if (err->feed != i && err->feed < b->feed_count) {
+            keep(s, f);
+            continue;
+        }
+        note_error(f->ns, err);
+        if (err->class == PG_FOREIGN_KEY) {
+            if (f->fk_since == 0)
+                f->fk_since = s->now;
+            if (s->now - f->fk_since < f->ns->cfg->fk_wait_ms) {
+                /* The parent may be on its way in another feed. */
+                f->solo = true;
+                if (alone)
+                    sync_feed_back_off(s, f);
+                else
+                    keep(s, f);
+                continue;
+            }
+        }
+        isolate(s, f, err, alone);
+    }
+}
+
+static void stop_namespace(struct sync_core *s, struct sync_ns *ns, const struct pg_error *err)
+{
+    ns->not_before = s->now + sync_backoff(s, &ns->backoff, NAMESPACE_BACKOFF_MIN, NAMESPACE_BACKOFF_MAX);
+    note_error(ns, err);
+    if (!ns->stopped)
+        sync_event_ns(s, SYNC_EVENT_NAMESPACE_STOPPED, ns, ns->last_error);
+    ns->stopped = true;
+}
+
+static void refused_namespace(struct sync_core *s, struct pg_batch *b, const struct pg_error *err)
+{
+    const struct pg_feed *blamed = err->feed < b->feed_count ? &b->feeds[err->feed] : NULL;
+    bool one = true;
+
+    for (size_t i = 1; i < b->feed_count; i++)
+        one = one && b->feeds[i].ns == b->feeds[0].ns;
+    if (blamed == NULL && one)
+        blamed = &b->feeds[0];
+    if (blamed != NULL)
+        stop_namespace(s, feed_of(s, blamed)->ns, err);
+    for (size_t i = 0; i < b->feed_count; i++) {
+        struct feed *f = feed_of(s, &b->feeds[i]);
+        if (blamed == NULL)
+            f->solo = true; /* which one it was shows when each goes alone */
+        if (blamed != NULL && b->feeds[i].ns == blamed->ns && !f->stray)
+            sync_feed_again(s, f, f->ns->not_before - s->now);
+        else
+            keep(s, f);
+    }
+}
+
+/* Another process moved a checkpoint: read them again; a feed that is lost twice belongs to somebody else. */
+static void lost(struct sync_core *s, struct pg_batch *b, const struct pg_error *err)
+{
+    for (size_t i = 0; i < b->feed_count; i++) {
+        struct feed *f = feed_of(s, &b->feeds[i]);
+        if (err->feed != i && err->feed < b->feed_count) {
+            keep(s, f);
+            continue;
+        }
+        f->ckpt_known = false;
+        if (b->feed_count == 1 || err->feed == i) {
+            f->lost++;
+            f->ns->lost++;
+            sync_event_put(s, SYNC_EVENT_LOST, f, f->ckpt, err->message);
+        }
+        if (f->lost >= 2)
+            sync_feed_back_off(s, f);
+        else
+            sync_feed_again(s, f, 0);
+    }
+    s->lanes[feed_of(s, &b->feeds[0])->lane].want_attach = true;
+}
+
+static void conflict(struct sync_core *s, struct pg_batch *b)
+{
+    for (size_t i = 0; i < b->feed_count; i++) {
+        struct feed *f = feed_of(s, &b->feeds[i]);
+        f->acks = 0;
+        f->park_acked = false;
+        f->verdict_first = s->verdicts + 1;
+        for (size_t c = 0; c < b->conflict_count; c++) {
+            const struct pg_conflict *r = &b->conflicts[c];
+            struct fb_verdict v = {.verdict = FB_VERDICT_CONFLICT};
+            if (r->feed != i)
+                continue;
+            fb_assert(r->object < b->feeds[i].count);
+            v.id = b->feeds[i].objects[r->object].id;
+            v.ver = b->feeds[i].objects[r->object].ver;
+            v.kind = r->kind;
+            v.xmin = r->xmin;
+            v.value = fb_bytes(b->bytes.p + r->value_at, r->value_n);
+            f->verdict_last = send_verdict(s, f, &v);
+            f->acks++;
+        }
+        if (f->acks == 0) {
+            keep(s, f);
+            continue;
+        }
+        f->ns->conflicts += f->acks;
+        sync_event_put(s, SYNC_EVENT_CONFLICT, f, f->acks, "");
+        f->until = s->now + ACK_TIMEOUT;
+        sync_feed_state(s, f, f->stray ? FEED_IDLE : FEED_VERDICT);
+    }
+}
+
+void sync_apply_outcome(struct sync_core *s, struct sync_op *op)
+{
+    struct pg_batch *b = &op->batch;
+    struct sync_lane *l = &s->lanes[op->lane];
+
+    if (op->class != PG_RETRY)
+        l->not_before = 0;
+    switch (op->class) {
+    case PG_OK:
+        s->stats.transactions++;
+        s->stats.rows_updated += b->rows_updated;
+        s->stats.rows_inserted += b->rows_inserted;
+        s->stats.rows_deleted += b->rows_deleted;
+        l->backoff = 0;
+        /* Positions before refreshes: a refresh is about a version that is synced. */
+        for (size_t i = 0; i < b->feed_count; i++)
+            send_pos(s, feed_of(s, &b->feeds[i]), b->feeds[i].next, b->xid);
+        send_refreshes(s, b); /* reads the objects, which committed() drops */
+        for (size_t i = 0; i < b->feed_count; i++)
+            committed(s, feed_of(s, &b->feeds[i]));
+        break;
+    case PG_OUTAGE:
+        for (size_t i = 0; i < b->feed_count; i++)
+            keep(s, feed_of(s, &b->feeds[i]));
+        sync_lane_outage(s, op->lane, op->err.message);
+        break;
+    case PG_UNKNOWN:
+        for (size_t i = 0; i < b->feed_count; i++) {
+            struct feed *f = feed_of(s, &b->feeds[i]);
+            f->unsure = f->next_ver;
+            f->ckpt_known = false;
+            sync_feed_again(s, f, 0);
+        }
+        sync_lane_outage(s, op->lane, op->err.message);
+        break;
+    case PG_RETRY:
+        for (size_t i = 0; i < b->feed_count; i++)
+            keep(s, feed_of(s, &b->feeds[i]));
+        l->not_before = s->now + sync_backoff(s, &l->backoff, 4, OUTAGE_BACKOFF_MAX);
+        break;
+    case PG_NAMESPACE:
+        refused_namespace(s, b, &op->err);
+        break;
+    case PG_FOREIGN_KEY:
+    case PG_ROW:
+        refused_row(s, b, &op->err);
+        break;
+    case PG_LOST:
+        lost(s, b, &op->err);
+        break;
+    case PG_CONFLICT:
+        conflict(s, b);
+        break;
+    }
+}
+
+/* The dead letter is written: now the node commits a PARK record, and only then may the checkpoint pass the object. */
+void sync_park_outcome(struct sync_core *s, struct sync_op *op)
+{
+    struct feed *f = feed_of(s, &op->batch.feeds[0]);
+    struct fb_feed_object *o = &f->objects[f->first];
+    struct fb_verdict v = {.verdict = FB_VERDICT_PARK};
+
+    fb_assert(f->state == FEED_PARKING && f->bad == 1);
+    if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN)
+        sync_lane_outage(s, op->lane, op->err.message);
+    if (op->class != PG_OK || f->stray) {
+        keep(s, f);
+        if (op->class != PG_OK && op->class != PG_OUTAGE && op->class != PG_UNKNOWN)
+            s->lanes[op->lane].not_before = s->now + sync_backoff(s, &s->lanes[op->lane].backoff, OUTAGE_BACKOFF_MIN,
+                                                                  OUTAGE_BACKOFF_MAX);
+        return;
+    }
+    sync_dead_put(s, f->ns->name, o->id, o->ver);
+    v.id = o->id;
+    v.ver = o->ver;
+    v.message = fb_bytes_str(f->park.message);
+    memcpy(v.sqlstate, f->park.sqlstate, sizeof(v.sqlstate));
+    f->verdict_first = f->verdict_last = send_verdict(s, f, &v);
+    f->acks = 1;
+    f->park_acked = true;
+    f->until = s->now + ACK_TIMEOUT;
+    sync_feed_state(s, f, FEED_VERDICT);
+}
+
+static struct feed *feed_of_ack(struct sync_core *s, uint32_t peer, const struct fb_verdict_ack *ack)
+{
+    for (uint32_t l = 0; l < s->config.lanes; l++)
+        for (struct feed *f = s->lanes[l].head; f != NULL; f = f->next)
+            if (f->state == FEED_VERDICT && f->part == ack->part && f->peer == peer && ack->id64 >= f->verdict_first &&
+                ack->id64 <= f->verdict_last)
+                return f;
+    return NULL;
+}
+
+void sync_core_ack(struct sync_core *s, uint32_t peer, const struct fb_verdict_ack *ack)
+{
+    struct feed *f = feed_of_ack(s, peer, ack);
+
+    if (f == NULL || f->acks == 0 || --f->acks > 0)
+        return;
+    if (!f->park_acked || ack->status != FB_OK) {
+        /* Resolved as new versions, or overtaken by one: the feed says what there is now. */
+        f->solo = f->solo && f->park_acked;
+        sync_feed_again(s, f, 0);
+        return;
+    }
+    f->objects[f->first].flags |= FB_OBJECT_PARKED;
+    f->bad = 0;
+    f->ns->parked++;
+    sync_event_put(s, SYNC_EVENT_PARKED, f, f->objects[f->first].ver, f->park.message);
+    sync_feed_state(s, f, FEED_HAVE);
+}
+
+static void checkpoint_is(struct sync_core *s, struct feed *f, uint64_t ver)
+{
+    bool moved = f->ckpt != ver;
+
+    f->ckpt = ver;
+    f->ckpt_known = true;
+    if (f->unsure != 0 && ver >= f->unsure)
+        send_pos(s, f, ver, 0); /* it was committed; which transaction it was is not known */
+    f->unsure = 0;
+    if (moved && (f->state == FEED_HAVE || f->state == FEED_ASKED || f->state == FEED_VERDICT))
+        sync_feed_again(s, f, 0);
+}
+
+void sync_attach_outcome(struct sync_core *s, struct sync_op *op)
+{
+    struct sync_lane *l = &s->lanes[op->lane];
+
+    if (op->class != PG_OK) {
+        sync_lane_outage(s, op->lane, op->err.message);
+        return;
+    }
+    if (l->state == LANE_DOWN && !s->db_up) {
+        sync_event_put(s, SYNC_EVENT_DB_UP, NULL, 0, "");
+        s->db_up = s->db_said = true;
+    }
+    l->state = LANE_READY;
+    l->backoff = 0;
+    l->not_before = 0;
+    for (size_t i = 0; i < s->ns_count; i++)
+        for (uint32_t p = 0; p < FB_PARTITIONS_MAX; p++) {
+            struct feed *f = s->ns[i]->feeds[p];
+            if (f != NULL && f->lane == op->lane)
+                f->attach_ver = 0;
+        }
+    for (size_t i = 0; i < op->ckpt_count; i++) {
+        struct feed *f = sync_feed_find(s, fb_bytes_str(op->ckpts[i].ns), op->ckpts[i].part);
+        if (f != NULL)
+            f->attach_ver = op->ckpts[i].ver;
+    }
+    for (size_t i = 0; i < s->ns_count; i++)
+        for (uint32_t p = 0; p < FB_PARTITIONS_MAX; p++) {
+            struct feed *f = s->ns[i]->feeds[p];
+            if (f != NULL && f->lane == op->lane)
+                checkpoint_is(s, f, f->attach_ver);
+        }
+}
