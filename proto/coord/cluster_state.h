@@ -18,7 +18,7 @@ struct fb_cluster_state {
     uint64_t config_rev;
     size_t schema_count;
     struct fb_schema **schemas;     /* "schema/<ns>", sorted by namespace */
-    bool sync_paused_all;           /* "control/sync" */
+    bool sync_paused_all;           /* "control/sync": {"all": false, "namespaces": ["user"]}; key missing = nothing paused */
     size_t paused_count;
     char (*paused)[FB_NAME_BYTES_MAX + 1];
 };
@@ -30,6 +30,9 @@ const struct fb_schema *fb_cluster_state_schema(const struct fb_cluster_state *s
 bool fb_cluster_state_paused(const struct fb_cluster_state *s, const char *ns);
 /* Read once (CLI, start-up). FB_ENOENT: there is no cluster there (no "meta"). */
 FB_MUST_USE enum fb_status fb_cluster_state_read(struct fb_coord *c, struct fb_cluster_state **out, struct fb_err *err);
+/* The same from a list of all keys that was read already. */
+FB_MUST_USE enum fb_status fb_cluster_state_of_list(const struct fb_coord_list *l, struct fb_cluster_state **out,
+                                                    struct fb_err *err);
 /* Make "meta" (uuid, partitions, seed) if the store is empty; otherwise read it. */
 FB_MUST_USE enum fb_status fb_cluster_init(struct fb_coord *c, uint32_t partitions, struct fb_err *err);
 
@@ -42,6 +45,7 @@ FB_MUST_USE enum fb_status fb_agent_start(struct fb_coord *c, fb_agent_changed_f
 /* Run fn on the agent's thread (it may call fb_coord_*). Any thread; bounded queue: FB_EFULL. */
 typedef void (*fb_agent_job_fn)(void *arg, struct fb_coord *c);
 FB_MUST_USE enum fb_status fb_agent_run(struct fb_agent *a, fb_agent_job_fn fn, void *arg);
+/* Carries out the jobs that were accepted, then ends the thread. */
 void fb_agent_stop(struct fb_agent *a);
 /* False while the coordinator does not answer (metric coordinator_up). */
 bool fb_agent_up(const struct fb_agent *a);

@@ -1,0 +1,201 @@
+/* The agent: the one thread of a process that talks to the coordinator. */
+#include "proto/coord/cluster_state.h"
+
+#include "proto/base/clock.h"
+#include "proto/base/hash.h"
+#include "proto/base/log.h"
+#include "proto/rt/mailbox.h"
+#include "proto/rt/thread.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define JOBS_MAX 1024u
+#define WAIT_MS 1000u
+#define RELIST_NS UINT64_C(5000000000) /* watches may lose hints (PROTOCOL 20) */
+#define BACKOFF_MIN_NS UINT64_C(100000000)
+#define BACKOFF_MAX_NS UINT64_C(2000000000)
+
+struct job {
+    struct fb_mail mail;
+    fb_agent_job_fn fn;
+    void *arg;
+};
+
+struct fb_agent {
+    struct fb_coord *coord;      /* const */
+    fb_agent_changed_fn changed; /* const */
+    void *arg;                   /* const */
+    struct fb_thread *thread;
+    struct fb_mailbox *jobs;
+    _Atomic bool stop;
+    _Atomic bool up;
+    pthread_mutex_t mtx;
+    pthread_cond_t cond;
+    bool delivered;              /* mtx: the first state */
+    struct fb_cluster_state *first; /* agent thread takes it */
+    uint64_t rev;                /* agent thread: store revision last seen */
+    uint64_t fingerprint;        /* agent thread: of what was delivered last */
+    uint64_t listed_ns;          /* agent thread */
+    uint64_t backoff_ns;         /* agent thread; 0 = coordinator is fine */
+};
+
+static uint64_t fingerprint(const struct fb_coord_list *l)
+{
+    uint64_t h = fb_hash64(&l->rev, sizeof(l->rev), 1);
+    for (size_t i = 0; i < l->count; i++)
+        h = fb_hash64(l->kv[i].key, strlen(l->kv[i].key), h + l->kv[i].alive);
+    return h;
+}
+
+/* Reads; *out is NULL when nothing changed since the last delivery. */
+static enum fb_status look(struct fb_agent *a, struct fb_cluster_state **out, struct fb_err *err)
+{
+    struct fb_coord_list l;
+    enum fb_status s = fb_coord_list(a->coord, "", &l, err);
+    uint64_t print;
+
+    *out = NULL;
+    if (s != FB_OK)
+        return s;
+    a->listed_ns = fb_mono_ns();
+    a->rev = l.rev;
+    print = fingerprint(&l);
+    if (print != a->fingerprint) {
+        s = fb_cluster_state_of_list(&l, out, err);
+        if (s == FB_OK)
+            a->fingerprint = print;
+    }
+    fb_coord_list_free(&l);
+    return s;
+}
+
+static void run_jobs(struct fb_agent *a)
+{
+    struct fb_mail *m = fb_mailbox_take(a->jobs);
+    while (m != NULL) {
+        struct job *j = FB_CONTAINER_OF(m, struct job, mail);
+        m = m->next;
+        j->fn(j->arg, a->coord);
+        free(j);
+    }
+}
+
+static void failed(struct fb_agent *a, const struct fb_err *err)
+{
+    if (atomic_exchange(&a->up, false))
+        FB_LOG(WARN, "coordinator does not answer, going on with what is known", FB_KS("error", err->msg));
+    a->backoff_ns = a->backoff_ns == 0 ? BACKOFF_MIN_NS : a->backoff_ns * 2;
+    if (a->backoff_ns > BACKOFF_MAX_NS)
+        a->backoff_ns = BACKOFF_MAX_NS;
+    fb_mailbox_wait(a->jobs, a->backoff_ns);
+}
+
+static void answered(struct fb_agent *a)
+{
+    if (!atomic_exchange(&a->up, true))
+        FB_LOG0(INFO, "coordinator answers again");
+    a->backoff_ns = 0;
+}
+
+static void tick(struct fb_agent *a)
+{
+    struct fb_cluster_state *s;
+    struct fb_err err;
+
+    if (a->backoff_ns == 0 && fb_coord_wait(a->coord, a->rev, WAIT_MS) != FB_OK && fb_mono_ns() - a->listed_ns < RELIST_NS)
+        return;
+    if (look(a, &s, &err) != FB_OK) {
+        failed(a, &err);
+        return;
+    }
+    answered(a);
+    if (s != NULL)
+        a->changed(a->arg, s);
+}
+
+static void agent_loop(void *arg)
+{
+    struct fb_agent *a = arg;
+
+    a->changed(a->arg, a->first);
+    a->first = NULL;
+    pthread_mutex_lock(&a->mtx);
+    a->delivered = true;
+    pthread_cond_signal(&a->cond);
+    pthread_mutex_unlock(&a->mtx);
+    while (!atomic_load(&a->stop)) {
+        run_jobs(a);
+        if (!atomic_load(&a->stop))
+            tick(a);
+    }
+    run_jobs(a); /* what was accepted is carried out */
+}
+
+static void agent_free(struct fb_agent *a)
+{
+    fb_mailbox_free(a->jobs);
+    pthread_cond_destroy(&a->cond);
+    pthread_mutex_destroy(&a->mtx);
+    free(a);
+}
+
+enum fb_status fb_agent_start(struct fb_coord *c, fb_agent_changed_fn changed, void *arg, struct fb_agent **out,
+                              struct fb_err *err)
+{
+    struct fb_agent *a = fb_xcalloc(1, sizeof(*a));
+    enum fb_status s;
+
+    *out = NULL;
+    a->coord = c;
+    a->changed = changed;
+    a->arg = arg;
+    a->jobs = fb_mailbox_new(JOBS_MAX);
+    atomic_init(&a->up, true);
+    pthread_mutex_init(&a->mtx, NULL);
+    pthread_cond_init(&a->cond, NULL);
+    s = look(a, &a->first, err);
+    if (s == FB_OK)
+        s = fb_thread_start("fb-agent", agent_loop, a, &a->thread, err);
+    if (s != FB_OK) {
+        fb_cluster_state_put(a->first);
+        agent_free(a);
+        return s;
+    }
+    pthread_mutex_lock(&a->mtx);
+    while (!a->delivered)
+        pthread_cond_wait(&a->cond, &a->mtx);
+    pthread_mutex_unlock(&a->mtx);
+    *out = a;
+    return FB_OK;
+}
+
+enum fb_status fb_agent_run(struct fb_agent *a, fb_agent_job_fn fn, void *arg)
+{
+    struct job *j = fb_xcalloc(1, sizeof(*j));
+    j->fn = fn;
+    j->arg = arg;
+    if (fb_mailbox_put(a->jobs, &j->mail) != FB_OK) {
+        free(j);
+        return FB_EFULL;
+    }
+    fb_coord_wake(a->coord);
+    return FB_OK;
+}
+
+void fb_agent_stop(struct fb_agent *a)
+{
+    if (a == NULL)
+        return;
+    atomic_store(&a->stop, true);
+    fb_mailbox_wake(a->jobs);
+    fb_coord_wake(a->coord);
+    fb_thread_join(a->thread);
+    agent_free(a);
+}
+
+bool fb_agent_up(const struct fb_agent *a)
+{
+    return atomic_load(&((struct fb_agent *)a)->up);
+}

@@ -1,0 +1,2 @@
+fb_add_test(coord_file LABELS unit TIMEOUT 60 SOURCES unit/coord/file_test.c LIBS fb_coord)
+fb_add_test(coord_agent LABELS unit TIMEOUT 60 SOURCES unit/coord/agent_test.c LIBS fb_coord)

@@ -1,0 +1,137 @@
+/* Goal: the agent delivers every change soon, carries out jobs, lives through a store that fails and comes back. */
+#include "proto/base/clock.h"
+#include "proto/coord/cluster_state.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static pthread_mutex_t mtx = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static struct fb_cluster_state *now;
+static unsigned deliveries, jobs;
+
+static void changed(void *arg, struct fb_cluster_state *s)
+{
+    (void)arg;
+    pthread_mutex_lock(&mtx);
+    fb_cluster_state_put(now);
+    now = s;
+    deliveries++;
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&mtx);
+}
+
+#define WAIT_FOR(expr)                                                                             \
+    do {                                                                                           \
+        uint64_t until_ = fb_mono_ns() + UINT64_C(20000000000);                                    \
+        pthread_mutex_lock(&mtx);                                                                  \
+        while (!(expr)) {                                                                          \
+            struct timespec ts_;                                                                   \
+            clock_gettime(CLOCK_REALTIME, &ts_);                                                   \
+            ts_.tv_sec += 1;                                                                       \
+            (void)pthread_cond_timedwait(&cond, &mtx, &ts_);                                       \
+            if (fb_mono_ns() > until_)                                                             \
+                fail_msg("waited in vain for %s", #expr);                                          \
+        }                                                                                          \
+        pthread_mutex_unlock(&mtx);                                                                \
+    } while (0)
+
+static void job(void *arg, struct fb_coord *c)
+{
+    struct fb_err err;
+    (void)fb_coord_cas(c, "control/sync", UINT64_MAX, fb_bytes_str(arg), NULL, &err);
+    pthread_mutex_lock(&mtx);
+    jobs++;
+    pthread_mutex_unlock(&mtx);
+}
+
+static void nothing(void *arg, struct fb_coord *c)
+{
+    (void)arg;
+    (void)c;
+    pthread_mutex_lock(&mtx);
+    jobs++;
+    pthread_mutex_unlock(&mtx);
+}
+
+static void agent_follows_the_store(void **state)
+{
+    char dir[] = "/tmp/fb-agent-XXXXXX", url[64], path[64], moved[64], cmd[64];
+    struct fb_coord *c, *other;
+    struct fb_agent *a;
+    struct fb_cluster_state *s;
+    struct fb_part_record rec = {.epoch = 1, .primary = {.node = "n1", .inc = 5}, .isr_count = 1, .min_isr = 1};
+    struct fb_member_info m = {.kind = FB_MEMBER_NODE, .name = "n1", .listen = "tcp://127.0.0.1:7400", .inc = 5, .weight = 100};
+    struct fb_buf b = {0};
+    struct fb_err err;
+    (void)state;
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(url, sizeof(url), "file://%s", dir);
+    assert_int_equal(fb_coord_open(url, true, &c, &err), FB_OK);
+    assert_int_equal(fb_coord_open(url, true, &other, &err), FB_OK);
+    assert_int_equal(fb_cluster_state_read(c, &s, &err), FB_ENOENT);
+    assert_int_equal(fb_agent_start(c, changed, NULL, &a, &err), FB_ENOENT);
+    assert_int_equal(fb_cluster_init(c, 16, &err), FB_OK);
+    assert_int_equal(fb_cluster_init(other, 32, &err), FB_OK); /* is there already */
+    if (fb_agent_start(c, changed, NULL, &a, &err) != FB_OK)
+        fail_msg("%s", err.msg);
+    assert_int_equal(deliveries, 1);
+    assert_int_equal(now->map->partitions, 16);
+    assert_int_equal(now->namespaces->count, 1);
+
+    rec.isr[0] = rec.primary;
+    fb_part_record_encode(&b, &rec);
+    assert_int_equal(fb_coord_cas(other, "part/3", 0, fb_buf_view(&b), NULL, &err), FB_OK);
+    WAIT_FOR(now->map->parts[3].epoch == 1);
+    assert_true(now->map->part_revs[3] > 0);
+    assert_string_equal(now->map->parts[3].primary.node, "n1");
+
+    fb_buf_clear(&b);
+    fb_member_info_encode(&b, &m);
+    {
+        struct fb_coord_op op = {.key = "node/n1", .value = fb_buf_view(&b), .session = true};
+        assert_int_equal(fb_coord_session(other, "node/n1", &err), FB_OK);
+        assert_int_equal(fb_coord_txn(other, &op, 1, NULL, &err), FB_OK);
+    }
+    WAIT_FOR(now->map->member_count == 1 && now->map->members[0].alive);
+    fb_coord_close(other); /* the process ends: only liveness changes */
+    WAIT_FOR(!now->map->members[0].alive);
+
+    assert_int_equal(fb_agent_run(a, job, "{\"namespaces\": [\"user\"]}"), FB_OK);
+    WAIT_FOR(fb_cluster_state_paused(now, "user"));
+    assert_false(fb_cluster_state_paused(now, "session"));
+    assert_int_equal(fb_coord_cas(c, "schema/user", 0, fb_bytes_str("{nonsense"), NULL, &err), FB_OK);
+    WAIT_FOR(now->schema_count == 1);
+    assert_true(fb_cluster_state_schema(now, "user")->problem[0] != '\0');
+    assert_null(fb_cluster_state_schema(now, "session"));
+
+    snprintf(path, sizeof(path), "%s/state", dir);
+    snprintf(moved, sizeof(moved), "%s/gone", dir);
+    assert_int_equal(rename(path, moved), 0);
+    WAIT_FOR(!fb_agent_up(a));
+    assert_int_equal(rename(moved, path), 0);
+    WAIT_FOR(fb_agent_up(a));
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(fb_agent_run(a, nothing, NULL), FB_OK);
+    fb_agent_stop(a);
+    assert_int_equal(jobs, 101);
+    fb_cluster_state_put(now);
+    fb_coord_close(c);
+    fb_buf_fini(&b);
+    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
+    assert_int_equal(system(cmd), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(agent_follows_the_store)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
