@@ -46,7 +46,8 @@ static void changed(void *arg, struct fb_cluster_state *s)
 static void job(void *arg, struct fb_coord *c)
 {
     struct fb_err err;
-    (void)fb_coord_cas(c, "control/sync", UINT64_MAX, fb_bytes_str(arg), NULL, &err);
+    if (fb_coord_cas(c, "control/sync", UINT64_MAX, fb_bytes_str(arg), NULL, &err) != FB_OK)
+        abort();
     pthread_mutex_lock(&mtx);
     jobs++;
     pthread_mutex_unlock(&mtx);
@@ -63,7 +64,7 @@ static void nothing(void *arg, struct fb_coord *c)
 
 static void agent_follows_the_store(void **state)
 {
-    char dir[] = "/tmp/fb-agent-XXXXXX", url[64], path[64], moved[64], cmd[64];
+    char paused[] = "{\"namespaces\": [\"user\"]}", dir[] = "/tmp/fb-agent-XXXXXX", url[64], path[64], moved[64], cmd[64];
     struct fb_coord *c, *other;
     struct fb_agent *a;
     struct fb_cluster_state *s;
@@ -105,7 +106,7 @@ static void agent_follows_the_store(void **state)
     fb_coord_close(other); /* the process ends: only liveness changes */
     WAIT_FOR(!now->map->members[0].alive);
 
-    assert_int_equal(fb_agent_run(a, job, "{\"namespaces\": [\"user\"]}"), FB_OK);
+    assert_int_equal(fb_agent_run(a, job, paused), FB_OK);
     WAIT_FOR(fb_cluster_state_paused(now, "user"));
     assert_false(fb_cluster_state_paused(now, "session"));
     assert_int_equal(fb_coord_cas(c, "schema/user", 0, fb_bytes_str("{nonsense"), NULL, &err), FB_OK);
