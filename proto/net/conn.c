@@ -18,11 +18,9 @@ struct fb_conn *conn_new(struct fb_net *n, bool dialed)
     atomic_init(&c->refs, 1); /* the live one, dropped by the reaper */
     pthread_mutex_init(&c->mtx, NULL);
     pthread_cond_init(&c->idle, NULL);
-    if (nng_aio_alloc(&c->recv_aio, conn_recv_cb, c) != 0 || nng_aio_alloc(&c->send_aio, conn_send_cb, c) != 0) {
-        if (c->recv_aio != NULL)
-            nng_aio_free(c->recv_aio);
-        c->recv_aio = NULL;
-        fb_conn_put(c);
+    if (nng_aio_alloc(&c->recv_aio, conn_recv_cb, c) != 0 || nng_aio_alloc(&c->send_aio, conn_send_cb, c) != 0 ||
+        nng_aio_alloc(&c->try_aio, NULL, NULL) != 0) {
+        conn_discard(c);
         return NULL;
     }
     c->read = fb_xmalloc(NET_READ_BYTES);
@@ -103,6 +101,7 @@ static void conn_release(struct fb_conn *c)
         nng_stream_dialer_free(c->dialer);
     nng_aio_free(c->recv_aio);
     nng_aio_free(c->send_aio);
+    nng_aio_free(c->try_aio);
     if (c->big != NULL)
         frame_box_drop(c->big);
     free(c->read);
@@ -128,7 +127,7 @@ void conn_reap(struct fb_conn *c)
     tell = c->opened || c->dialed;
     pthread_mutex_unlock(&c->mtx);
     nng_aio_stop(c->recv_aio);
-    nng_aio_stop(c->send_aio);
+    nng_aio_stop(c->send_aio); /* its callback is the last that may use try_aio */
     conn_release(c);
     if (tell)
         config->closed(config->arg, c, c->why);

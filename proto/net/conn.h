@@ -52,11 +52,13 @@ struct fb_conn {
 
     struct fb_buf out; /* whoever set sending */
     size_t out_done;
+    uint64_t write_ns; /* whoever set sending: when the last first write began */
 
     nng_stream_dialer *dialer; /* const while not CLOSING; reaper frees */
     nng_stream *stream;        /* set once in DIALING */
     nng_aio *recv_aio;         /* also dials */
     nng_aio *send_aio;
+    nng_aio *try_aio;          /* without callback, see write_lone */
 
     uint8_t *read;             /* recv callback: NET_READ_BYTES */
     size_t read_n;             /* recv callback */
