@@ -1,0 +1,494 @@
+/* Writing the rows of mapped tables: what changed, only where the row is still the one the change was based on. */
+#include "sync/pg/apply.h"
+
+#include <stdio.h>
+
+#include <stdlib.h>
+
+static bool set_has(const struct pg_set *s, uint32_t i)
+{
+    return (s->bits[i / 64] >> (i % 64) & 1) != 0;
+}
+
+static void set_add(struct pg_set *s, uint32_t i)
+{
+    s->bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static bool set_empty(const struct pg_set *s)
+{
+    for (size_t i = 0; i < PG_COLUMN_WORDS; i++)
+        if (s->bits[i] != 0)
+            return false;
+    return true;
+}
+
+/* Number of an equal set in the plan. Few sets: objects of one table change in few ways. */
+static uint32_t set_number(struct pg_plan *plan, const struct pg_set *s)
+{
+    for (uint32_t i = plan->set_count; i-- > 0;)
+        if (memcmp(&plan->sets[i], s, sizeof(*s)) == 0)
+            return i;
+    if (plan->set_count == plan->set_cap) {
+        plan->set_cap = plan->set_cap == 0 ? 8 : plan->set_cap * 2;
+        plan->sets = fb_xrealloc(plan->sets, plan->set_cap * sizeof(*plan->sets));
+    }
+    plan->sets[plan->set_count] = *s;
+    return plan->set_count++;
+}
+
+static bool is_expires(const struct fb_namespace *ns, const struct fb_column *c)
+{
+    return ns->expires_column[0] != '\0' && strcmp(ns->expires_column, c->name) == 0;
+}
+
+/* Does the value hold a text for the column? */
+static bool row_text(const struct fb_namespace *ns, const struct fb_feed_object *o, const struct fb_column *c,
+                     struct fb_bytes *text)
+{
+    if (ns->value == FB_VALUE_COLUMN) {
+        *text = o->value;
+        return strcmp(c->name, ns->value_column) == 0;
+    }
+    return fb_hash_get(o->value, fb_bytes_str(c->name), text);
+}
+
+/* Is the column's text the object's expiry rather than a field of its value? */
+static bool from_expiry(const struct fb_namespace *ns, const struct fb_feed_object *o, const struct fb_column *c)
+{
+    return is_expires(ns, c) && (ns->value == FB_VALUE_COLUMN || (o->changed & fb_column_bit(c)) == 0);
+}
+
+static void row_set(const struct pg_feed *f, const struct fb_feed_object *o, bool update, struct pg_set *s)
+{
+    for (uint32_t i = 0; i < f->schema->column_count; i++) {
+        const struct fb_column *c = &f->schema->columns[i];
+        struct fb_bytes text;
+        if (c->generated || c->is_key)
+            continue;
+        if (f->ns->value == FB_VALUE_COLUMN) {
+            if (strcmp(c->name, f->ns->value_column) == 0 || is_expires(f->ns, c))
+                set_add(s, i);
+        } else if (update) {
+            if ((o->changed & fb_column_bit(c)) != 0 || is_expires(f->ns, c))
+                set_add(s, i);
+        } else if (row_text(f->ns, o, c, &text) || (is_expires(f->ns, c) && o->expires_ms != 0)) {
+            set_add(s, i);
+        }
+    }
+}
+
+enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct pg_ref *r, bool *skip,
+                          struct pg_error *err)
+{
+    const struct fb_feed_object *o = r->o;
+    struct pg_set s = {0};
+    struct fb_buf scratch = {0};
+    struct fb_bytes parts[16];
+    bool key_ok;
+
+    if (f->schema == NULL || f->schema->problem[0] != '\0')
+        return pg_error_set(err, PG_NAMESPACE, "42P01", "%s",
+                            f->schema == NULL ? "the table is not known yet" : f->schema->problem);
+    key_ok = fb_schema_split_id(f->schema, o->id, &scratch, parts) == FB_OK;
+    fb_buf_fini(&scratch);
+    if (!key_ok)
+        return pg_error_set(err, PG_ROW, "22000", "%s: the key is not %u parts joined by '/'", f->ns->name,
+                            f->schema->key_count);
+    if (o->kind == FB_KIND_NONE) {
+        if (f->ns->on_delete == FB_ON_DELETE_REFUSE)
+            return pg_error_set(err, PG_ROW, "22000", "%s: rows are not deleted: on_delete = refuse", f->ns->name);
+        r->kind = f->ns->on_delete == FB_ON_DELETE_NULL ? PG_OP_ROW_NULL : PG_OP_ROW_DELETE;
+        return PG_OK;
+    }
+    if (o->kind != (f->ns->value == FB_VALUE_COLUMN ? FB_KIND_STRING : FB_KIND_HASH))
+        return pg_error_set(err, PG_ROW, "22000", "%s: %s", f->ns->name,
+                            f->ns->value == FB_VALUE_COLUMN ? "a hash cannot be stored in a column"
+                                                            : "a string cannot be stored as a row");
+    if ((o->flags & FB_OBJECT_BLIND) != 0)
+        r->kind = PG_OP_ROW_PUT;
+    else
+        r->kind = (o->flags & FB_OBJECT_HAS_BASE) != 0 ? PG_OP_ROW_UPDATE : PG_OP_ROW_INSERT;
+    row_set(f, o, r->kind == PG_OP_ROW_UPDATE, &s);
+    if (r->kind == PG_OP_ROW_UPDATE && set_empty(&s))
+        *skip = true;
+    else
+        r->set = set_number(plan, &s);
+    return PG_OK;
+}
+
+static bool is_bytes(const struct pg_feed *f, const struct fb_column *c)
+{
+    return f->ns->value == FB_VALUE_COLUMN && c->check == FB_TYPE_BYTEA;
+}
+
+/* One argument a column of the set. */
+static void put_values(const struct pg_op *op, struct pg_args *args)
+{
+    const struct pg_feed *f = op->feed;
+    for (uint32_t i = 0; i < f->schema->column_count; i++) {
+        const struct fb_column *c = &f->schema->columns[i];
+        if (!set_has(op->set, i))
+            continue;
+        pg_args_array(args, is_bytes(f, c) ? PG_TYPE_BYTEA : PG_TYPE_TEXT, op->count);
+        for (uint32_t k = 0; k < op->count; k++) {
+            const struct fb_feed_object *o = op->refs[k].o;
+            struct fb_bytes text;
+            char time[40];
+            if (from_expiry(f->ns, o, c)) {
+                if (o->expires_ms == 0) {
+                    pg_item_null(args);
+                    continue;
+                }
+                if (c->check == FB_TYPE_INT8)
+                    snprintf(time, sizeof(time), "%lld", (long long)o->expires_ms);
+                else
+                    pg_format_time(o->expires_ms, time);
+                pg_item(args, fb_bytes_str(time));
+            } else if (row_text(f->ns, o, c, &text)) {
+                pg_item(args, text);
+            } else {
+                pg_item_null(args);
+            }
+        }
+        pg_args_end(args);
+    }
+}
+
+static void put_keys(const struct pg_op *op, struct pg_args *args)
+{
+    struct fb_bytes *ids = fb_xcalloc(op->count, sizeof(*ids));
+    struct fb_err err;
+    size_t bad;
+    bool ok;
+    for (uint32_t i = 0; i < op->count; i++)
+        ids[i] = op->refs[i].o->id;
+    ok = pg_args_keys(args, op->feed->schema, ids, op->count, &err, &bad);
+    fb_assert(ok); /* pg_row_plan split each of them */
+    free(ids);
+}
+
+static bool has_token(const struct pg_op *op)
+{
+    return op->feed->ns->external != FB_EXTERNAL_NONE && op->kind != PG_OP_ROW_INSERT && op->kind != PG_OP_ROW_PUT;
+}
+
+static void put_tokens(const struct pg_op *op, struct pg_args *args)
+{
+    pg_args_array(args, PG_TYPE_XID, op->count);
+    for (uint32_t i = 0; i < op->count; i++) {
+        if ((op->refs[i].o->flags & FB_OBJECT_TOKEN_KNOWN) != 0)
+            pg_item_u32(args, op->refs[i].o->base_xid);
+        else
+            pg_item_null(args);
+    }
+    pg_args_end(args);
+}
+
+/* "(select x.n, x.k0::type as k0, x.v3::type as v3, x.token from unnest(...) with ordinality x(...)) u" */
+static void put_source(const struct pg_op *op, bool values, bool token, struct fb_buf *sql)
+{
+    const struct fb_schema *s = op->feed->schema;
+    uint32_t arg = 0;
+    fb_buf_put_str(sql, "(select x.n");
+    pg_put_key_types(sql, s, "x.");
+    for (uint32_t i = 0; values && i < s->column_count; i++) {
+        if (!set_has(op->set, i))
+            continue;
+        fb_buf_printf(sql, ", x.v%u", i);
+        if (!is_bytes(op->feed, &s->columns[i])) {
+            fb_buf_put_str(sql, "::");
+            pg_put_cast_type(sql, &s->columns[i]);
+        }
+        fb_buf_printf(sql, " as v%u", i);
+    }
+    fb_buf_put_str(sql, token ? ", x.token from unnest(" : " from unnest(");
+    for (uint32_t k = 0; k < s->key_count; k++)
+        fb_buf_printf(sql, "%s$%u::text[]", k == 0 ? "" : ", ", ++arg);
+    for (uint32_t i = 0; values && i < s->column_count; i++)
+        if (set_has(op->set, i))
+            fb_buf_printf(sql, ", $%u::%s", ++arg, is_bytes(op->feed, &s->columns[i]) ? "bytea[]" : "text[]");
+    if (token)
+        fb_buf_printf(sql, ", $%u::xid[]", ++arg);
+    fb_buf_put_str(sql, ") with ordinality x(");
+    for (uint32_t k = 0; k < s->key_count; k++)
+        fb_buf_printf(sql, "k%u, ", k);
+    for (uint32_t i = 0; values && i < s->column_count; i++)
+        if (set_has(op->set, i))
+            fb_buf_printf(sql, "v%u, ", i);
+    fb_buf_put_str(sql, token ? "token, n)) u" : "n)) u");
+}
+
+/* Can what is stored differ from what was sent? Then the row is returned. */
+static bool wants_row(const struct pg_op *op)
+{
+    const struct fb_column *c = pg_value_column(op->feed->ns, op->feed->schema);
+    if (op->kind != PG_OP_ROW_UPDATE && op->kind != PG_OP_ROW_INSERT)
+        return false;
+    if (op->feed->ns->value != FB_VALUE_COLUMN)
+        return true;
+    return c != NULL && c->check != FB_TYPE_TEXT && c->check != FB_TYPE_VARCHAR && c->check != FB_TYPE_BYTEA &&
+           c->check != FB_TYPE_JSON;
+}
+
+static void put_returning(const struct pg_op *op, struct fb_buf *sql)
+{
+    fb_buf_put_str(sql, " returning ");
+    if (op->kind == PG_OP_ROW_INSERT) { /* u is out of reach here: the keys tell which row it is */
+        fb_buf_put_str(sql, "0");
+        for (uint32_t k = 0; k < op->feed->schema->key_count; k++) {
+            fb_buf_put_str(sql, ", t.");
+            pg_put_ident(sql, op->feed->schema->columns[op->feed->schema->key_columns[k]].name);
+            fb_buf_put_str(sql, "::text");
+        }
+    } else {
+        fb_buf_put_str(sql, "u.n");
+    }
+    if (wants_row(op)) {
+        fb_buf_put_str(sql, ", t.xmin");
+        pg_put_columns(sql, op->feed->ns, op->feed->schema);
+    }
+}
+
+static void put_where(const struct pg_op *op, struct fb_buf *sql)
+{
+    fb_buf_put_str(sql, " where ");
+    pg_put_key_match(sql, op->feed->schema);
+    if (has_token(op))
+        fb_buf_put_str(sql, " and (u.token is null or t.xmin = u.token)");
+    put_returning(op, sql);
+}
+
+static void put_insert(const struct pg_op *op, struct fb_buf *sql)
+{
+    const struct fb_schema *s = op->feed->schema;
+    bool first = true;
+    fb_buf_put_str(sql, "insert into ");
+    pg_put_table(sql, op->feed->ns);
+    fb_buf_put_str(sql, " as t (");
+    for (uint32_t k = 0; k < s->key_count; k++) {
+        fb_buf_put_str(sql, k == 0 ? "" : ", ");
+        pg_put_ident(sql, s->columns[s->key_columns[k]].name);
+    }
+    for (uint32_t i = 0; i < s->column_count; i++)
+        if (set_has(op->set, i)) {
+            fb_buf_put_str(sql, ", ");
+            pg_put_ident(sql, s->columns[i].name);
+        }
+    /* A key that is GENERATED ALWAYS AS IDENTITY is given by the cache's key all the same. */
+    fb_buf_put_str(sql, ") overriding system value select ");
+    for (uint32_t k = 0; k < s->key_count; k++)
+        fb_buf_printf(sql, "%su.k%u", k == 0 ? "" : ", ", k);
+    for (uint32_t i = 0; i < s->column_count; i++)
+        if (set_has(op->set, i))
+            fb_buf_printf(sql, ", u.v%u", i);
+    fb_buf_put_str(sql, " from ");
+    put_source(op, true, false, sql);
+    /* Only the key's index: a clash in another unique column is an error of that row. */
+    fb_buf_put_str(sql, " on conflict (");
+    for (uint32_t k = 0; k < s->key_count; k++) {
+        fb_buf_put_str(sql, k == 0 ? "" : ", ");
+        pg_put_ident(sql, s->columns[s->key_columns[k]].name);
+    }
+    if (op->kind == PG_OP_ROW_INSERT || set_empty(op->set)) {
+        fb_buf_put_str(sql, ") do nothing");
+    } else {
+        fb_buf_put_str(sql, ") do update set ");
+        for (uint32_t i = 0; i < s->column_count; i++)
+            if (set_has(op->set, i)) {
+                fb_buf_put_str(sql, first ? "" : ", ");
+                pg_put_ident(sql, s->columns[i].name);
+                fb_buf_put_str(sql, " = excluded.");
+                pg_put_ident(sql, s->columns[i].name);
+                first = false;
+            }
+    }
+    if (op->kind == PG_OP_ROW_INSERT)
+        put_returning(op, sql);
+}
+
+void pg_row_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args)
+{
+    const struct fb_schema *s = op->feed->schema;
+    bool values = op->kind != PG_OP_ROW_DELETE && op->kind != PG_OP_ROW_NULL, first = true;
+    put_keys(op, args);
+    if (values)
+        put_values(op, args);
+    if (has_token(op))
+        put_tokens(op, args);
+    switch (op->kind) {
+    case PG_OP_ROW_DELETE:
+        fb_buf_put_str(sql, "delete from ");
+        pg_put_table(sql, op->feed->ns);
+        fb_buf_put_str(sql, " t using ");
+        break;
+    case PG_OP_ROW_NULL:
+        fb_buf_put_str(sql, "update ");
+        pg_put_table(sql, op->feed->ns);
+        fb_buf_put_str(sql, " t set ");
+        pg_put_ident(sql, op->feed->ns->delete_column);
+        fb_buf_put_str(sql, " = null from ");
+        break;
+    case PG_OP_ROW_UPDATE:
+        fb_buf_put_str(sql, "update ");
+        pg_put_table(sql, op->feed->ns);
+        fb_buf_put_str(sql, " t set ");
+        for (uint32_t i = 0; i < s->column_count; i++)
+            if (set_has(op->set, i)) {
+                fb_buf_put_str(sql, first ? "" : ", ");
+                pg_put_ident(sql, s->columns[i].name);
+                fb_buf_printf(sql, " = u.v%u", i);
+                first = false;
+            }
+        fb_buf_put_str(sql, " from ");
+        break;
+    default:
+        put_insert(op, sql);
+        return;
+    }
+    put_source(op, values, has_token(op), sql);
+    put_where(op, sql);
+}
+
+/* Is the hash `a` the same set of fields as `b`? */
+static bool same_fields(struct fb_bytes a, struct fb_bytes b)
+{
+    struct fb_field f;
+    struct fb_bytes other;
+    if (fb_hash_count(a) != fb_hash_count(b))
+        return false;
+    while (fb_hash_next(&a, &f))
+        if (!fb_hash_get(b, f.name, &other) || !fb_bytes_equal(other, f.value))
+            return false;
+    return true;
+}
+
+static struct pg_conflict *conflict_add(struct pg_conflict **v, size_t *count, const struct pg_ref *r)
+{
+    struct pg_conflict *c;
+    if ((*count & (*count - 1)) == 0) /* a power of two is full */
+        *v = fb_xrealloc(*v, (*count == 0 ? 1 : *count * 2) * sizeof(**v));
+    c = &(*v)[(*count)++];
+    *c = (struct pg_conflict){.feed = r->feed, .object = r->object};
+    return c;
+}
+
+static void take_refresh(struct pg_batch *b, const struct pg_op *op, const struct pg_ref *r, const PGresult *res, int row,
+                         int at)
+{
+    size_t from = b->bytes.n;
+    uint8_t kind = pg_take_row(&b->bytes, op->feed->ns, op->feed->schema, res, row, at + 1);
+    struct fb_bytes stored = fb_bytes(b->bytes.p + from, b->bytes.n - from);
+    bool same = kind == r->o->kind &&
+                (kind == FB_KIND_HASH ? same_fields(stored, r->o->value) : fb_bytes_equal(stored, r->o->value));
+    struct pg_conflict *c;
+    if (same) {
+        b->bytes.n = from;
+        return;
+    }
+    c = conflict_add(&b->refreshes, &b->refresh_count, r);
+    c->kind = kind;
+    c->xmin = (uint32_t)strtoul(PQgetvalue(res, row, at), NULL, 10);
+    c->value_at = from;
+    c->value_n = b->bytes.n - from;
+}
+
+/* Is the row's key, as texts from column 1 on, that of the ref? */
+static bool key_is(const struct fb_schema *s, const struct pg_ref *r, const PGresult *res, int row)
+{
+    struct fb_buf scratch = {0};
+    struct fb_bytes parts[16];
+    bool same = fb_schema_split_id(s, r->o->id, &scratch, parts) == FB_OK;
+    for (uint32_t k = 0; same && k < s->key_count; k++)
+        same = fb_bytes_equal(parts[k], fb_bytes(PQgetvalue(res, row, 1 + (int)k), (size_t)PQgetlength(res, row, 1 + (int)k)));
+    fb_buf_fini(&scratch);
+    return same;
+}
+
+void pg_row_result(struct pg_batch *b, struct pg_op *op, const PGresult *res)
+{
+    const struct fb_schema *s = op->feed->schema;
+    int rows = PQntuples(res);
+    uint32_t next = 0;
+    if (op->kind == PG_OP_ROW_PUT)
+        return;
+    for (int row = 0; row < rows; row++) {
+        struct pg_ref *r = NULL;
+        if (op->kind == PG_OP_ROW_INSERT) {
+            /* Rows come back in the order they were sent, without those that exist. When all came, position is
+             * enough; it must be, where the key's text differs from what the type prints. */
+            while (next < op->count && (uint32_t)rows != op->count && !key_is(s, &op->refs[next], res, row))
+                next++;
+            if (next < op->count)
+                r = &op->refs[next++];
+        } else {
+            unsigned long n = strtoul(PQgetvalue(res, row, 0), NULL, 10);
+            if (n >= 1 && n <= op->count)
+                r = &op->refs[n - 1];
+        }
+        if (r == NULL)
+            continue;
+        r->done = true;
+        if (wants_row(op))
+            take_refresh(b, op, r, res, row, op->kind == PG_OP_ROW_INSERT ? 1 + (int)s->key_count : 1);
+    }
+}
+
+bool pg_row_missing(const struct pg_op *op)
+{
+    bool deletes = op->kind == PG_OP_ROW_DELETE || op->kind == PG_OP_ROW_NULL;
+    if (op->kind == PG_OP_ROW_PUT || (deletes && !has_token(op)))
+        return false;
+    for (uint32_t i = 0; i < op->count; i++)
+        if (!op->refs[i].done)
+            return true;
+    return false;
+}
+
+void pg_row_read_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args)
+{
+    put_keys(op, args);
+    fb_buf_put_str(sql, "select u.n, t.xmin");
+    pg_put_columns(sql, op->feed->ns, op->feed->schema);
+    fb_buf_put_str(sql, " from ");
+    put_source(op, false, false, sql);
+    fb_buf_put_str(sql, " join ");
+    pg_put_table(sql, op->feed->ns);
+    fb_buf_put_str(sql, " t on ");
+    pg_put_key_match(sql, op->feed->schema);
+}
+
+enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGresult *res, struct pg_error *err)
+{
+    bool deletes = op->kind == PG_OP_ROW_DELETE || op->kind == PG_OP_ROW_NULL;
+    for (int row = 0; row < PQntuples(res); row++) {
+        unsigned long n = strtoul(PQgetvalue(res, row, 0), NULL, 10);
+        uint32_t xmin = (uint32_t)strtoul(PQgetvalue(res, row, 1), NULL, 10);
+        struct pg_ref *r = n >= 1 && n <= op->count ? &op->refs[n - 1] : NULL;
+        struct pg_conflict *c;
+        size_t from = b->bytes.n;
+        uint8_t kind;
+        if (r == NULL || r->done)
+            continue;
+        if (op->kind != PG_OP_ROW_INSERT && (r->o->flags & FB_OBJECT_TOKEN_KNOWN) != 0 && xmin == r->o->base_xid)
+            return pg_error_set(err, PG_ROW, "09000", "%s: a trigger or policy of the table keeps the row from being %s",
+                                op->feed->ns->name, deletes ? "deleted" : "updated");
+        kind = pg_take_row(&b->bytes, op->feed->ns, op->feed->schema, res, row, 2);
+        c = conflict_add(&b->conflicts, &b->conflict_count, r);
+        c->kind = kind;
+        c->xmin = xmin;
+        c->value_at = from;
+        c->value_n = b->bytes.n - from;
+        r->done = true;
+    }
+    for (uint32_t i = 0; i < op->count; i++) {
+        struct pg_ref *r = &op->refs[i];
+        if (r->done || deletes)
+            continue;
+        if (op->kind == PG_OP_ROW_INSERT)
+            return pg_error_set(err, PG_ROW, "09000", "%s: a trigger or policy of the table keeps the row from being inserted",
+                                op->feed->ns->name);
+        conflict_add(&b->conflicts, &b->conflict_count, r)->kind = FB_KIND_NONE;
+    }
+    return PG_OK;
+}
