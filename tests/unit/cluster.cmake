@@ -1,0 +1,3 @@
+foreach(t placement namespace record)
+  fb_add_test(cluster_${t} LABELS unit TIMEOUT 60 SOURCES unit/cluster/${t}_test.c LIBS fb_cluster)
+endforeach()

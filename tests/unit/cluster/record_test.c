@@ -1,0 +1,153 @@
+/* Goal: only legal records come out of fb_record_next; texts read back the same; broken texts are refused.
+ * Method: each event in legal and illegal states; a random walk whose invariants are checked at each step. */
+#include "proto/cluster/map.h"
+#include "tests/unit/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct fb_member member(const char *node, uint64_t inc)
+{
+    struct fb_member m = {.inc = inc};
+    snprintf(m.node, sizeof(m.node), "%s", node);
+    return m;
+}
+
+static enum fb_status step(struct fb_part_record *r, enum fb_record_event_kind kind, const char *node, uint64_t inc, bool drop)
+{
+    struct fb_record_event ev = {.kind = kind, .member = member(node, inc), .drop_old = drop, .min_isr = 1};
+    struct fb_err err;
+    return fb_record_next(r, &ev, r, &err);
+}
+
+static void life(void **state)
+{
+    struct fb_part_record r = {0};
+    struct fb_member b = member("b", 2);
+    (void)state;
+    assert_int_equal(step(&r, FB_REC_PROMOTE, "a", 1, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_ASSIGN, "a", 0, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_ASSIGN, "", 1, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_ASSIGN, "a", 1, false), FB_OK);
+    assert_int_equal(r.epoch, 1);
+    assert_int_equal(step(&r, FB_REC_ASSIGN, "a", 1, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_EXPAND, "b", 2, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_LEARNER_ADD, "a", 1, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_LEARNER_ADD, "b", 0, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_LEARNER_ADD, "b", 0, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_PROMOTE, "b", 2, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_EXPAND, "b", 2, false), FB_OK);
+    assert_true(fb_part_record_has(&r, &b));
+    assert_int_equal(r.learner_count, 0);
+    assert_int_equal(r.epoch, 1);
+    assert_int_equal(step(&r, FB_REC_PROMOTE, "b", 3, false), FB_EREFUSED); /* another incarnation is another member */
+    assert_int_equal(step(&r, FB_REC_SHRINK, "a", 1, false), FB_EREFUSED);  /* the primary */
+    assert_int_equal(step(&r, FB_REC_PROMOTE, "b", 2, true), FB_OK);
+    assert_int_equal(r.epoch, 2);
+    assert_int_equal(r.isr_count, 1);
+    assert_int_equal(step(&r, FB_REC_PROMOTE, "b", 2, true), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_LAST_SET, "a", 9, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_LAST_SET, "b", 9, false), FB_OK);
+    assert_int_equal(r.epoch, 3);
+    assert_int_equal(r.history, 0);
+    assert_int_equal(step(&r, FB_REC_FORCE, "c", 4, false), FB_OK);
+    assert_int_equal(r.epoch, 4);
+    assert_int_equal(r.history, 4);
+    assert_string_equal(r.primary.node, "c");
+    assert_int_equal(step(&r, FB_REC_LEARNER_DROP, "b", 0, false), FB_EREFUSED);
+    r.epoch = (1u << 23) - 1;
+    assert_int_equal(step(&r, FB_REC_PROMOTE, "c", 4, false), FB_EREFUSED);
+}
+
+static void random_walk(void **state)
+{
+    static const char *const nodes[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
+    struct fb_part_record r = {0};
+    struct fb_buf text = {0};
+    unsigned legal = 0;
+    (void)state;
+    srand(7); /* the same walk every time */
+    for (int i = 0; i < 200000; i++) {
+        struct fb_part_record old = r, back;
+        enum fb_record_event_kind kind = (enum fb_record_event_kind)(1 + rand() % 9);
+        struct fb_err err;
+        if (step(&r, kind, nodes[rand() % 10], (uint64_t)rand() % 3, rand() % 2 != 0) != FB_OK) {
+            assert_memory_equal(&old, &r, sizeof(r));
+            continue;
+        }
+        legal++;
+        assert_null(fb_part_record_broken(&r));
+        assert_true(r.epoch >= old.epoch && r.epoch <= old.epoch + 1 && r.history >= old.history);
+        if (r.epoch == old.epoch)
+            assert_memory_equal(&old.primary, &r.primary, sizeof(r.primary));
+        if (i % 50 != 0)
+            continue;
+        fb_buf_clear(&text);
+        fb_part_record_encode(&text, &r);
+        assert_int_equal(fb_part_record_decode(fb_buf_view(&text), &back, &err), FB_OK);
+        assert_memory_equal(&back, &r, sizeof(r));
+    }
+    assert_true(legal > 10000);
+    fb_buf_fini(&text);
+}
+
+static void refused(const char *text)
+{
+    struct fb_part_record r;
+    struct fb_err err = {0};
+    if (fb_part_record_decode(fb_bytes_str(text), &r, &err) != FB_EPROTO)
+        fail_msg("accepted: %s", text);
+    assert_true(strncmp(err.msg, "partition record: ", 18) == 0);
+}
+
+#define M(n, i) "{\"node\":\"" n "\",\"inc\":\"000000000000000" i "\"}"
+static void broken_texts(void **state)
+{
+    static const char good[] = "{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1")
+        "],\"learners\":[\"b\"],\"min_isr\":1}";
+    struct fb_part_record r;
+    (void)state;
+    assert_int_equal(fb_part_record_decode(fb_bytes_str(good), &r, NULL), FB_OK);
+    for (size_t n = 0; n < sizeof(good) - 1; n++)
+        assert_int_equal(fb_part_record_decode(fb_bytes(good, n), &r, NULL), FB_EPROTO);
+    refused("[]");
+    refused("{}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("b", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":4,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "," M("a", "2") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":0}");
+    refused("{\"history\":0,\"epoch\":-3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "x") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":0,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1,\"new\":1}");
+}
+
+static void members(void **state)
+{
+    struct fb_member_info m = {.kind = FB_MEMBER_ROUTER, .name = "r\"1\n", .zone = "z", .listen = "tcp://[::1]:1", .admin = "h:1",
+                               .client = "h:2", .inc = UINT64_MAX, .weight = 100, .started_ms = 5, .pid = 77};
+    struct fb_member_info back;
+    struct fb_member_info list[4] = {{.kind = FB_MEMBER_NODE, .name = "a"}, {.kind = FB_MEMBER_NODE, .name = "b"},
+                                     {.kind = FB_MEMBER_SYNC, .name = "a"}, {.kind = FB_MEMBER_ROUTER, .name = "z"}};
+    struct fb_map map = {.member_count = 4, .members = list};
+    struct fb_buf text = {0};
+    (void)state;
+    fb_member_info_encode(&text, &m);
+    assert_int_equal(fb_member_info_decode(fb_buf_view(&text), &back, NULL), FB_OK);
+    assert_memory_equal(&m, &back, sizeof(m));
+    for (size_t n = 0; n < text.n; n++)
+        assert_int_equal(fb_member_info_decode(fb_bytes(text.p, n), &back, NULL), FB_EPROTO);
+    fb_buf_fini(&text);
+    for (size_t i = 0; i < 4; i++)
+        assert_ptr_equal(fb_map_member(&map, list[i].kind, list[i].name), &list[i]);
+    assert_null(fb_map_member(&map, FB_MEMBER_SYNC, "b"));
+    assert_null(fb_map_member(&map, FB_MEMBER_NODE, "z"));
+    fb_map_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(life), cmocka_unit_test(random_walk), cmocka_unit_test(broken_texts),
+                                       cmocka_unit_test(members)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
