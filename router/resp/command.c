@@ -184,7 +184,10 @@ const struct resp_command *resp_command_resolve(struct fb_buf *out, const struct
         c = sub;
     }
     if (FB_UNLIKELY(c->arity >= 0 ? argc != (uint32_t)c->arity : argc < (uint32_t)-c->arity)) {
-        resp_put_errorf(out, "ERR wrong number of arguments for '%s' command", c->name);
+        resp_put_errorf(out, "%s wrong number of arguments for '%s' command",
+                        c->id == RESP_CMD_EXEC ? "EXECABORT Transaction discarded because of:"
+                                               : "ERR",
+                        c->name);
         return NULL;
     }
     return c;

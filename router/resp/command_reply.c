@@ -47,6 +47,14 @@ static size_t count_words(const char *s)
     return n;
 }
 
+/* Remarks that Redis makes on the keys of two commands. */
+static const char *key_notes(const struct resp_command *c)
+{
+    if (c->id == RESP_CMD_SET)
+        return "RW and ACCESS due to the optional `GET` argument";
+    return c->id == RESP_CMD_GETEX ? "RW and UPDATE because it changes the TTL" : NULL;
+}
+
 /* Every command of the table has at most one run of keys, at a fixed place. */
 static void put_key_specs(struct fb_buf *out, int proto, const struct resp_command *c)
 {
@@ -55,7 +63,11 @@ static void put_key_specs(struct fb_buf *out, int proto, const struct resp_comma
     resp_put_set(out, proto, c->first_key > 0);
     if (c->first_key == 0)
         return;
-    resp_put_map(out, proto, 3);
+    resp_put_map(out, proto, key_notes(c) != NULL ? 4 : 3);
+    if (key_notes(c) != NULL) {
+        resp_put_bulk_str(out, "notes");
+        resp_put_bulk_str(out, key_notes(c));
+    }
     resp_put_bulk_str(out, "flags");
     resp_put_set(out, proto, count_words(c->key_flags));
     while (next_word(&rest, &word)) {
@@ -175,7 +187,7 @@ static void reply_info(struct fb_buf *out, int proto, const struct fb_bytes *nam
     for (uint32_t i = 0; i < n; i++) {
         const struct resp_command *c = find_full(names[i]);
         if (c == NULL)
-            resp_put_null_array(out, proto);
+            resp_put_null(out, proto);
         else
             put_info(out, proto, c);
     }
@@ -258,7 +270,7 @@ static void reply_list(struct fb_buf *out, int proto, const struct fb_bytes *arg
     }
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 1)
-            resp_put_set(out, proto, n);
+            filter == LIST_ALL ? resp_put_set(out, proto, n) : resp_put_array(out, n);
         for (int id = 1; id < RESP_CMDS; id++) {
             const struct resp_command *c = resp_command_row((enum resp_cmd)id);
             /* like Redis: all names without subcommands when there is no filter */

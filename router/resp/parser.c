@@ -96,7 +96,8 @@ static enum resp_parse take_line(struct resp_parser *p, const uint8_t *buf, size
         p->scan = cr != NULL ? (size_t)(cr - buf) : n;
         return RESP_PARSE_MORE;
     }
-    /* a line that is empty altogether has no type byte: its CR stands in for one and is refused as such */
+    /* a line that is empty altogether has no type byte: its CR stands in for one and is refused as
+     * such */
     *line = fb_bytes(buf + p->pos + 1, cr > buf + p->pos ? (size_t)(cr - buf) - p->pos - 1 : 0);
     p->pos = (size_t)(cr - buf) + 2;
     return RESP_PARSE_COMMAND;

@@ -1,6 +1,7 @@
 /* Entry of the translator, and its helpers. */
 #include "router/resp/translate.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "proto/base/bounds.h"
@@ -76,13 +77,18 @@ bool tr_i64(struct tr *t, struct fb_bytes arg, int64_t *out)
     return false;
 }
 
-bool tr_float(struct tr *t, struct fb_bytes arg)
+bool tr_float(struct tr *t, struct fb_bytes arg, const char *infinite)
 {
     long double v;
-    if (fb_parse_long_double(arg, &v))
-        return true;
-    tr_refuse(t, "ERR value is not a valid float");
-    return false;
+    if (!fb_parse_long_double(arg, &v)) {
+        tr_refuse(t, "ERR value is not a valid float");
+        return false;
+    }
+    if (isinf(v)) {
+        tr_refuse(t, infinite);
+        return false;
+    }
+    return true;
 }
 
 bool tr_value_fits(struct tr *t, struct fb_bytes value)
@@ -121,15 +127,22 @@ bool tr_expiry(struct tr *t, struct fb_bytes arg, unsigned units, int64_t *at_ms
 
 bool tr_scan_cursor(struct tr *t, struct fb_bytes arg, uint64_t *out)
 {
-    /* Redis reads it by strtoul: leading zeros and a sign are taken, spaces and an empty text too
-     * long are not */
-    size_t i = 0;
+    /* as strtoul reads it, and Redis with it: nothing is 0, zeros and a sign in front are taken */
+    bool negative = arg.n > 0 && arg.p[0] == '-';
+    size_t i = arg.n > 0 && (arg.p[0] == '-' || arg.p[0] == '+');
+    if (arg.n == 0) {
+        *out = 0;
+        return true;
+    }
     while (arg.n - i > 1 && arg.p[i] == '0')
         i++;
-    if (fb_parse_u64(fb_bytes(arg.p + i, arg.n - i), out))
-        return true;
-    tr_refuse(t, "ERR invalid cursor");
-    return false;
+    if (!fb_parse_u64(fb_bytes(arg.p + i, arg.n - i), out)) {
+        tr_refuse(t, "ERR invalid cursor");
+        return false;
+    }
+    if (negative)
+        *out = 0 - *out;
+    return true;
 }
 
 bool tr_scan_options(struct tr *t, uint32_t from, int64_t *count, struct fb_bytes *match,
@@ -243,6 +256,12 @@ static void tr_local(struct tr *t, enum resp_cmd id)
     enum fb_level level;
     t->plan->kind = RESP_PLAN_LOCAL;
     switch (id) {
+    case RESP_CMD_HELLO:
+        if (t->argc > 1 && !fb_parse_i64(t->argv[1], &v))
+            tr_refuse(t, "ERR Protocol version is not an integer or out of range");
+        else if (t->argc > 1 && (v < 2 || v > 3))
+            tr_refuse(t, "NOPROTO unsupported protocol version");
+        break;
     case RESP_CMD_PING:
         if (t->argc > 2)
             tr_refuse_arity(t);

@@ -101,7 +101,7 @@ bool tr_hash(struct tr *t, enum resp_cmd id)
         tr_hincrby(t);
         break;
     case RESP_CMD_HINCRBYFLOAT:
-        if (tr_float(t, t->argv[3]))
+        if (tr_float(t, t->argv[3], "ERR value is NaN or Infinity"))
             (void)with_args(t, FB_OP_HINCRBYFLOAT, RESP_FORM_AS_IS, 2, 4, 2);
         break;
     case RESP_CMD_HSCAN:

@@ -30,7 +30,8 @@ void tr_refuse_syntax(struct tr *t);
 bool tr_word(struct fb_bytes arg, const char *upper); /* equal, whatever the case */
 /* Each of these refuses and returns false when the argument is not what it must be. */
 bool tr_i64(struct tr *t, struct fb_bytes arg, int64_t *out);
-bool tr_float(struct tr *t, struct fb_bytes arg);
+/* `infinite`: the text that refuses "inf". */
+bool tr_float(struct tr *t, struct fb_bytes arg, const char *infinite);
 bool tr_value_fits(struct tr *t, struct fb_bytes value);
 bool tr_field_fits(struct tr *t, struct fb_bytes field);
 /* Time of expiry in ms; must lie after 0, as SET and GETEX ask. `units`: enum tr_time bits. */

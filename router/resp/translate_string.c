@@ -288,7 +288,7 @@ bool tr_string(struct tr *t, enum resp_cmd id)
         tr_incrby(t, true);
         break;
     case RESP_CMD_INCRBYFLOAT:
-        if (tr_float(t, t->argv[2]))
+        if (tr_float(t, t->argv[2], "ERR increment would produce NaN or Infinity"))
             (void)single_arg(t, FB_OP_INCRBYFLOAT, RESP_FORM_AS_IS, 2);
         break;
     case RESP_CMD_FB_SETIF:

@@ -31,7 +31,10 @@ void resp_put_simple(struct fb_buf *out, const char *s)
 
 void resp_put_error(struct fb_buf *out, struct fb_bytes text)
 {
-    uint8_t *p = fb_buf_grow(out, text.n + 3);
+    uint8_t *p;
+    while (text.n > 0 && (text.p[text.n - 1] == '\r' || text.p[text.n - 1] == '\n'))
+        text.n--;
+    p = fb_buf_grow(out, text.n + 3);
     *p++ = '-';
     for (size_t i = 0; i < text.n; i++) {
         uint8_t c = text.p[i];

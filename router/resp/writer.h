@@ -9,8 +9,9 @@
 
 /* `s` without line ends: they would break the framing. Constant texts of ours only. */
 void resp_put_simple(struct fb_buf *out, const char *s);
-/* "-" text CRLF; the text starts with its code ("ERR ..."). Line ends and other control bytes
- * inside become spaces. */
+/* "-" text CRLF; the text starts with its code ("ERR ..."). Line ends at its end are dropped,
+ * inside they become spaces, NUL too.
+ */
 void resp_put_error(struct fb_buf *out, struct fb_bytes text);
 void resp_put_errorf(struct fb_buf *out, const char *fmt, ...) FB_PRINTF(2, 3);
 void resp_put_int(struct fb_buf *out, int64_t v);

@@ -1,4 +1,4 @@
-foreach(part parser writer)
+foreach(part parser writer command translate render)
   fb_add_test(resp_${part} LABELS unit TIMEOUT 60 SOURCES unit/resp/${part}_test.c LIBS router_resp)
 endforeach()
 foreach(part number glob)

@@ -2,9 +2,10 @@
  * that is slow there. */
 #include "proto/base/glob.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h>
 
 #include "proto/base/compiler.h"
 

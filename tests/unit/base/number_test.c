@@ -2,9 +2,10 @@
  */
 #include "proto/base/number.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h>
 
 #include "proto/base/compiler.h"
 

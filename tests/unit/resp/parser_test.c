@@ -4,11 +4,12 @@
  */
 #include "router/resp/parser.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 /* Feed `in` with the first call seeing `first` bytes and each later one `step` more; describe what
  * came as text: arguments in brackets, a line for each command, "!error" at the end.

@@ -1,10 +1,11 @@
 /* Goal: each reply type encodes as Redis 7.0 does in RESP2 and RESP3. Method: exact bytes. */
 #include "router/resp/writer.h"
 
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h>
 
 static void expect(struct fb_buf *b, const char *want)
 {
