@@ -62,7 +62,7 @@ static void pg_startup_state(const char *message, char out[6])
         size_t n;
         p += strspn(p + 1, " ");
         n = strspn(p + 1, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-        if (n == 5 && p[6] == ':') {
+        if (n == 5 && p[6] == ':' && strcspn(p + 1, "0123456789") < 5) { /* "FATAL:" has no digit */
             memcpy(out, p + 1, 5);
             out[5] = '\0';
             return;

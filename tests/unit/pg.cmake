@@ -1,0 +1,5 @@
+add_library(pg_fixture STATIC unit/pg/fixture.c)
+target_link_libraries(pg_fixture PUBLIC fb_flags fb_sanitize sync_pg PkgConfig::LIBPQ PkgConfig::CMOCKA PRIVATE fb_warnings)
+target_compile_definitions(pg_fixture PRIVATE PG_SERVER="${PROJECT_SOURCE_DIR}/tests/integration/pg_server")
+fb_add_test(pg_object LABELS unit TIMEOUT 30 SOURCES unit/pg/object_test.c LIBS sync_pg)
+fb_add_test(pg_unmapped LABELS unit TIMEOUT 120 SOURCES unit/pg/unmapped_test.c LIBS pg_fixture)

@@ -1,0 +1,193 @@
+/* forebay.objects and the checkpoints against a real PostgreSQL. */
+#include "tests/unit/pg/fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct fb_namespace session = {.name = "session"};
+
+static void strings_and_hashes(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_batch b = {0};
+    struct pg_error err;
+    struct fb_buf text = {0}, raw = {0};
+    struct fb_feed_object o[5];
+    struct pg_feed feed;
+    struct fb_load_rep rep;
+    fb_hash_put(&text, fb_bytes_str("name"), fb_bytes_str("J\xc3\xbcrgen \"x\"\n\\"));
+    fb_hash_put(&raw, fb_bytes("\xff\0", 2), fb_bytes("\0\1\2", 3));
+    o[0] = fixture_object(11, FB_KIND_STRING, fb_bytes_str("s"), fb_bytes("a\0\xff'\\", 5));
+    o[1] = fixture_object(12, FB_KIND_HASH, fb_bytes_str("h"), fb_buf_view(&text));
+    o[2] = fixture_object(13, FB_KIND_HASH, fb_bytes("\xfe\0", 2), fb_buf_view(&raw));
+    o[3] = fixture_object(14, FB_KIND_STRING, fb_bytes_str(""), fb_bytes("", 0));
+    o[3].expires_ms = INT64_C(4102444800123);
+    o[4] = fixture_object(15, FB_KIND_STRING, fb_bytes_str("old"), fb_bytes("x", 1));
+    o[4].expires_ms = 1000;
+    feed = fixture_feed(&session, NULL, 0, 15, o, 5);
+    feed.history = 3;
+    if (fixture_apply(f, &b, &feed, &err) != PG_OK)
+        fail_msg("%s %s", err.sqlstate, err.message);
+    assert_true(b.xid > 0);
+    assert_string_equal(fixture_text(f, "select ver || ' ' || history || ' ' || owner || ' ' || consistent from forebay.checkpoint"),
+                        "15 3 test true");
+    rep = fixture_load(f, &session, NULL, o[0].id);
+    assert_int_equal(rep.status, FB_LOAD_FOUND);
+    assert_int_equal(rep.kind, FB_KIND_STRING);
+    assert_true(fb_bytes_equal(rep.value, o[0].value));
+    assert_int_equal(rep.ckpt_ver, 15);
+    assert_int_equal(rep.history, 3);
+    assert_int_equal(rep.stored_ver, 11);
+    rep = fixture_load(f, &session, NULL, o[1].id);
+    assert_int_equal(rep.kind, FB_KIND_HASH);
+    assert_true(fb_bytes_equal(rep.value, o[1].value));
+    rep = fixture_load(f, &session, NULL, o[2].id);
+    assert_int_equal(rep.kind, FB_KIND_HASH);
+    assert_true(fb_bytes_equal(rep.value, o[2].value));
+    rep = fixture_load(f, &session, NULL, o[3].id);
+    assert_int_equal(rep.status, FB_LOAD_FOUND);
+    assert_int_equal(rep.value.n, 0);
+    assert_int_equal(rep.expires_ms, INT64_C(4102444800123));
+    rep = fixture_load(f, &session, NULL, o[4].id);
+    assert_int_equal(rep.status, FB_LOAD_ABSENT);
+    rep = fixture_load(f, &session, NULL, fb_bytes_str("never"));
+    assert_int_equal(rep.status, FB_LOAD_ABSENT);
+    assert_int_equal(rep.ckpt_ver, 15);
+
+    o[0].kind = FB_KIND_NONE;
+    o[0].ver = 16;
+    o[1].value = fb_bytes("now a string", 12);
+    o[1].kind = FB_KIND_STRING;
+    feed = fixture_feed(&session, NULL, 15, 20, o, 2);
+    feed.history = 3;
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_OK);
+    assert_int_equal(b.rows_deleted, 1);
+    assert_int_equal(fixture_load(f, &session, NULL, o[0].id).status, FB_LOAD_ABSENT);
+    rep = fixture_load(f, &session, NULL, o[1].id);
+    assert_true(fb_bytes_equal(rep.value, o[1].value));
+    pg_batch_fini(&b);
+    fb_buf_fini(&text);
+    fb_buf_fini(&raw);
+}
+
+/* A stale checkpoint or history changes nothing. */
+static void compare_lost(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_batch b = {0};
+    struct pg_error err;
+    struct fb_feed_object o = fixture_object(30, FB_KIND_STRING, fb_bytes_str("lost"), fb_bytes("x", 1));
+    struct pg_feed feeds[2];
+    struct pg_feed feed = fixture_feed(&session, NULL, 14, 30, &o, 1);
+    feed.history = 3;
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_LOST);
+    feed.prev = 20;
+    feed.history = 2;
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_LOST);
+    /* One lost feed of two takes the other with it. */
+    feeds[0] = feeds[1] = feed;
+    feeds[0].history = 3;
+    feeds[1].part = 8;
+    feeds[1].prev = 5;
+    b.feeds = feeds;
+    b.feed_count = 2;
+    assert_int_equal(pg_apply(f->pg, fixture_cluster, &b, &err), PG_LOST);
+    assert_int_equal(fixture_load(f, &session, NULL, o.id).status, FB_LOAD_ABSENT);
+    assert_string_equal(fixture_text(f, "select string_agg(ver::text, ' ') from forebay.checkpoint"), "20");
+    pg_batch_fini(&b);
+}
+
+/* The zombie waits for the lock of the winner's checkpoint and then loses; a lock nobody gives up is a namespace error. */
+static void locked_checkpoint(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_batch b = {0};
+    struct pg_error err;
+    struct fb_feed_object o = fixture_object(30, FB_KIND_STRING, fb_bytes_str("locked"), fb_bytes("x", 1));
+    struct pg_feed feed = fixture_feed(&session, NULL, 20, 30, &o, 1);
+    feed.history = 3;
+    fixture_sql(f, "begin");
+    fixture_sql(f, "update forebay.checkpoint set ver = 25");
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_NAMESPACE);
+    assert_string_equal(err.sqlstate, "55P03");
+    fixture_sql(f, "rollback");
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_OK);
+    pg_batch_fini(&b);
+}
+
+/* The backend dies: an outage, the same batch works after a reconnect. */
+static void outage(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_batch b = {0};
+    struct pg_error err;
+    bool fatal;
+    struct fb_feed_object o = fixture_object(40, FB_KIND_STRING, fb_bytes_str("o"), fb_bytes("x", 1));
+    struct pg_feed feed = fixture_feed(&session, NULL, 30, 40, &o, 1);
+    feed.history = 3;
+    fixture_sql(f, "select pg_terminate_backend(pid, 2000) from pg_stat_activity where application_name = 'forebay-sync/test'");
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_OUTAGE);
+    assert_false(pg_connected(f->pg));
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_OUTAGE);
+    if (pg_connect(f->pg, &fatal, &err) != PG_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_OK);
+    pg_batch_fini(&b);
+}
+
+static void wrong_login(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    char conninfo[512];
+    struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 2};
+    struct pg_error err;
+    bool fatal;
+    struct pg *pg;
+    snprintf(conninfo, sizeof(conninfo), "%s dbname=nowhere", f->conninfo);
+    pg = pg_new(&config);
+    assert_int_equal(pg_connect(pg, &fatal, &err), PG_OUTAGE);
+    assert_true(fatal);
+    assert_string_equal(err.sqlstate, "3D000");
+    pg_free(pg);
+    snprintf(conninfo, sizeof(conninfo), "host=/nowhere dbname=x user=y");
+    pg = pg_new(&config);
+    assert_int_equal(pg_connect(pg, &fatal, &err), PG_OUTAGE);
+    assert_false(fatal);
+    pg_free(pg);
+    snprintf(conninfo, sizeof(conninfo), "hunter2");
+    pg = pg_new(&config);
+    assert_int_equal(pg_connect(pg, &fatal, &err), PG_OUTAGE);
+    assert_true(fatal);
+    assert_null(strstr(err.message, "hunter2"));
+    pg_free(pg);
+}
+
+static void seen(void *arg, uint16_t part, const char *ns, uint64_t history, uint64_t ver)
+{
+    assert_int_equal(part, 7);
+    assert_string_equal(ns, "session");
+    assert_int_equal(history, 3);
+    *(uint64_t *)arg = ver;
+}
+
+static void checkpoints(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_error err;
+    uint64_t ver = 0;
+    char lsn[32];
+    assert_int_equal(pg_read_checkpoints(f->pg, fixture_cluster, seen, &ver, &err), PG_OK);
+    assert_int_equal(ver, 40);
+    assert_int_equal(pg_lsn(f->pg, lsn, &err), PG_OK);
+    assert_non_null(strchr(lsn, '/'));
+    assert_int_equal(pg_setup(f->pg, &err), PG_OK); /* again: idempotent */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strings_and_hashes), cmocka_unit_test(compare_lost), cmocka_unit_test(locked_checkpoint),
+        cmocka_unit_test(outage),             cmocka_unit_test(wrong_login),  cmocka_unit_test(checkpoints),
+    };
+    return cmocka_run_group_tests(tests, fixture_start, fixture_stop);
+}
