@@ -2,6 +2,7 @@
 #include "proto/base/clock.h"
 #include "proto/coord/cluster_state.h"
 
+#include <ftw.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,9 +63,17 @@ static void nothing(void *arg, struct fb_coord *c)
     pthread_mutex_unlock(&mtx);
 }
 
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
 static void agent_follows_the_store(void **state)
 {
-    char paused[] = "{\"namespaces\": [\"user\"]}", dir[] = "/tmp/fb-agent-XXXXXX", url[64], path[64], moved[64], cmd[64];
+    char paused[] = "{\"namespaces\": [\"user\"]}", dir[] = "/tmp/fb-agent-XXXXXX", url[64], path[64], moved[64];
     struct fb_coord *c, *other;
     struct fb_agent *a;
     struct fb_cluster_state *s;
@@ -127,8 +136,7 @@ static void agent_follows_the_store(void **state)
     fb_cluster_state_put(now);
     fb_coord_close(c);
     fb_buf_fini(&b);
-    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-    assert_int_equal(system(cmd), 0);
+    assert_int_equal(nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 int main(void)

@@ -5,6 +5,7 @@
 #include "proto/rt/thread.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -32,13 +34,18 @@ static int setup(void **state)
     return 0;
 }
 
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
 static int teardown(void **state)
 {
     struct place *p = *state;
-    char cmd[128];
-    int rc;
-    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", p->dir);
-    rc = system(cmd);
+    int rc = nftw(p->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(p);
     return rc;
 }
@@ -218,14 +225,14 @@ static void sessions_die_with_their_process(void **state)
 static void put_soon(void *arg)
 {
     struct fb_coord *c = arg;
-    usleep(50000);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     if (fb_coord_cas(c, "k", UINT64_MAX, fb_bytes_str("v"), NULL, NULL) != FB_OK)
         abort();
 }
 
 static void wake_soon(void *arg)
 {
-    usleep(50000);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     fb_coord_wake(arg);
 }
 
