@@ -33,12 +33,12 @@ struct fb_agent {
     _Atomic bool up;
     pthread_mutex_t mtx;
     pthread_cond_t cond;
-    bool delivered;              /* mtx: the first state */
+    bool delivered;                 /* mtx: the first state */
     struct fb_cluster_state *first; /* agent thread takes it */
-    uint64_t rev;                /* agent thread: store revision last seen */
-    uint64_t fingerprint;        /* agent thread: of what was delivered last */
-    uint64_t listed_ns;          /* agent thread */
-    uint64_t backoff_ns;         /* agent thread; 0 = coordinator is fine */
+    uint64_t rev;                   /* agent thread: store revision last seen */
+    uint64_t fingerprint;           /* agent thread: of what was delivered last */
+    uint64_t listed_ns;             /* agent thread */
+    uint64_t backoff_ns;            /* agent thread; 0 = coordinator is fine */
 };
 
 static uint64_t fingerprint(const struct fb_coord_list *l)
@@ -85,7 +85,8 @@ static void run_jobs(struct fb_agent *a)
 static void failed(struct fb_agent *a, const struct fb_err *err)
 {
     if (atomic_exchange(&a->up, false))
-        FB_LOG(WARN, "coordinator does not answer, going on with what is known", FB_KS("error", err->msg));
+        FB_LOG(WARN, "coordinator does not answer, going on with what is known",
+               FB_KS("error", err->msg));
     a->backoff_ns = a->backoff_ns == 0 ? BACKOFF_MIN_NS : a->backoff_ns * 2;
     if (a->backoff_ns > BACKOFF_MAX_NS)
         a->backoff_ns = BACKOFF_MAX_NS;
@@ -104,7 +105,8 @@ static void tick(struct fb_agent *a)
     struct fb_cluster_state *s;
     struct fb_err err;
 
-    if (a->backoff_ns == 0 && fb_coord_wait(a->coord, a->rev, WAIT_MS) != FB_OK && fb_mono_ns() - a->listed_ns < RELIST_NS)
+    if (a->backoff_ns == 0 && fb_coord_wait(a->coord, a->rev, WAIT_MS) != FB_OK &&
+        fb_mono_ns() - a->listed_ns < RELIST_NS)
         return;
     if (look(a, &s, &err) != FB_OK) {
         failed(a, &err);
@@ -141,8 +143,8 @@ static void agent_free(struct fb_agent *a)
     free(a);
 }
 
-enum fb_status fb_agent_start(struct fb_coord *c, fb_agent_changed_fn changed, void *arg, struct fb_agent **out,
-                              struct fb_err *err)
+enum fb_status fb_agent_start(struct fb_coord *c, fb_agent_changed_fn changed, void *arg,
+                              struct fb_agent **out, struct fb_err *err)
 {
     struct fb_agent *a = fb_xcalloc(1, sizeof(*a));
     enum fb_status s;

@@ -7,9 +7,12 @@
 /* Members as in coord.h; arguments are checked before. */
 struct fb_coord_ops {
     void (*close)(struct fb_coord *c);
-    enum fb_status (*list)(struct fb_coord *c, const char *prefix, struct fb_coord_list *out, struct fb_err *err);
-    enum fb_status (*txn)(struct fb_coord *c, const struct fb_coord_op *ops, size_t count, uint64_t *rev, struct fb_err *err);
-    enum fb_status (*get)(struct fb_coord *c, const char *key, struct fb_buf *value, uint64_t *rev, struct fb_err *err);
+    enum fb_status (*list)(struct fb_coord *c, const char *prefix, struct fb_coord_list *out,
+                           struct fb_err *err);
+    enum fb_status (*txn)(struct fb_coord *c, const struct fb_coord_op *ops, size_t count,
+                          uint64_t *rev, struct fb_err *err);
+    enum fb_status (*get)(struct fb_coord *c, const char *key, struct fb_buf *value, uint64_t *rev,
+                          struct fb_err *err);
     enum fb_status (*wait)(struct fb_coord *c, uint64_t seen_rev, uint32_t timeout_ms);
     void (*wake)(struct fb_coord *c);
     enum fb_status (*session)(struct fb_coord *c, const char *name, struct fb_err *err);
@@ -20,6 +23,7 @@ struct fb_coord {
 };
 
 /* file.c. `dir` as in the URL after the scheme. */
-FB_MUST_USE enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord **out, struct fb_err *err);
+FB_MUST_USE enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord **out,
+                                              struct fb_err *err);
 
 #endif

@@ -43,9 +43,9 @@ static int schema_cmp(const void *ns, const void *entry)
 
 const struct fb_schema *fb_cluster_state_schema(const struct fb_cluster_state *s, const char *ns)
 {
-    struct fb_schema **at = s->schema_count == 0
-                                ? NULL
-                                : bsearch(ns, s->schemas, s->schema_count, sizeof(struct fb_schema *), schema_cmp);
+    struct fb_schema **at = s->schema_count == 0 ? NULL
+                                                 : bsearch(ns, s->schemas, s->schema_count,
+                                                           sizeof(struct fb_schema *), schema_cmp);
     return at == NULL ? NULL : *at;
 }
 
@@ -82,17 +82,20 @@ static enum fb_status read_meta(struct fb_map *map, struct fb_bytes text, struct
     const char *seed = json_string_value(json_object_get(root, "seed"));
     json_int_t partitions = json_integer_value(json_object_get(root, "partitions"));
     int end = 0;
-    bool ok = uuid != NULL && uuid_parse(uuid, map->cluster) && seed != NULL && strlen(seed) <= 16 &&
-              sscanf(seed, "%" SCNx64 "%n", &map->hash_seed, &end) == 1 && seed[end] == '\0' && partitions >= 1 &&
-              partitions <= (json_int_t)FB_PARTITIONS_MAX;
+    bool ok = uuid != NULL && uuid_parse(uuid, map->cluster) && seed != NULL &&
+              strlen(seed) <= 16 && sscanf(seed, "%" SCNx64 "%n", &map->hash_seed, &end) == 1 &&
+              seed[end] == '\0' && partitions >= 1 && partitions <= (json_int_t)FB_PARTITIONS_MAX;
 
     map->partitions = (uint32_t)partitions;
     json_decref(root);
     return ok ? FB_OK
-              : fb_err_set(err, FB_ECORRUPT, "coordinator key meta is malformed: it needs cluster (uuid), partitions and seed");
+              : fb_err_set(err, FB_ECORRUPT,
+                           "coordinator key meta is malformed: it needs cluster (uuid), partitions "
+                           "and seed");
 }
 
-static enum fb_status read_part(struct fb_map *map, const struct fb_coord_kv *kv, struct fb_err *err)
+static enum fb_status read_part(struct fb_map *map, const struct fb_coord_kv *kv,
+                                struct fb_err *err)
 {
     const char *digits = kv->key + strlen("part/");
     unsigned p;
@@ -100,7 +103,8 @@ static enum fb_status read_part(struct fb_map *map, const struct fb_coord_kv *kv
     enum fb_status s;
 
     if (sscanf(digits, "%5u%n", &p, &end) != 1 || digits[end] != '\0' || p >= map->partitions)
-        return fb_err_set(err, FB_ECORRUPT, "coordinator key %s names no partition of this cluster", kv->key);
+        return fb_err_set(err, FB_ECORRUPT, "coordinator key %s names no partition of this cluster",
+                          kv->key);
     s = fb_part_record_decode(kv->value, &map->parts[p], err);
     if (s != FB_OK)
         return fb_err_wrap(err, s, "coordinator key %s", kv->key);
@@ -114,7 +118,8 @@ static void read_member(struct fb_map *map, const struct fb_coord_kv *kv, enum f
     struct fb_member_info *m = &map->members[map->member_count];
     struct fb_err err;
 
-    if (fb_member_info_decode(kv->value, m, &err) != FB_OK || m->kind != kind || strcmp(m->name, strchr(kv->key, '/') + 1) != 0) {
+    if (fb_member_info_decode(kv->value, m, &err) != FB_OK || m->kind != kind ||
+        strcmp(m->name, strchr(kv->key, '/') + 1) != 0) {
         FB_LOG(DEBUG, "member left out", FB_KS("key", kv->key));
         return;
     }
@@ -139,15 +144,18 @@ static void read_schema(struct fb_cluster_state *st, const struct fb_coord_kv *k
     if (schema == NULL) {
         schema = fb_xcalloc(1, sizeof(*schema));
         snprintf(schema->ns, sizeof(schema->ns), "%s", ns);
-        snprintf(schema->problem, sizeof(schema->problem), "coordinator key %.100s is malformed: %.300s", kv->key, err.msg);
+        snprintf(schema->problem, sizeof(schema->problem),
+                 "coordinator key %.100s is malformed: %.300s", kv->key, err.msg);
     }
     st->schemas[st->schema_count++] = schema;
 }
 
-static enum fb_status read_control(struct fb_cluster_state *st, struct fb_bytes text, struct fb_err *err)
+static enum fb_status read_control(struct fb_cluster_state *st, struct fb_bytes text,
+                                   struct fb_err *err)
 {
     json_error_t je;
-    json_t *root = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES, &je), *names, *name;
+    json_t *root = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES, &je), *names,
+           *name;
     enum fb_status s = FB_OK;
     size_t i;
 
@@ -185,16 +193,19 @@ static bool under(const char *key, const char *prefix)
 /* Keys come sorted and enum fb_member_kind is not in that order, hence one pass for each kind. */
 static void read_members(struct fb_map *map, const struct fb_coord_list *l)
 {
-    static const char *const prefixes[] = {[FB_MEMBER_NODE] = "node/", [FB_MEMBER_SYNC] = "sync/", [FB_MEMBER_ROUTER] = "router/"};
+    static const char *const prefixes[] = {
+        [FB_MEMBER_NODE] = "node/", [FB_MEMBER_SYNC] = "sync/", [FB_MEMBER_ROUTER] = "router/"};
     for (size_t kind = 0; kind < FB_COUNT_OF(prefixes); kind++)
         for (size_t i = 0; i < l->count; i++)
             if (under(l->kv[i].key, prefixes[kind]))
                 read_member(map, &l->kv[i], (enum fb_member_kind)kind);
 }
 
-static enum fb_status build(const struct fb_coord_list *l, struct fb_cluster_state *st, struct fb_err *err)
+static enum fb_status build(const struct fb_coord_list *l, struct fb_cluster_state *st,
+                            struct fb_err *err)
 {
-    const struct fb_coord_kv *meta = find(l, "meta"), *config = find(l, "config"), *control = find(l, "control/sync");
+    const struct fb_coord_kv *meta = find(l, "meta"), *config = find(l, "config"),
+                             *control = find(l, "control/sync");
     struct fb_map *map;
     enum fb_status s;
 
@@ -220,12 +231,14 @@ static enum fb_status build(const struct fb_coord_list *l, struct fb_cluster_sta
         s = read_control(st, control->value, err);
     if (s == FB_OK) {
         st->config_rev = config == NULL ? 0 : config->rev;
-        s = fb_nsset_parse("cluster.conf", config == NULL ? fb_bytes("", 0) : config->value, &st->namespaces, NULL, err);
+        s = fb_nsset_parse("cluster.conf", config == NULL ? fb_bytes("", 0) : config->value,
+                           &st->namespaces, NULL, err);
     }
     return s;
 }
 
-enum fb_status fb_cluster_state_of_list(const struct fb_coord_list *l, struct fb_cluster_state **out, struct fb_err *err)
+enum fb_status fb_cluster_state_of_list(const struct fb_coord_list *l,
+                                        struct fb_cluster_state **out, struct fb_err *err)
 {
     struct fb_cluster_state *st = fb_xcalloc(1, sizeof(*st));
     enum fb_status s;
@@ -240,7 +253,8 @@ enum fb_status fb_cluster_state_of_list(const struct fb_coord_list *l, struct fb
     return s;
 }
 
-enum fb_status fb_cluster_state_read(struct fb_coord *c, struct fb_cluster_state **out, struct fb_err *err)
+enum fb_status fb_cluster_state_read(struct fb_coord *c, struct fb_cluster_state **out,
+                                     struct fb_err *err)
 {
     struct fb_coord_list l;
     enum fb_status s = fb_coord_list(c, "", &l, err);
@@ -260,14 +274,16 @@ enum fb_status fb_cluster_init(struct fb_coord *c, uint32_t partitions, struct f
     enum fb_status s;
 
     if (partitions < 1 || partitions > FB_PARTITIONS_MAX)
-        return fb_err_set(err, FB_EINVAL, "partitions = %u: 1 to %u are allowed", partitions, FB_PARTITIONS_MAX);
+        return fb_err_set(err, FB_EINVAL, "partitions = %u: 1 to %u are allowed", partitions,
+                          FB_PARTITIONS_MAX);
     fb_random_bytes(uuid, sizeof(uuid));
     uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40); /* RFC 9562: version 4, variant 10 */
     uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
     fb_buf_put_str(&meta, "{\"cluster\": \"");
     for (int i = 0; i < 16; i++)
         fb_buf_printf(&meta, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
-    fb_buf_printf(&meta, "\", \"partitions\": %u, \"seed\": \"%016" PRIx64 "\"}", partitions, fb_random_u64());
+    fb_buf_printf(&meta, "\", \"partitions\": %u, \"seed\": \"%016" PRIx64 "\"}", partitions,
+                  fb_random_u64());
     s = fb_coord_cas(c, "meta", 0, fb_buf_view(&meta), NULL, err);
     if (s == FB_EMISMATCH || s == FB_EUNKNOWN) { /* somebody made it, perhaps we ourselves */
         fb_buf_clear(&meta);

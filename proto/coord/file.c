@@ -1,4 +1,5 @@
-/* The coordinator on one machine: a directory with `state` (file_state.h), `lock` and `sessions/` (file_session.h). */
+/* The coordinator on one machine: a directory with `state` (file_state.h), `lock` and `sessions/`
+ * (file_session.h). */
 #include "proto/coord/backend.h"
 #include "proto/coord/file_session.h"
 #include "proto/coord/file_state.h"
@@ -62,7 +63,8 @@ static enum fb_status lock_store(struct file_coord *f, int *out, struct fb_err *
     int fd = openat(f->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
     if (fd < 0)
-        return fb_err_set(err, fb_status_of_errno(errno), "open %s/lock: %s", f->dir, strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "open %s/lock: %s", f->dir,
+                          strerror(errno));
     while (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
         int e = errno;
         if (e != EAGAIN && e != EACCES && e != EINTR) {
@@ -71,7 +73,8 @@ static enum fb_status lock_store(struct file_coord *f, int *out, struct fb_err *
         }
         if (fb_mono_ns() > until) {
             close(fd);
-            return fb_err_set(err, FB_ETIMEOUT, "%s/lock is held by another process for more than 5 s", f->dir);
+            return fb_err_set(err, FB_ETIMEOUT,
+                              "%s/lock is held by another process for more than 5 s", f->dir);
         }
         (void)nanosleep(&(struct timespec){.tv_nsec = LOCK_RETRY_NS}, NULL);
     }
@@ -84,22 +87,25 @@ static uint64_t rev_of(const json_t *keys, const char *key)
     return (uint64_t)json_integer_value(json_object_get(json_object_get(keys, key), "rev"));
 }
 
-static enum fb_status compare_locked(const struct file_coord *f, const struct fb_coord_op *ops, size_t count, struct fb_err *err)
+static enum fb_status compare_locked(const struct file_coord *f, const struct fb_coord_op *ops,
+                                     size_t count, struct fb_err *err)
 {
     for (size_t i = 0; i < count; i++) {
         uint64_t is = rev_of(f->state.keys, ops[i].key);
         if (ops[i].rev != UINT64_MAX && ops[i].rev != is)
-            return fb_err_set(err, FB_EMISMATCH, "%s changed meanwhile (revision %llu, expected %llu)", ops[i].key,
+            return fb_err_set(err, FB_EMISMATCH,
+                              "%s changed meanwhile (revision %llu, expected %llu)", ops[i].key,
                               (unsigned long long)is, (unsigned long long)ops[i].rev);
         if (ops[i].session && f->session_fd < 0)
-            return fb_err_set(err, FB_EINVAL, "%s is to be bound to a session, but none was started", ops[i].key);
+            return fb_err_set(err, FB_EINVAL,
+                              "%s is to be bound to a session, but none was started", ops[i].key);
     }
     return FB_OK;
 }
 
 /* The keys after the operations; a new reference. Shares the records that do not change. */
-static json_t *apply_locked(const struct file_coord *f, const struct fb_coord_op *ops, size_t count, uint64_t rev,
-                            struct fb_err *err)
+static json_t *apply_locked(const struct file_coord *f, const struct fb_coord_op *ops, size_t count,
+                            uint64_t rev, struct fb_err *err)
 {
     json_t *keys = json_copy(f->state.keys);
 
@@ -113,7 +119,8 @@ static json_t *apply_locked(const struct file_coord *f, const struct fb_coord_op
                     ? NULL
                     : json_stringn((const char *)ops[i].value.p, ops[i].value.n);
         kv = value == NULL ? NULL : json_pack("{s:o, s:I}", "value", value, "rev", (json_int_t)rev);
-        if (kv == NULL || (ops[i].session && json_object_set_new(kv, "session", json_string(f->session)) != 0) ||
+        if (kv == NULL ||
+            (ops[i].session && json_object_set_new(kv, "session", json_string(f->session)) != 0) ||
             json_object_set_new(keys, ops[i].key, kv) != 0) {
             json_decref(keys);
             (void)fb_err_set(err, FB_EINVAL, "value of %s is not UTF-8 text", ops[i].key);
@@ -123,8 +130,8 @@ static json_t *apply_locked(const struct file_coord *f, const struct fb_coord_op
     return keys;
 }
 
-static enum fb_status file_txn(struct fb_coord *c, const struct fb_coord_op *ops, size_t count, uint64_t *rev,
-                               struct fb_err *err)
+static enum fb_status file_txn(struct fb_coord *c, const struct fb_coord_op *ops, size_t count,
+                               uint64_t *rev, struct fb_err *err)
 {
     struct file_coord *f = of(c);
     json_t *keys;
@@ -153,7 +160,8 @@ out_mutex:
     return s;
 }
 
-static enum fb_status file_get(struct fb_coord *c, const char *key, struct fb_buf *value, uint64_t *rev, struct fb_err *err)
+static enum fb_status file_get(struct fb_coord *c, const char *key, struct fb_buf *value,
+                               uint64_t *rev, struct fb_err *err)
 {
     struct file_coord *f = of(c);
     enum fb_status s;
@@ -179,7 +187,8 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const struct fb_coord_kv *)a)->key, ((const struct fb_coord_kv *)b)->key);
 }
 
-static enum fb_status file_list(struct fb_coord *c, const char *prefix, struct fb_coord_list *out, struct fb_err *err)
+static enum fb_status file_list(struct fb_coord *c, const char *prefix, struct fb_coord_list *out,
+                                struct fb_err *err)
 {
     struct file_coord *f = of(c);
     size_t prefix_n = strlen(prefix);
@@ -206,7 +215,8 @@ static enum fb_status file_list(struct fb_coord *c, const char *prefix, struct f
             continue;
         copy = fb_xmalloc(json_string_length(v) + 1);
         memcpy(copy, json_string_value(v), json_string_length(v) + 1);
-        *to = (struct fb_coord_kv){.key = fb_xstrdup(key), .value = fb_bytes(copy, json_string_length(v)),
+        *to = (struct fb_coord_kv){.key = fb_xstrdup(key),
+                                   .value = fb_bytes(copy, json_string_length(v)),
                                    .rev = rev_of(f->state.keys, key)};
         to->alive = session == NULL || file_session_alive(f->dirfd, session);
         out->count++;
@@ -222,8 +232,8 @@ static bool changed(struct file_coord *f, uint64_t seen_rev)
     bool yes;
     pthread_mutex_lock(&f->mtx);
     /* A store that cannot be read is worth a look too: the look gives the reason. */
-    yes = file_state_load(&f->state, f->dirfd, f->dir, NULL) != FB_OK || f->state.revision != seen_rev ||
-          liveness_locked(f) != f->liveness_seen;
+    yes = file_state_load(&f->state, f->dirfd, f->dir, NULL) != FB_OK ||
+          f->state.revision != seen_rev || liveness_locked(f) != f->liveness_seen;
     pthread_mutex_unlock(&f->mtx);
     return yes;
 }
@@ -234,7 +244,8 @@ static enum fb_status file_wait(struct fb_coord *c, uint64_t seen_rev, uint32_t 
     uint64_t until = fb_mono_ns() + timeout_ms * UINT64_C(1000000);
 
     for (;;) {
-        struct pollfd fds[2] = {{.fd = f->wake_fd, .events = POLLIN}, {.fd = f->watch_fd, .events = POLLIN}};
+        struct pollfd fds[2] = {{.fd = f->wake_fd, .events = POLLIN},
+                                {.fd = f->watch_fd, .events = POLLIN}};
         uint64_t now, left_ms;
         char events[4096];
 
@@ -306,19 +317,27 @@ static enum fb_status create_store(struct file_coord *f, struct fb_err *err)
     return s;
 }
 
-enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord **out, struct fb_err *err)
+enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord **out,
+                                  struct fb_err *err)
 {
-    static const struct fb_coord_ops ops = {.close = file_close, .list = file_list, .txn = file_txn, .get = file_get,
-                                            .wait = file_wait, .wake = file_wake, .session = file_session};
+    static const struct fb_coord_ops ops = {.close = file_close,
+                                            .list = file_list,
+                                            .txn = file_txn,
+                                            .get = file_get,
+                                            .wait = file_wait,
+                                            .wake = file_wake,
+                                            .session = file_session};
     struct file_coord *f;
     enum fb_status s;
     int fd;
 
     if (create && mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return fb_err_set(err, fb_status_of_errno(errno), "create coordinator directory %s: %s", dir, strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "create coordinator directory %s: %s",
+                          dir, strerror(errno));
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return fb_err_set(err, fb_status_of_errno(errno), "open coordinator directory %s: %s", dir, strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "open coordinator directory %s: %s", dir,
+                          strerror(errno));
     f = fb_xcalloc(1, sizeof(*f));
     f->base.ops = &ops;
     f->dir = fb_xstrdup(dir);

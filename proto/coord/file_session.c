@@ -20,8 +20,8 @@ static bool name_ok(const char *name, size_t n)
         return false;
     for (size_t i = 0; i < n; i++) {
         char c = name[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
-              c == '/'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '-' || c == '_' || c == '.' || c == '/'))
             return false;
     }
     return true;
@@ -46,7 +46,8 @@ static bool read_holder(int fd, long *pid, uint64_t *token)
     return sscanf(text, "%ld %" SCNx64, pid, token) == 2;
 }
 
-enum fb_status file_session_take(int dirfd, const char *name, int *fd, char id[SESSION_ID_BYTES], struct fb_err *err)
+enum fb_status file_session_take(int dirfd, const char *name, int *fd, char id[SESSION_ID_BYTES],
+                                 struct fb_err *err)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char path[PATH_BYTES], text[64];
@@ -55,10 +56,13 @@ enum fb_status file_session_take(int dirfd, const char *name, int *fd, char id[S
     int n;
 
     if (!name_ok(name, strlen(name)))
-        return fb_err_set(err, FB_EINVAL, "session name \"%s\": letters, digits, '-', '_', '.' and '/' only, 1 to %u bytes", name,
-                          FB_NAME_BYTES_MAX);
+        return fb_err_set(
+            err, FB_EINVAL,
+            "session name \"%s\": letters, digits, '-', '_', '.' and '/' only, 1 to %u bytes", name,
+            FB_NAME_BYTES_MAX);
     if (mkdirat(dirfd, DIR_NAME, 0700) != 0 && errno != EEXIST)
-        return fb_err_set(err, fb_status_of_errno(errno), "create directory " DIR_NAME ": %s", strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "create directory " DIR_NAME ": %s",
+                          strerror(errno));
     path_of(path, name, strlen(name));
     *fd = openat(dirfd, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (*fd < 0)
@@ -69,9 +73,12 @@ enum fb_status file_session_take(int dirfd, const char *name, int *fd, char id[S
         if (e != EAGAIN && e != EACCES)
             s = fb_err_set(err, fb_status_of_errno(e), "lock %s: %s", path, strerror(e));
         else if (read_holder(*fd, &pid, &other))
-            s = fb_err_set(err, FB_EBUSY, "%s is running already, as process %ld; stop it or choose another name", name, pid);
+            s = fb_err_set(err, FB_EBUSY,
+                           "%s is running already, as process %ld; stop it or choose another name",
+                           name, pid);
         else
-            s = fb_err_set(err, FB_EBUSY, "%s is running already; stop it or choose another name", name);
+            s = fb_err_set(err, FB_EBUSY, "%s is running already; stop it or choose another name",
+                           name);
         close(*fd);
         *fd = -1;
         return s;
@@ -97,14 +104,17 @@ bool file_session_alive(int dirfd, const char *id)
     long pid;
     int fd;
 
-    if (colon == NULL || !name_ok(id, (size_t)(colon - id)) || sscanf(colon + 1, "%" SCNx64, &want) != 1)
+    if (colon == NULL || !name_ok(id, (size_t)(colon - id)) ||
+        sscanf(colon + 1, "%" SCNx64, &want) != 1)
         return false;
     path_of(path, id, (size_t)(colon - id));
     fd = openat(dirfd, path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return false;
-    /* Another descriptor of the same file, so that a session of this very process counts as held too. */
-    alive = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && read_holder(fd, &pid, &token) && token == want;
+    /* Another descriptor of the same file, so that a session of this very process counts as held
+     * too. */
+    alive = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
+            read_holder(fd, &pid, &token) && token == want;
     close(fd);
     return alive;
 }

@@ -26,17 +26,20 @@ static bool same_file(const struct stat *a, const struct stat *b)
 
 static enum fb_status corrupt(const char *dir, const char *what, struct fb_err *err)
 {
-    return fb_err_set(err, FB_ECORRUPT, "%s/%s is damaged (%s); it is left as it is: restore it from a backup", dir, STATE_NAME,
-                      what);
+    return fb_err_set(err, FB_ECORRUPT,
+                      "%s/%s is damaged (%s); it is left as it is: restore it from a backup", dir,
+                      STATE_NAME, what);
 }
 
-static enum fb_status errno_status(const char *dir, const char *name, const char *what, struct fb_err *err)
+static enum fb_status errno_status(const char *dir, const char *name, const char *what,
+                                   struct fb_err *err)
 {
     int e = errno;
     return fb_err_set(err, fb_status_of_errno(e), "%s %s/%s: %s", what, dir, name, strerror(e));
 }
 
-static enum fb_status read_all(int fd, size_t n, const char *dir, struct fb_buf *out, struct fb_err *err)
+static enum fb_status read_all(int fd, size_t n, const char *dir, struct fb_buf *out,
+                               struct fb_err *err)
 {
     uint8_t *p = fb_buf_reserve(out, n);
     while (out->n < n) {
@@ -76,15 +79,16 @@ static const char *check(json_t *root, uint64_t *revision)
     {
         const json_t *session = json_object_get(kv, "session");
         uint64_t rev;
-        if (!json_is_string(json_object_get(kv, "value")) || !positive(json_object_get(kv, "rev"), &rev) || rev > *revision ||
+        if (!json_is_string(json_object_get(kv, "value")) ||
+            !positive(json_object_get(kv, "rev"), &rev) || rev > *revision ||
             (session != NULL && !json_is_string(session)))
             return "a key's record is malformed";
     }
     return NULL;
 }
 
-static enum fb_status parse(struct file_state *st, const char *dir, struct fb_bytes text, const struct stat *id,
-                            struct fb_err *err)
+static enum fb_status parse(struct file_state *st, const char *dir, struct fb_bytes text,
+                            const struct stat *id, struct fb_err *err)
 {
     json_error_t je;
     json_t *root = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES, &je);
@@ -99,8 +103,10 @@ static enum fb_status parse(struct file_state *st, const char *dir, struct fb_by
         s = corrupt(dir, problem, err);
     } else if (revision < st->highest) {
         s = fb_err_set(err, FB_ESTALE,
-                       "%s/%s went back from revision %llu to %llu (an old copy was put in place); it is not used", dir, STATE_NAME,
-                       (unsigned long long)st->highest, (unsigned long long)revision);
+                       "%s/%s went back from revision %llu to %llu (an old copy was put in place); "
+                       "it is not used",
+                       dir, STATE_NAME, (unsigned long long)st->highest,
+                       (unsigned long long)revision);
     } else {
         json_decref(st->keys);
         st->keys = json_incref(json_object_get(root, "keys"));
@@ -111,7 +117,8 @@ static enum fb_status parse(struct file_state *st, const char *dir, struct fb_by
     return s;
 }
 
-enum fb_status file_state_load(struct file_state *st, int dirfd, const char *dir, struct fb_err *err)
+enum fb_status file_state_load(struct file_state *st, int dirfd, const char *dir,
+                               struct fb_err *err)
 {
     struct fb_buf text = {0};
     struct stat id;
@@ -150,9 +157,11 @@ static int write_all(int fd, const char *p, size_t n)
     return 0;
 }
 
-enum fb_status file_state_store(int dirfd, const char *dir, const json_t *keys, uint64_t revision, struct fb_err *err)
+enum fb_status file_state_store(int dirfd, const char *dir, const json_t *keys, uint64_t revision,
+                                struct fb_err *err)
 {
-    json_t *root = json_pack("{s:s, s:I, s:O}", "format", FORMAT, "revision", (json_int_t)revision, "keys", keys);
+    json_t *root = json_pack("{s:s, s:I, s:O}", "format", FORMAT, "revision", (json_int_t)revision,
+                             "keys", keys);
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS);
     enum fb_status s = FB_OK;
     int fd;

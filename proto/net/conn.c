@@ -18,7 +18,8 @@ struct fb_conn *conn_new(struct fb_net *n, bool dialed)
     atomic_init(&c->refs, 1); /* the live one, dropped by the reaper */
     pthread_mutex_init(&c->mtx, NULL);
     pthread_cond_init(&c->idle, NULL);
-    if (nng_aio_alloc(&c->recv_aio, conn_recv_cb, c) != 0 || nng_aio_alloc(&c->send_aio, conn_send_cb, c) != 0 ||
+    if (nng_aio_alloc(&c->recv_aio, conn_recv_cb, c) != 0 ||
+        nng_aio_alloc(&c->send_aio, conn_send_cb, c) != 0 ||
         nng_aio_alloc(&c->try_aio, NULL, NULL) != 0) {
         conn_discard(c);
         return NULL;
@@ -83,7 +84,8 @@ void conn_fail(struct fb_conn *c, const char *fmt, ...)
         vsnprintf(c->why, sizeof(c->why), fmt, ap);
         va_end(ap);
     }
-    /* Both only start things ending; safe from callbacks and under this mutex (nng calls nothing of ours from here). */
+    /* Both only start things ending; safe from callbacks and under this mutex (nng calls nothing of
+     * ours from here). */
     if (c->dialer != NULL)
         nng_stream_dialer_close(c->dialer);
     if (c->stream != NULL)

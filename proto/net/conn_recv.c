@@ -1,4 +1,5 @@
-/* Receiving: bytes to frames, HELLO first. All of it runs in the callback of one aio, so one thread at a time. */
+/* Receiving: bytes to frames, HELLO first. All of it runs in the callback of one aio, so one thread
+ * at a time. */
 #include "proto/net/conn.h"
 
 #include "proto/base/clock.h"
@@ -46,11 +47,14 @@ void conn_recv_start(struct fb_conn *c)
     conn_submit_end(c);
 }
 
-/* Say why, then close. The peer that does not take it is cut off with the HELLO timeout of the send. */
+/* Say why, then close. The peer that does not take it is cut off with the HELLO timeout of the
+ * send. */
 static void refuse(struct fb_conn *c, const char *why)
 {
     pthread_mutex_lock(&c->mtx);
-    memcpy(c->why, why, strnlen(why, sizeof(c->why) - 1)); /* zeroed before; for the end of the send, see conn_fail */
+    memcpy(c->why, why,
+           strnlen(why,
+                   sizeof(c->why) - 1)); /* zeroed before; for the end of the send, see conn_fail */
     pthread_mutex_unlock(&c->mtx);
     conn_send_hello(c, why, true);
 }
@@ -103,7 +107,8 @@ static bool recv_frame(struct fb_conn *c, struct frame_box *b, uint64_t now, enu
     }
     if (b->frame.f.kind == FB_FRAME_HELLO) {
         if (b->frame.f.has_hello && b->frame.f.hello.error[0] != '\0')
-            conn_fail(c, "peer %s refused the connection: %s", c->peer.name, b->frame.f.hello.error);
+            conn_fail(c, "peer %s refused the connection: %s", c->peer.name,
+                      b->frame.f.hello.error);
         else
             conn_fail(c, "peer %s sent a second HELLO", c->peer.name);
         frame_box_drop(b);
@@ -115,7 +120,8 @@ static bool recv_frame(struct fb_conn *c, struct frame_box *b, uint64_t now, enu
     return true;
 }
 
-/* Cuts whole frames off `read`; the start of a large one moves to its own memory, so that the rest is read there. */
+/* Cuts whole frames off `read`; the start of a large one moves to its own memory, so that the rest
+ * is read there. */
 static bool cut_frames(struct fb_conn *c, uint64_t now, enum conn_state *state)
 {
     size_t at = 0;
@@ -200,7 +206,9 @@ void conn_recv_cb(void *arg)
         else if (rc == NNG_ETIMEDOUT)
             conn_fail(c, "no HELLO from the peer within %u s", NET_HELLO_TIMEOUT_MS / 1000);
         else
-            conn_fail(c, rc == NNG_ECLOSED || rc == NNG_ECONNSHUT ? "peer closed the connection" : "receive: %s",
+            conn_fail(c,
+                      rc == NNG_ECLOSED || rc == NNG_ECONNSHUT ? "peer closed the connection"
+                                                               : "receive: %s",
                       nng_strerror(rc));
         return;
     }

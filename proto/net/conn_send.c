@@ -1,4 +1,5 @@
-/* Sending: one write under way per connection, everything queued meanwhile goes out with the next. */
+/* Sending: one write under way per connection, everything queued meanwhile goes out with the next.
+ */
 #include "proto/net/conn.h"
 
 #include "proto/base/clock.h"
@@ -26,11 +27,13 @@ static void set_rest(struct fb_conn *c, nng_aio *aio)
 static void submit(struct fb_conn *c)
 {
     set_rest(c, c->send_aio);
-    nng_aio_set_timeout(c->send_aio, c->close_after_send ? (nng_duration)NET_HELLO_TIMEOUT_MS : NNG_DURATION_INFINITE);
+    nng_aio_set_timeout(c->send_aio, c->close_after_send ? (nng_duration)NET_HELLO_TIMEOUT_MS
+                                                         : NNG_DURATION_INFINITE);
     nng_stream_send(c->stream, c->send_aio);
 }
 
-/* What was queued meanwhile becomes the next write. Gives false when there is nothing or the connection closes. */
+/* What was queued meanwhile becomes the next write. Gives false when there is nothing or the
+ * connection closes. */
 static bool next_write(struct fb_conn *c, bool *close)
 {
     bool more;
@@ -64,12 +67,14 @@ static bool wrote(struct fb_conn *c, size_t n)
     return more;
 }
 
-/* The first write after a pause. The caller owns the write (sending), holds no lock, and has something to write.
+/* The first write after a pause. The caller owns the write (sending), holds no lock, and has
+ * something to write.
  *
- * nng writes within nng_stream_send when it can, but tells so by the callback on another thread: a wake-up that a lone write
- * does not need (measured: it doubles a round trip over loopback). An aio without a callback has none: cancel does nothing
- * to a finished operation, and takes one back that found the socket full (nng finishes a write at the first byte, so that
- * nothing of it was written); then the aio with the callback takes over. */
+ * nng writes within nng_stream_send when it can, but tells so by the callback on another thread: a
+ * wake-up that a lone write does not need (measured: it doubles a round trip over loopback). An aio
+ * without a callback has none: cancel does nothing to a finished operation, and takes one back that
+ * found the socket full (nng finishes a write at the first byte, so that nothing of it was
+ * written); then the aio with the callback takes over. */
 static void write_lone(struct fb_conn *c)
 {
     int rc;
@@ -141,7 +146,8 @@ enum fb_status fb_conn_send(struct fb_conn *c, struct fb_buf *frames)
         return FB_ECLOSED;
     }
     queued = atomic_load_explicit(&c->queued, memory_order_relaxed);
-    if (queued > 0 && queued + frames->n > max) { /* an empty queue takes any frame, else one could never be sent */
+    if (queued > 0 && queued + frames->n >
+                          max) { /* an empty queue takes any frame, else one could never be sent */
         pthread_mutex_unlock(&c->mtx);
         return FB_EFULL;
     }

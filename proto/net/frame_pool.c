@@ -1,5 +1,6 @@
-/* Memory of received frames. Boxes for small frames go back to the connection they came from: pushed on a stack by whoever
- * frees them, taken whole by the receiver (so no ABA), with a bound on how many are kept. */
+/* Memory of received frames. Boxes for small frames go back to the connection they came from:
+ * pushed on a stack by whoever frees them, taken whole by the receiver (so no ABA), with a bound on
+ * how many are kept. */
 #include "proto/net/conn.h"
 
 #include <stdlib.h>
@@ -53,13 +54,14 @@ void fb_net_frame_free(struct fb_net_frame *f)
     c = f->conn;
     if (b->cap != BOX_SMALL_BYTES) {
         free(b);
-    } else if (atomic_fetch_add_explicit(&c->free_count, 1, memory_order_relaxed) >= BOXES_KEPT_MAX) {
+    } else if (atomic_fetch_add_explicit(&c->free_count, 1, memory_order_relaxed) >=
+               BOXES_KEPT_MAX) {
         atomic_fetch_sub_explicit(&c->free_count, 1, memory_order_relaxed);
         free(b);
     } else {
         b->next_free = atomic_load_explicit(&c->free_returned, memory_order_relaxed);
-        while (!atomic_compare_exchange_weak_explicit(&c->free_returned, &b->next_free, b, memory_order_release,
-                                                      memory_order_relaxed))
+        while (!atomic_compare_exchange_weak_explicit(&c->free_returned, &b->next_free, b,
+                                                      memory_order_release, memory_order_relaxed))
             ;
     }
     fb_conn_put(c);

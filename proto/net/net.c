@@ -18,12 +18,12 @@ struct listener {
 struct fb_net {
     struct fb_net_config config; /* const */
     pthread_mutex_t mtx;
-    pthread_cond_t empty;        /* conn_count became 0 */
-    bool closing;                /* mtx */
-    struct fb_conn *conns;       /* mtx */
-    uint32_t conn_count;         /* mtx */
-    struct listener *listeners;  /* mtx */
-    struct fb_mailbox *dead;     /* connections for the reaper */
+    pthread_cond_t empty;       /* conn_count became 0 */
+    bool closing;               /* mtx */
+    struct fb_conn *conns;      /* mtx */
+    uint32_t conn_count;        /* mtx */
+    struct listener *listeners; /* mtx */
+    struct fb_mailbox *dead;    /* connections for the reaper */
     struct fb_thread *reaper;
     _Atomic bool stop;
 };
@@ -83,7 +83,8 @@ static void reaper_loop(void *arg)
     }
 }
 
-enum fb_status fb_net_open(const struct fb_net_config *config, struct fb_net **out, struct fb_err *err)
+enum fb_status fb_net_open(const struct fb_net_config *config, struct fb_net **out,
+                           struct fb_err *err)
 {
     struct fb_net *n = fb_xcalloc(1, sizeof(*n));
     enum fb_status s;
@@ -179,7 +180,8 @@ static enum fb_status check_url(const char *url, struct fb_err *err)
     if (strlen(url) > FB_ADDRESS_BYTES_MAX)
         return fb_err_set(err, FB_EINVAL, "address is longer than %u bytes", FB_ADDRESS_BYTES_MAX);
     if (strncmp(url, "tcp://", 6) != 0 && strncmp(url, "ipc://", 6) != 0)
-        return fb_err_set(err, FB_EINVAL, "address \"%s\" is not tcp://HOST:PORT or ipc://PATH", url);
+        return fb_err_set(err, FB_EINVAL, "address \"%s\" is not tcp://HOST:PORT or ipc://PATH",
+                          url);
     return FB_OK;
 }
 
@@ -216,11 +218,12 @@ out_listener:
 out_free:
     free(l);
     return fb_err_set(err, status_of_nng(rc), "listen on %s: %s", url,
-                      rc == NNG_EADDRINUSE ? "in use by another process; choose another address" : nng_strerror(rc));
+                      rc == NNG_EADDRINUSE ? "in use by another process; choose another address"
+                                           : nng_strerror(rc));
 }
 
-enum fb_status fb_net_dial(struct fb_net *n, const char *url, const char *expect_name, void *user, struct fb_conn **out,
-                           struct fb_err *err)
+enum fb_status fb_net_dial(struct fb_net *n, const char *url, const char *expect_name, void *user,
+                           struct fb_conn **out, struct fb_err *err)
 {
     struct fb_conn *c;
     enum fb_status s = check_url(url, err);
@@ -244,7 +247,8 @@ enum fb_status fb_net_dial(struct fb_net *n, const char *url, const char *expect
     (void)nng_stream_dialer_set_bool(c->dialer, NNG_OPT_TCP_NODELAY, true);
     if (!net_add(n, c)) {
         conn_discard(c);
-        return fb_err_set(err, FB_EFULL, "connect %s: closing, or more than %u connections", url, NET_CONNS_MAX);
+        return fb_err_set(err, FB_EFULL, "connect %s: closing, or more than %u connections", url,
+                          NET_CONNS_MAX);
     }
     *out = fb_conn_get(c);
     if (conn_submit_begin(c)) {
@@ -276,7 +280,8 @@ void fb_net_close(struct fb_net *n)
     n->closing = true; /* nothing is added from here on */
     pthread_mutex_unlock(&n->mtx);
     close_listeners(n);
-    /* The live reference of a connection in the list cannot go while the mutex is held: net_remove comes before it. */
+    /* The live reference of a connection in the list cannot go while the mutex is held: net_remove
+     * comes before it. */
     pthread_mutex_lock(&n->mtx);
     for (struct fb_conn *c = n->conns; c != NULL; c = c->next)
         conn_fail(c, "shutting down");

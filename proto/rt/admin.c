@@ -1,4 +1,5 @@
-/* Admin HTTP over libmicrohttpd, polled by a thread of ours: hooks may use RCU, which a thread of the library could not. */
+/* Admin HTTP over libmicrohttpd, polled by a thread of ours: hooks may use RCU, which a thread of
+ * the library could not. */
 #include "proto/rt/admin.h"
 
 #include "proto/base/build.h"
@@ -29,15 +30,15 @@ struct fb_admin {
     uint64_t started_ns;         /* const */
     struct MHD_Daemon *daemon;   /* admin thread */
     struct fb_thread *thread;
-    int stop_fd;                 /* eventfd, const */
+    int stop_fd; /* eventfd, const */
     _Atomic bool stop;
 };
 
-static enum MHD_Result reply(struct MHD_Connection *con, unsigned code, const char *type, struct fb_buf *body,
-                             const char *allow)
+static enum MHD_Result reply(struct MHD_Connection *con, unsigned code, const char *type,
+                             struct fb_buf *body, const char *allow)
 {
-    struct MHD_Response *r = MHD_create_response_from_buffer(body->n, body->p == NULL ? (void *)"" : body->p,
-                                                             MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *r = MHD_create_response_from_buffer(
+        body->n, body->p == NULL ? (void *)"" : body->p, MHD_RESPMEM_MUST_COPY);
     enum MHD_Result rc;
 
     fb_buf_fini(body);
@@ -66,7 +67,8 @@ static void put_json_string(struct fb_buf *out, const char *s)
     fb_buf_put_u8(out, '"');
 }
 
-/* {"process":..,"version":..,"build":..,"pid":..,"uptime_seconds":..,"status":<the hook's object>} */
+/* {"process":..,"version":..,"build":..,"pid":..,"uptime_seconds":..,"status":<the hook's object>}
+ */
 static void status_page(struct fb_admin *a, struct fb_buf *out)
 {
     size_t before;
@@ -119,15 +121,17 @@ static enum MHD_Result page(struct fb_admin *a, struct MHD_Connection *con, cons
     return reply(con, MHD_HTTP_NOT_FOUND, text, &body, NULL);
 }
 
-static enum MHD_Result handle_cb(void *arg, struct MHD_Connection *con, const char *url, const char *method,
-                                 const char *version, const char *upload, size_t *upload_n, void **state)
+static enum MHD_Result handle_cb(void *arg, struct MHD_Connection *con, const char *url,
+                                 const char *method, const char *version, const char *upload,
+                                 size_t *upload_n, void **state)
 {
     static int headers_seen;
     struct fb_buf body = {0};
 
     (void)version;
     (void)upload;
-    if (*state == NULL) { /* first call: headers only; answering here would cut off a request's body */
+    if (*state ==
+        NULL) { /* first call: headers only; answering here would cut off a request's body */
         *state = &headers_seen;
         return MHD_YES;
     }
@@ -137,7 +141,8 @@ static enum MHD_Result handle_cb(void *arg, struct MHD_Connection *con, const ch
     }
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
         fb_buf_put_str(&body, "method not allowed; use GET or HEAD\n");
-        return reply(con, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", &body, "GET, HEAD");
+        return reply(con, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", &body,
+                     "GET, HEAD");
     }
     return page(arg, con, url);
 }
@@ -149,7 +154,8 @@ static void admin_loop(void *arg)
 
     fb_assert(info != NULL);
     while (!atomic_load(&a->stop)) {
-        struct pollfd fds[2] = {{.fd = info->epoll_fd, .events = POLLIN}, {.fd = a->stop_fd, .events = POLLIN}};
+        struct pollfd fds[2] = {{.fd = info->epoll_fd, .events = POLLIN},
+                                {.fd = a->stop_fd, .events = POLLIN}};
         MHD_UNSIGNED_LONG_LONG ms;
         int timeout = MHD_get_timeout(a->daemon, &ms) == MHD_YES && ms < 1000 ? (int)ms : 1000;
         (void)poll(fds, 2, timeout);
@@ -157,13 +163,16 @@ static void admin_loop(void *arg)
     }
 }
 
-static enum fb_status split_listen(const char *listen, char host[BOUND_BYTES], char port[8], struct fb_err *err)
+static enum fb_status split_listen(const char *listen, char host[BOUND_BYTES], char port[8],
+                                   struct fb_err *err)
 {
     const char *colon = strrchr(listen, ':');
     size_t host_n;
 
-    if (colon == NULL || colon[1] == '\0' || strlen(colon + 1) > 5 || strspn(colon + 1, "0123456789") != strlen(colon + 1))
-        return fb_err_set(err, FB_EINVAL, "admin.listen \"%s\" is not HOST:PORT, such as 127.0.0.1:9400", listen);
+    if (colon == NULL || colon[1] == '\0' || strlen(colon + 1) > 5 ||
+        strspn(colon + 1, "0123456789") != strlen(colon + 1))
+        return fb_err_set(err, FB_EINVAL,
+                          "admin.listen \"%s\" is not HOST:PORT, such as 127.0.0.1:9400", listen);
     snprintf(port, 8, "%s", colon + 1);
     host_n = (size_t)(colon - listen);
     if (host_n >= 2 && listen[0] == '[' && listen[host_n - 1] == ']') {
@@ -171,7 +180,8 @@ static enum fb_status split_listen(const char *listen, char host[BOUND_BYTES], c
         host_n -= 2;
     }
     if (host_n >= BOUND_BYTES)
-        return fb_err_set(err, FB_EINVAL, "admin.listen: host name is longer than %d bytes", BOUND_BYTES - 1);
+        return fb_err_set(err, FB_EINVAL, "admin.listen: host name is longer than %d bytes",
+                          BOUND_BYTES - 1);
     memcpy(host, listen, host_n);
     host[host_n] = '\0';
     return FB_OK;
@@ -184,15 +194,20 @@ static enum fb_status bound_name(int fd, char *bound, struct fb_err *err)
     char host[64], port[8];
 
     if (getsockname(fd, (struct sockaddr *)&ss, &n) != 0 ||
-        getnameinfo((struct sockaddr *)&ss, n, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        getnameinfo((struct sockaddr *)&ss, n, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return fb_err_set(err, FB_EIO, "admin.listen: cannot tell the bound address");
     snprintf(bound, BOUND_BYTES, ss.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
     return FB_OK;
 }
 
-static enum fb_status listen_socket(const char *listen_at, int *out, char *bound, struct fb_err *err)
+static enum fb_status listen_socket(const char *listen_at, int *out, char *bound,
+                                    struct fb_err *err)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *ai = NULL;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE},
+                    *ai = NULL;
     char host[BOUND_BYTES], port[8];
     enum fb_status s = split_listen(listen_at, host, port, err);
     int fd = -1, rc, one = 1;
@@ -204,15 +219,18 @@ static enum fb_status listen_socket(const char *listen_at, int *out, char *bound
         return fb_err_set(err, FB_EINVAL, "admin.listen \"%s\": %s", listen_at, gai_strerror(rc));
     fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
     if (fd < 0) {
-        s = fb_err_set(err, fb_status_of_errno(errno), "admin.listen \"%s\": socket: %s", listen_at, strerror(errno));
+        s = fb_err_set(err, fb_status_of_errno(errno), "admin.listen \"%s\": socket: %s", listen_at,
+                       strerror(errno));
         goto out_ai;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, 128) != 0) {
-        s = errno == EADDRINUSE
-                ? fb_err_set(err, FB_EBUSY, "admin address %s is in use by another process; choose another with admin.listen",
-                             listen_at)
-                : fb_err_set(err, fb_status_of_errno(errno), "admin.listen \"%s\": %s", listen_at, strerror(errno));
+        s = errno == EADDRINUSE ? fb_err_set(err, FB_EBUSY,
+                                             "admin address %s is in use by another process; "
+                                             "choose another with admin.listen",
+                                             listen_at)
+                                : fb_err_set(err, fb_status_of_errno(errno),
+                                             "admin.listen \"%s\": %s", listen_at, strerror(errno));
         goto out_fd;
     }
     s = bound_name(fd, bound, err);
@@ -228,8 +246,8 @@ out_ai:
     return s;
 }
 
-enum fb_status fb_admin_start(const char *listen, const struct fb_admin_hooks *hooks, char *bound, struct fb_admin **out,
-                              struct fb_err *err)
+enum fb_status fb_admin_start(const char *listen, const struct fb_admin_hooks *hooks, char *bound,
+                              struct fb_admin **out, struct fb_err *err)
 {
     struct fb_admin *a;
     int fd;
@@ -247,8 +265,9 @@ enum fb_status fb_admin_start(const char *listen, const struct fb_admin_hooks *h
         s = fb_err_set(err, fb_status_of_errno(errno), "admin: eventfd: %s", strerror(errno));
         goto out_fd;
     }
-    a->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle_cb, a, MHD_OPTION_LISTEN_SOCKET, fd,
-                                 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
+    a->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle_cb, a,
+                                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+                                 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384, MHD_OPTION_END);
     if (a->daemon == NULL) {
         s = fb_err_set(err, FB_EIO, "admin: the HTTP server does not start on %s", listen);

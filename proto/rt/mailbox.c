@@ -1,8 +1,10 @@
-/* Many-to-one queue: producers push on a lock-free stack, the consumer takes all of it and turns it round.
+/* Many-to-one queue: producers push on a lock-free stack, the consumer takes all of it and turns it
+ * round.
  *
- * Not a wfcqueue: there a producer that is preempted between its two stores keeps the consumer waiting, which shows when
- * there are more threads than cores. Here a push is one compare-and-swap and the consumer never waits for a producer; as
- * items are only ever taken all at once the stack has no ABA problem. Turning round touches memory the consumer needs next.
+ * Not a wfcqueue: there a producer that is preempted between its two stores keeps the consumer
+ * waiting, which shows when there are more threads than cores. Here a push is one compare-and-swap
+ * and the consumer never waits for a producer; as items are only ever taken all at once the stack
+ * has no ABA problem. Turning round touches memory the consumer needs next.
  */
 #include "proto/rt/mailbox.h"
 
@@ -51,8 +53,9 @@ void fb_mailbox_free(struct fb_mailbox *m)
 
 static void wake_sleeper(struct fb_mailbox *m)
 {
-    /* Load first: the consumer is usually awake, and a read keeps the line shared. Sequentially consistent, as is the
-     * push before it; partner: the consumer's store of SLEEPING before its look at head and poked. */
+    /* Load first: the consumer is usually awake, and a read keeps the line shared. Sequentially
+     * consistent, as is the push before it; partner: the consumer's store of SLEEPING before its
+     * look at head and poked. */
     if (atomic_load(&m->state) == SLEEPING && atomic_exchange(&m->state, AWAKE) == SLEEPING)
         (void)syscall(SYS_futex, &m->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
@@ -63,7 +66,8 @@ static void push(struct fb_mailbox *m, struct fb_mail *item)
     do
         item->next = head;
     while (!atomic_compare_exchange_weak(&m->head, &head, item));
-    /* The consumer sleeps only on an empty queue, so only the push that ends emptiness can have somebody to wake. */
+    /* The consumer sleeps only on an empty queue, so only the push that ends emptiness can have
+     * somebody to wake. */
     if (head == NULL)
         wake_sleeper(m);
 }
@@ -105,13 +109,16 @@ struct fb_mail *fb_mailbox_take(struct fb_mailbox *m)
 
 void fb_mailbox_wait(struct fb_mailbox *m, uint64_t timeout_ns)
 {
-    struct timespec ts = {.tv_sec = (time_t)(timeout_ns / 1000000000u), .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    struct timespec ts = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
+                          .tv_nsec = (long)(timeout_ns % 1000000000u)};
 
     if (atomic_load(&m->head) == NULL && !atomic_load(&m->poked) && timeout_ns > 0) {
         atomic_store(&m->state, SLEEPING);
-        /* A spurious return of the futex is a spurious return of ours: the caller looks again anyway. */
+        /* A spurious return of the futex is a spurious return of ours: the caller looks again
+         * anyway. */
         if (atomic_load(&m->head) == NULL && !atomic_load(&m->poked))
-            (void)syscall(SYS_futex, &m->state, FUTEX_WAIT_PRIVATE, SLEEPING, timeout_ns == UINT64_MAX ? NULL : &ts, NULL, 0);
+            (void)syscall(SYS_futex, &m->state, FUTEX_WAIT_PRIVATE, SLEEPING,
+                          timeout_ns == UINT64_MAX ? NULL : &ts, NULL, 0);
         atomic_store(&m->state, AWAKE);
     }
     atomic_store(&m->poked, false);

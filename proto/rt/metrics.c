@@ -1,7 +1,8 @@
-/* Counters and histograms: a registry under a lock, and one shard of plain slots per thread that only its thread writes.
+/* Counters and histograms: a registry under a lock, and one shard of plain slots per thread that
+ * only its thread writes.
  *
- * A shard is never freed: when its thread ends it waits for the next new thread, which goes on counting on top. So sums
- * never go back and a reader needs no more than relaxed loads.
+ * A shard is never freed: when its thread ends it waits for the next new thread, which goes on
+ * counting on top. So sums never go back and a reader needs no more than relaxed loads.
  */
 #include "proto/rt/metrics_registry.h"
 
@@ -20,24 +21,26 @@ struct chunk {
 };
 
 struct shard {
-    struct shard *next_all;                 /* registry_mtx, then const */
-    bool in_use;                            /* registry_mtx */
+    struct shard *next_all;                     /* registry_mtx, then const */
+    bool in_use;                                /* registry_mtx */
     _Atomic(struct chunk *) chunks[CHUNKS_MAX]; /* owner thread stores, any loads */
 };
 
 static pthread_mutex_t registry_mtx = PTHREAD_MUTEX_INITIALIZER;
-static struct metric *metrics;    /* registry_mtx */
-static uint32_t slots_used;       /* registry_mtx */
-static struct shard *shards;      /* registry_mtx */
+static struct metric *metrics; /* registry_mtx */
+static uint32_t slots_used;    /* registry_mtx */
+static struct shard *shards;   /* registry_mtx */
 static pthread_key_t shard_key;
 static pthread_once_t shard_once = PTHREAD_ONCE_INIT;
 static _Thread_local struct shard *my_shard;
 
 static const uint64_t seconds_bounds[] = {
-    50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 25000000, 50000000, 100000000, 250000000,
+    50000,     100000,     250000,     500000,     1000000,     2500000,
+    5000000,   10000000,   25000000,   50000000,   100000000,   250000000,
     500000000, 1000000000, 2500000000, 5000000000, 10000000000,
 };
-static const uint64_t rows_bounds[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
+static const uint64_t rows_bounds[] = {1,   2,    5,    10,   20,    50,    100,   200,
+                                       500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
 
 static void shard_release_cb(void *p)
 {
@@ -87,14 +90,16 @@ static void slot_add(uint32_t slot, uint64_t n)
     }
     at = &c->slot[slot % CHUNK_SLOTS];
     /* One writer: load and store, no locked instruction. */
-    atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + n, memory_order_relaxed);
+    atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + n,
+                          memory_order_relaxed);
 }
 
 static uint64_t slot_sum_locked(uint32_t slot)
 {
     uint64_t sum = 0;
     for (struct shard *s = shards; s != NULL; s = s->next_all) {
-        struct chunk *c = atomic_load_explicit(&s->chunks[slot / CHUNK_SLOTS], memory_order_acquire);
+        struct chunk *c =
+            atomic_load_explicit(&s->chunks[slot / CHUNK_SLOTS], memory_order_acquire);
         if (c != NULL)
             sum += atomic_load_explicit(&c->slot[slot % CHUNK_SLOTS], memory_order_relaxed);
     }
@@ -121,7 +126,8 @@ uint64_t fb_metric_slot_locked(const struct metric *m, uint32_t index)
     return slot_sum_locked(m->slot + index);
 }
 
-static struct metric *metric_find_locked(enum metric_kind kind, const char *name, const char *labels)
+static struct metric *metric_find_locked(enum metric_kind kind, const char *name,
+                                         const char *labels)
 {
     for (struct metric *m = metrics; m != NULL; m = m->next)
         if (m->kind == kind && strcmp(m->name, name) == 0 && strcmp(m->labels, labels) == 0)
@@ -129,8 +135,8 @@ static struct metric *metric_find_locked(enum metric_kind kind, const char *name
     return NULL;
 }
 
-static struct metric *metric_new_locked(enum metric_kind kind, const char *name, const char *labels, const char *help,
-                                        uint32_t slots)
+static struct metric *metric_new_locked(enum metric_kind kind, const char *name, const char *labels,
+                                        const char *help, uint32_t slots)
 {
     struct metric *m = fb_xcalloc(1, sizeof(*m));
     m->kind = kind;
@@ -148,8 +154,9 @@ static struct metric *metric_new_locked(enum metric_kind kind, const char *name,
     return m;
 }
 
-static struct metric *metric_register(enum metric_kind kind, const char *name, const char *labels, const char *help,
-                                      const uint64_t *bounds, uint32_t bound_count)
+static struct metric *metric_register(enum metric_kind kind, const char *name, const char *labels,
+                                      const char *help, const uint64_t *bounds,
+                                      uint32_t bound_count)
 {
     char full[METRIC_NAME_BYTES];
     struct metric *m;
@@ -196,11 +203,13 @@ uint64_t fb_counter_value(const struct fb_counter *c)
     return v;
 }
 
-struct fb_histogram *fb_histogram_register(const char *name, const char *labels, const char *help, bool rows)
+struct fb_histogram *fb_histogram_register(const char *name, const char *labels, const char *help,
+                                           bool rows)
 {
-    struct metric *m = metric_register(rows ? METRIC_HISTOGRAM_ROWS : METRIC_HISTOGRAM_SECONDS, name, labels, help,
-                                       rows ? rows_bounds : seconds_bounds,
-                                       rows ? FB_COUNT_OF(rows_bounds) : FB_COUNT_OF(seconds_bounds));
+    struct metric *m =
+        metric_register(rows ? METRIC_HISTOGRAM_ROWS : METRIC_HISTOGRAM_SECONDS, name, labels, help,
+                        rows ? rows_bounds : seconds_bounds,
+                        rows ? FB_COUNT_OF(rows_bounds) : FB_COUNT_OF(seconds_bounds));
     return (struct fb_histogram *)m;
 }
 

@@ -1,4 +1,5 @@
-/* The page of metrics: families sorted by name, HELP and TYPE once each, samples sorted by labels. */
+/* The page of metrics: families sorted by name, HELP and TYPE once each, samples sorted by labels.
+ */
 #include "proto/rt/metrics_registry.h"
 
 #include "proto/base/build.h"
@@ -6,7 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The family whose gauge callbacks run: samples of other names are dropped, so that one callback may serve many names. */
+/* The family whose gauge callbacks run: samples of other names are dropped, so that one callback
+ * may serve many names. */
 static _Thread_local const char *gauge_family;
 
 static void put_number(struct fb_buf *out, double v)
@@ -21,7 +23,8 @@ static void put_number(struct fb_buf *out, double v)
         fb_buf_printf(out, "%.15g", v);
 }
 
-static void put_sample_name(struct fb_buf *out, const char *name, const char *suffix, const char *labels)
+static void put_sample_name(struct fb_buf *out, const char *name, const char *suffix,
+                            const char *labels)
 {
     if (labels[0] == '\0')
         fb_buf_printf(out, "%s%s ", name, suffix);
@@ -65,7 +68,8 @@ static void put_histogram(struct fb_buf *out, const struct metric *m)
     for (uint32_t b = 0; b <= m->bound_count; b++) {
         total += fb_metric_slot_locked(m, b);
         if (b == m->bound_count)
-            fb_buf_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", m->name, m->labels, comma, (unsigned long long)total);
+            fb_buf_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", m->name, m->labels, comma,
+                          (unsigned long long)total);
         else
             fb_buf_printf(out, "%s_bucket{%s%sle=\"%.9g\"} %llu\n", m->name, m->labels, comma,
                           (double)m->bounds[b] * scale, (unsigned long long)total);
@@ -105,15 +109,18 @@ static void put_metric(struct fb_buf *out, const struct metric *m)
 
 static int by_name_and_labels(const void *a, const void *b)
 {
-    const struct metric *x = *(const struct metric *const *)a, *y = *(const struct metric *const *)b;
+    const struct metric *x = *(const struct metric *const *)a,
+                        *y = *(const struct metric *const *)b;
     int c = strcmp(x->name, y->name);
     return c != 0 ? c : strcmp(x->labels, y->labels);
 }
 
 static void put_build_info(struct fb_buf *out)
 {
-    fb_buf_put_str(out, "# HELP forebay_build_info Which build this is; always 1.\n# TYPE forebay_build_info gauge\n");
-    fb_buf_printf(out, "forebay_build_info{version=\"%s\",build=\"%s\"} 1\n", fb_build_version(), fb_build_flavor());
+    fb_buf_put_str(out, "# HELP forebay_build_info Which build this is; always 1.\n# TYPE "
+                        "forebay_build_info gauge\n");
+    fb_buf_printf(out, "forebay_build_info{version=\"%s\",build=\"%s\"} 1\n", fb_build_version(),
+                  fb_build_flavor());
 }
 
 void fb_metrics_page(struct fb_buf *out)

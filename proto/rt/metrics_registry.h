@@ -8,7 +8,8 @@
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM_SECONDS, METRIC_HISTOGRAM_ROWS };
 
-/* Never freed, const once registered. Histogram slots: one per bound, one for the rest, then the sum. */
+/* Never freed, const once registered. Histogram slots: one per bound, one for the rest, then the
+ * sum. */
 struct metric {
     struct metric *next;
     enum metric_kind kind;

@@ -28,7 +28,8 @@ static void *thread_main_cb(void *p)
     return NULL;
 }
 
-/* Everything but what a fault of the thread itself raises: blocking those would turn a crash into a hang. */
+/* Everything but what a fault of the thread itself raises: blocking those would turn a crash into a
+ * hang. */
 static void thread_mask(sigset_t *set)
 {
     sigfillset(set);
@@ -40,7 +41,8 @@ static void thread_mask(sigset_t *set)
     sigdelset(set, SIGTRAP);
 }
 
-enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg, struct fb_thread **out, struct fb_err *err)
+enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg, struct fb_thread **out,
+                               struct fb_err *err)
 {
     struct fb_thread *t = fb_xcalloc(1, sizeof(*t));
     sigset_t mask, old;
@@ -100,7 +102,8 @@ enum fb_signal_event fb_signals_wait(uint32_t timeout_ms)
     for (;;) {
         uint64_t now = fb_mono_ns();
         uint64_t left = now < until ? until - now : 0;
-        struct timespec ts = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
+        struct timespec ts = {.tv_sec = (time_t)(left / 1000000000u),
+                              .tv_nsec = (long)(left % 1000000000u)};
         int sig = sigtimedwait(&set, NULL, &ts);
         if (sig == SIGHUP)
             return FB_SIGNAL_RELOAD;

@@ -1,4 +1,5 @@
-/* Goal: the agent delivers every change soon, carries out jobs, lives through a store that fails and comes back. */
+/* Goal: the agent delivers every change soon, carries out jobs, lives through a store that fails
+ * and comes back. */
 #include "proto/base/clock.h"
 #include "proto/coord/cluster_state.h"
 
@@ -73,12 +74,18 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 static void agent_follows_the_store(void **state)
 {
-    char paused[] = "{\"namespaces\": [\"user\"]}", dir[] = "/tmp/fb-agent-XXXXXX", url[64], path[64], moved[64];
+    char paused[] = "{\"namespaces\": [\"user\"]}", dir[] = "/tmp/fb-agent-XXXXXX", url[64],
+         path[64], moved[64];
     struct fb_coord *c, *other;
     struct fb_agent *a;
     struct fb_cluster_state *s;
-    struct fb_part_record rec = {.epoch = 1, .primary = {.node = "n1", .inc = 5}, .isr_count = 1, .min_isr = 1};
-    struct fb_member_info m = {.kind = FB_MEMBER_NODE, .name = "n1", .listen = "tcp://127.0.0.1:7400", .inc = 5, .weight = 100};
+    struct fb_part_record rec = {
+        .epoch = 1, .primary = {.node = "n1", .inc = 5}, .isr_count = 1, .min_isr = 1};
+    struct fb_member_info m = {.kind = FB_MEMBER_NODE,
+                               .name = "n1",
+                               .listen = "tcp://127.0.0.1:7400",
+                               .inc = 5,
+                               .weight = 100};
     struct fb_buf b = {0};
     struct fb_err err;
     (void)state;
@@ -118,7 +125,8 @@ static void agent_follows_the_store(void **state)
     assert_int_equal(fb_agent_run(a, job, paused), FB_OK);
     WAIT_FOR(fb_cluster_state_paused(now, "user"));
     assert_false(fb_cluster_state_paused(now, "session"));
-    assert_int_equal(fb_coord_cas(c, "schema/user", 0, fb_bytes_str("{nonsense"), NULL, &err), FB_OK);
+    assert_int_equal(fb_coord_cas(c, "schema/user", 0, fb_bytes_str("{nonsense"), NULL, &err),
+                     FB_OK);
     WAIT_FOR(now->schema_count == 1);
     assert_true(fb_cluster_state_schema(now, "user")->problem[0] != '\0');
     assert_null(fb_cluster_state_schema(now, "session"));

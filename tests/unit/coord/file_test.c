@@ -1,5 +1,6 @@
-/* Goal: the file store is a linearizable compare-and-swap store that survives crashes and refuses damage.
- * Method: two handles (as two processes would have) on a directory of our own, and forked children that die. */
+/* Goal: the file store is a linearizable compare-and-swap store that survives crashes and refuses
+ * damage. Method: two handles (as two processes would have) on a directory of our own, and forked
+ * children that die. */
 #include "proto/base/clock.h"
 #include "proto/coord/coord.h"
 #include "proto/rt/thread.h"
@@ -92,7 +93,8 @@ static void compare_and_swap(void **state)
     assert_int_equal(fb_coord_get(b, "meta", &v, &rev, &err), FB_OK);
     assert_true(fb_bytes_is(fb_buf_view(&v), "one"));
     assert_int_equal(rev, r1);
-    assert_int_equal(fb_coord_cas(b, "meta", r1, fb_bytes_str("two \"quoted\" \xc3\xa9\n"), &r2, &err), FB_OK);
+    assert_int_equal(
+        fb_coord_cas(b, "meta", r1, fb_bytes_str("two \"quoted\" \xc3\xa9\n"), &r2, &err), FB_OK);
     assert_true(r2 > r1);
     assert_int_equal(fb_coord_cas(b, "meta", r2, fb_bytes("\xff", 1), &rev, &err), FB_EINVAL);
     assert_int_equal(fb_coord_cas(b, "meta", r2, fb_bytes("a\0b", 3), &rev, &err), FB_EINVAL);
@@ -110,7 +112,8 @@ static void compare_and_swap(void **state)
     assert_true(l.kv[0].alive);
     assert_int_equal(l.rev, rev);
     fb_coord_list_free(&l);
-    assert_int_equal(fb_coord_cas(b, "part/2", UINT64_MAX, fb_bytes(NULL, 0), NULL, &err), FB_OK); /* delete */
+    assert_int_equal(fb_coord_cas(b, "part/2", UINT64_MAX, fb_bytes(NULL, 0), NULL, &err),
+                     FB_OK); /* delete */
     fb_buf_clear(&v);
     assert_int_equal(fb_coord_get(a, "part/2", &v, &rev, &err), FB_ENOENT);
     fb_buf_fini(&v);
@@ -189,7 +192,8 @@ static void sessions_die_with_their_process(void **state)
     pid = fork();
     if (pid == 0) {
         d = must_open(*state);
-        if (fb_coord_session(d, "node/n1", &err) != FB_OK || fb_coord_txn(d, &op, 1, &rev, &err) != FB_OK)
+        if (fb_coord_session(d, "node/n1", &err) != FB_OK ||
+            fb_coord_txn(d, &op, 1, &rev, &err) != FB_OK)
             _exit(1);
         if (write(up[1], "x", 1) != 1)
             _exit(1);
@@ -203,7 +207,8 @@ static void sessions_die_with_their_process(void **state)
     assert_int_equal(fb_coord_wait(c, rev, 50), FB_ETIMEOUT);
     kill(pid, SIGKILL);
     t0 = fb_mono_ns();
-    assert_int_equal(fb_coord_wait(c, rev, 5000), FB_OK); /* noticed without a change of the store */
+    assert_int_equal(fb_coord_wait(c, rev, 5000),
+                     FB_OK); /* noticed without a change of the store */
     assert_true(fb_mono_ns() - t0 < UINT64_C(1500000000));
     waitpid(pid, &status, 0);
     assert_false(is_alive(c, "node/n1", &rev));
@@ -252,7 +257,8 @@ static void wait_sees_changes_at_once(void **state)
     assert_int_equal(fb_coord_wait(a, l.rev, 10000), FB_OK);
     assert_true(fb_mono_ns() - t0 < UINT64_C(1000000000));
     fb_thread_join(t);
-    assert_int_equal(fb_coord_wait(a, l.rev, 10000), FB_OK); /* still different from what was seen */
+    assert_int_equal(fb_coord_wait(a, l.rev, 10000),
+                     FB_OK); /* still different from what was seen */
     fb_coord_list_free(&l);
     assert_int_equal(fb_coord_list(a, "", &l, &err), FB_OK);
     assert_int_equal(fb_thread_start("waker", wake_soon, a, &t, &err), FB_OK);
@@ -270,8 +276,10 @@ static void damage_is_named_and_kept(void **state)
         "",
         "[]",
         "{\"format\": \"other\", \"revision\": 9, \"keys\": {}}",
-        "{\"format\": \"forebay-coordinator-1\", \"revision\": 900, \"keys\": {\"a\": {\"value\": 3, \"rev\": 1}}}",
-        "{\"format\": \"forebay-coordinator-1\", \"revision\": 900, \"keys\": {\"a\": {\"value\": \"x\", \"rev\": 901}}}",
+        "{\"format\": \"forebay-coordinator-1\", \"revision\": 900, \"keys\": {\"a\": {\"value\": "
+        "3, \"rev\": 1}}}",
+        "{\"format\": \"forebay-coordinator-1\", \"revision\": 900, \"keys\": {\"a\": {\"value\": "
+        "\"x\", \"rev\": 901}}}",
     };
     struct place *p = *state;
     struct fb_coord *c = must_open(p), *d;
@@ -284,7 +292,8 @@ static void damage_is_named_and_kept(void **state)
         put_file(p, "state", bad[i]);
         assert_int_equal(fb_coord_list(c, "", &l, &err), FB_ECORRUPT);
         assert_non_null(strstr(err.msg, "store/state"));
-        assert_int_equal(fb_coord_cas(c, "k", UINT64_MAX, fb_bytes_str("v"), NULL, &err), FB_ECORRUPT);
+        assert_int_equal(fb_coord_cas(c, "k", UINT64_MAX, fb_bytes_str("v"), NULL, &err),
+                         FB_ECORRUPT);
         assert_int_equal(fb_coord_open(p->url, true, &d, &err), FB_ECORRUPT);
         snprintf(path, sizeof(path), "%s/store/state", p->dir);
         f = fopen(path, "r");

@@ -1,6 +1,7 @@
-/* Goal: frames arrive whole and in order whatever their size, peers that are not ours are turned away with the reason on both
- * sides, garbage and silence cost only that connection, every dial gets exactly one closed, and nothing leaks in a storm.
- * Method: two adapters over loopback TCP; raw sockets play the bad peers. Events are counted under one lock. */
+/* Goal: frames arrive whole and in order whatever their size, peers that are not ours are turned
+ * away with the reason on both sides, garbage and silence cost only that connection, every dial
+ * gets exactly one closed, and nothing leaks in a storm. Method: two adapters over loopback TCP;
+ * raw sockets play the bad peers. Events are counted under one lock. */
 #include "proto/base/clock.h"
 #include "proto/net/net.h"
 
@@ -47,7 +48,8 @@ static void on_frame(void *arg, struct fb_conn *c, struct fb_net_frame *f)
     struct side *s = arg;
     struct fb_buf b = {0};
     pthread_mutex_lock(&mtx);
-    s->bad_order |= f->f.id != s->next_id || (f->f.tail.n > 0 && f->f.tail.p[f->f.tail.n - 1] != (uint8_t)f->f.id);
+    s->bad_order |= f->f.id != s->next_id ||
+                    (f->f.tail.n > 0 && f->f.tail.p[f->f.tail.n - 1] != (uint8_t)f->f.id);
     s->next_id++;
     s->frames++;
     s->bytes += f->f.tail.n;
@@ -89,8 +91,13 @@ static void on_close(void *arg, struct fb_conn *c, const char *why)
 
 static void side_open(struct side *s, const char *name, uint8_t cluster)
 {
-    struct fb_net_config config = {.role = FB_ROLE_NODE, .has_cluster = cluster != 0, .arg = s, .opened = on_open,
-                                   .received = on_frame, .closed = on_close, .inc = 7};
+    struct fb_net_config config = {.role = FB_ROLE_NODE,
+                                   .has_cluster = cluster != 0,
+                                   .arg = s,
+                                   .opened = on_open,
+                                   .received = on_frame,
+                                   .closed = on_close,
+                                   .inc = 7};
     struct fb_err err;
     *s = (struct side){0};
     snprintf(config.name, sizeof(config.name), "%s", name);
@@ -116,7 +123,8 @@ static void put_frame(struct fb_buf *b, uint64_t id, size_t n)
 
 static void frames_of_all_sizes(void **state)
 {
-    static const size_t sizes[] = {0, 1, 100, 4000, 4096, 20000, 32750, 32768, 65500, 65536, 70000, 1 << 20, 5 << 20, 3};
+    static const size_t sizes[] = {0,     1,     100,   4000,  4096,    20000,   32750,
+                                   32768, 65500, 65536, 70000, 1 << 20, 5 << 20, 3};
     struct side a, b;
     struct fb_conn *c;
     struct fb_err err;
@@ -289,7 +297,8 @@ static void bad_peers(void **state)
     fd = raw_connect(url); /* silence */
     t0 = fb_mono_ns();
     assert_false(raw_read_hello(fd, &h));
-    assert_true(fb_mono_ns() - t0 > UINT64_C(4000000000) && fb_mono_ns() - t0 < UINT64_C(8000000000));
+    assert_true(fb_mono_ns() - t0 > UINT64_C(4000000000) &&
+                fb_mono_ns() - t0 < UINT64_C(8000000000));
     close(fd);
     fb_buf_fini(&buf);
     side_close(&a);
@@ -318,7 +327,8 @@ static void storm_does_not_leak(void **state)
     assert_int_equal(fb_net_listen(a.net, "tcp://127.0.0.1:0", url, &err), FB_OK);
     for (int round = 0; round < 8; round++) {
         for (size_t i = 0; i < FB_COUNT_OF(c); i++) {
-            assert_int_equal(fb_net_dial(b.net, i % 3 == 0 ? nobody : url, NULL, NULL, &c[i], &err), FB_OK);
+            assert_int_equal(fb_net_dial(b.net, i % 3 == 0 ? nobody : url, NULL, NULL, &c[i], &err),
+                             FB_OK);
             dials++;
             if (i % 5 == 0)
                 fb_conn_close(c[i]); /* while it connects */
@@ -333,7 +343,8 @@ static void storm_does_not_leak(void **state)
         if (round == 1)
             before = open_files();
     }
-    for (int i = 0; i < 200 && open_files() > before + 5; i++) /* nng closes sockets on a thread of its own */
+    for (int i = 0; i < 200 && open_files() > before + 5;
+         i++) /* nng closes sockets on a thread of its own */
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     assert_true(open_files() <= before + 5);
     for (size_t i = 0; i < FB_COUNT_OF(c); i++) /* close with dials under way */
@@ -365,8 +376,12 @@ static void bad_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frames_of_all_sizes), cmocka_unit_test(queue_is_bounded), cmocka_unit_test(strangers_are_refused),
-        cmocka_unit_test(bad_addresses),       cmocka_unit_test(bad_peers),        cmocka_unit_test(storm_does_not_leak),
+        cmocka_unit_test(frames_of_all_sizes),
+        cmocka_unit_test(queue_is_bounded),
+        cmocka_unit_test(strangers_are_refused),
+        cmocka_unit_test(bad_addresses),
+        cmocka_unit_test(bad_peers),
+        cmocka_unit_test(storm_does_not_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* How long a frame takes there and back over loopback TCP, alone and with DEPTH under way: net_echo_bench [depth [count [size]]].
- * Two adapters in one process; the echo side answers from its callback, the asking side counts in its callback. */
+/* How long a frame takes there and back over loopback TCP, alone and with DEPTH under way:
+ * net_echo_bench [depth [count [size]]]. Two adapters in one process; the echo side answers from
+ * its callback, the asking side counts in its callback. */
 #include "proto/base/clock.h"
 #include "proto/net/net.h"
 
@@ -76,9 +77,18 @@ static unsigned threads(void)
 
 int main(int argc, char **argv)
 {
-    uint64_t depth = argc > 1 ? strtoull(argv[1], NULL, 10) : 1, size = argc > 3 ? strtoull(argv[3], NULL, 10) : 64;
-    struct fb_net_config echo = {.role = FB_ROLE_NODE, .name = "echo", .opened = on_open, .received = on_echo, .closed = on_close};
-    struct fb_net_config ask = {.role = FB_ROLE_ROUTER, .name = "ask", .arg = &total, .opened = on_open, .received = on_reply,
+    uint64_t depth = argc > 1 ? strtoull(argv[1], NULL, 10) : 1,
+             size = argc > 3 ? strtoull(argv[3], NULL, 10) : 64;
+    struct fb_net_config echo = {.role = FB_ROLE_NODE,
+                                 .name = "echo",
+                                 .opened = on_open,
+                                 .received = on_echo,
+                                 .closed = on_close};
+    struct fb_net_config ask = {.role = FB_ROLE_ROUTER,
+                                .name = "ask",
+                                .arg = &total,
+                                .opened = on_open,
+                                .received = on_reply,
                                 .closed = on_close};
     struct fb_net *a, *b;
     struct fb_conn *c;
@@ -93,7 +103,8 @@ int main(int argc, char **argv)
     sem_init(&opened_sem, 0, 0);
     sem_init(&done_sem, 0, 0);
     if (fb_net_open(&echo, &a, &err) != FB_OK || fb_net_open(&ask, &b, &err) != FB_OK ||
-        fb_net_listen(a, "tcp://127.0.0.1:0", url, &err) != FB_OK || fb_net_dial(b, url, "echo", NULL, &c, &err) != FB_OK) {
+        fb_net_listen(a, "tcp://127.0.0.1:0", url, &err) != FB_OK ||
+        fb_net_dial(b, url, "echo", NULL, &c, &err) != FB_OK) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
@@ -105,11 +116,16 @@ int main(int argc, char **argv)
     sem_wait(&done_sem);
     ns = fb_mono_ns() - t0;
     getrusage(RUSAGE_SELF, &r1);
-    cpu = (uint64_t)(r1.ru_utime.tv_sec - r0.ru_utime.tv_sec + r1.ru_stime.tv_sec - r0.ru_stime.tv_sec) * 1000000u +
-          (uint64_t)(r1.ru_utime.tv_usec - r0.ru_utime.tv_usec + r1.ru_stime.tv_usec - r0.ru_stime.tv_usec);
-    printf("depth %llu, %llu bytes: %.2f us per round trip in line, %.0f a second, %.2f us CPU each, %ld switches, %u threads\n",
-           (unsigned long long)depth, (unsigned long long)size, (double)ns / 1e3 * (double)depth / (double)total,
-           (double)total * 1e9 / (double)ns, (double)cpu / (double)total, r1.ru_nvcsw + r1.ru_nivcsw - r0.ru_nvcsw - r0.ru_nivcsw,
+    cpu = (uint64_t)(r1.ru_utime.tv_sec - r0.ru_utime.tv_sec + r1.ru_stime.tv_sec -
+                     r0.ru_stime.tv_sec) *
+              1000000u +
+          (uint64_t)(r1.ru_utime.tv_usec - r0.ru_utime.tv_usec + r1.ru_stime.tv_usec -
+                     r0.ru_stime.tv_usec);
+    printf("depth %llu, %llu bytes: %.2f us per round trip in line, %.0f a second, %.2f us CPU "
+           "each, %ld switches, %u threads\n",
+           (unsigned long long)depth, (unsigned long long)size,
+           (double)ns / 1e3 * (double)depth / (double)total, (double)total * 1e9 / (double)ns,
+           (double)cpu / (double)total, r1.ru_nvcsw + r1.ru_nivcsw - r0.ru_nvcsw - r0.ru_nivcsw,
            threads());
     fb_net_close(b);
     fb_net_close(a);

@@ -1,4 +1,5 @@
-/* Goal: every page answers with the right status, type and body over a real socket; a taken address is one clear error. */
+/* Goal: every page answers with the right status, type and body over a real socket; a taken address
+ * is one clear error. */
 #include "proto/base/buf.h"
 #include "proto/rt/admin.h"
 
@@ -50,7 +51,8 @@ static void expect(const char *bound, const char *request, const char *code, con
 {
     static char page[65536];
     fetch(bound, request, page, sizeof(page));
-    if (strncmp(page, "HTTP/1.1 ", 9) != 0 || strncmp(page + 9, code, 3) != 0 || strstr(page, text) == NULL)
+    if (strncmp(page, "HTTP/1.1 ", 9) != 0 || strncmp(page + 9, code, 3) != 0 ||
+        strstr(page, text) == NULL)
         fail_msg("%s: wanted %s and %s, got\n%s", request, code, text, page);
 }
 

@@ -1,5 +1,6 @@
 /* Goal: nothing is lost or reordered per producer, the limit holds, and no wake-up is missed.
- * Method: four producers against a consumer that sleeps without a time limit: a lost wake-up would hang the test. */
+ * Method: four producers against a consumer that sleeps without a time limit: a lost wake-up would
+ * hang the test. */
 #include "proto/base/buf.h"
 #include "proto/base/clock.h"
 #include "proto/rt/mailbox.h"

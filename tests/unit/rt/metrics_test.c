@@ -1,4 +1,5 @@
-/* Goal: sums over threads that come and go are exact, and the page is the text that Prometheus wants. */
+/* Goal: sums over threads that come and go are exact, and the page is the text that Prometheus
+ * wants. */
 #include "proto/rt/metrics.h"
 #include "proto/rt/thread.h"
 
@@ -23,7 +24,8 @@ static void sums_over_threads(void **state)
     struct fb_err err;
     (void)state;
     counter = fb_counter_register("requests_total", "command=\"get\"", "Requests.");
-    assert_ptr_equal(counter, fb_counter_register("forebay_requests_total", "command=\"get\"", "Requests."));
+    assert_ptr_equal(counter,
+                     fb_counter_register("forebay_requests_total", "command=\"get\"", "Requests."));
     for (int round = 0; round < 3; round++) {
         struct fb_thread *t[4];
         for (int i = 0; i < 4; i++)
@@ -49,8 +51,10 @@ static void has(const struct fb_buf *page, const char *text)
 
 static void page_text(void **state)
 {
-    struct fb_histogram *h = fb_histogram_register("request_duration_seconds", NULL, "Time of a request.", false);
-    struct fb_histogram *r = fb_histogram_register("sync_batch_rows", "ns=\"a\"", "Rows in a batch.", true);
+    struct fb_histogram *h =
+        fb_histogram_register("request_duration_seconds", NULL, "Time of a request.", false);
+    struct fb_histogram *r =
+        fb_histogram_register("sync_batch_rows", "ns=\"a\"", "Rows in a batch.", true);
     struct fb_buf page = {0};
     const char *file = getenv("FB_TEST_METRICS_PAGE");
     (void)state;
@@ -64,14 +68,18 @@ static void page_text(void **state)
     fb_metrics_page(&page);
     fb_buf_put_u8(&page, 0);
     has(&page, "# HELP forebay_requests_total Requests.\n# TYPE forebay_requests_total counter\n"
-               "forebay_requests_total{command=\"del\"} 1\nforebay_requests_total{command=\"get\"} 360000\n");
-    has(&page, "# TYPE forebay_memory_bytes gauge\nforebay_memory_bytes 1048576\n# HELP forebay_objects Objects.\n"
+               "forebay_requests_total{command=\"del\"} 1\nforebay_requests_total{command=\"get\"} "
+               "360000\n");
+    has(&page, "# TYPE forebay_memory_bytes gauge\nforebay_memory_bytes 1048576\n# HELP "
+               "forebay_objects Objects.\n"
                "# TYPE forebay_objects gauge\nforebay_objects{state=\"dirty\"} 1.5\n");
     has(&page, "forebay_request_duration_seconds_bucket{le=\"5e-05\"} 2\n");
     has(&page, "forebay_request_duration_seconds_bucket{le=\"10\"} 2\n");
-    has(&page, "forebay_request_duration_seconds_bucket{le=\"+Inf\"} 3\nforebay_request_duration_seconds_sum 20.0001\n"
+    has(&page, "forebay_request_duration_seconds_bucket{le=\"+Inf\"} "
+               "3\nforebay_request_duration_seconds_sum 20.0001\n"
                "forebay_request_duration_seconds_count 3\n");
-    has(&page, "forebay_sync_batch_rows_bucket{ns=\"a\",le=\"5\"} 0\nforebay_sync_batch_rows_bucket{ns=\"a\",le=\"10\"} 1\n");
+    has(&page, "forebay_sync_batch_rows_bucket{ns=\"a\",le=\"5\"} "
+               "0\nforebay_sync_batch_rows_bucket{ns=\"a\",le=\"10\"} 1\n");
     has(&page, "forebay_build_info{version=\"");
     if (file != NULL) { /* for promtool check metrics */
         FILE *f = fopen(file, "w");
@@ -84,6 +92,7 @@ static void page_text(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sums_over_threads), cmocka_unit_test(page_text)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sums_over_threads),
+                                       cmocka_unit_test(page_text)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Goal: threads run, can read under RCU, block signals; signals of the process come out as events. */
+/* Goal: threads run, can read under RCU, block signals; signals of the process come out as events.
+ */
 #include "proto/rt/rcu.h"
 #include "proto/rt/thread.h"
 
