@@ -27,7 +27,8 @@ void log_segment_header_encode(uint8_t out[LOG_HEADER_BYTES], const struct log_s
     fb_put_u64(out + 32, h->first_seq);
     fb_put_u64(out + 40, h->segment_bytes);
     fb_put_u64(out + 48, h->salt);
-    fb_put_u32(out + 56, h->lanes);
+    fb_put_u64(out + 56, h->previous_generation);
+    fb_put_u32(out + 64, h->lanes);
     seal(out, LOG_HEADER_BYTES, 0);
 }
 
@@ -48,7 +49,8 @@ enum fb_status log_segment_header_decode(const uint8_t in[LOG_HEADER_BYTES], str
     h->first_seq = fb_get_u64(in + 32);
     h->segment_bytes = fb_get_u64(in + 40);
     h->salt = fb_get_u64(in + 48);
-    h->lanes = fb_get_u32(in + 56);
+    h->previous_generation = fb_get_u64(in + 56);
+    h->lanes = fb_get_u32(in + 64);
     return FB_OK;
 }
 

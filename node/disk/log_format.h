@@ -1,7 +1,7 @@
 /* Bytes of the log's segments. All numbers little-endian, everything starts at a multiple of 8.
  *
- * segment header 64: magic 8 "FBLOGSG1", format u32, header bytes u32, generation u64, lane u32, segment u32,
- *                    first sequence u64, segment bytes u64, salt u64, lanes u32, checksum u32
+ * segment header 72: magic 8 "FBLOGSG1", format u32, header bytes u32, generation u64, lane u32, segment u32,
+ *                    first sequence u64, segment bytes u64, salt u64, generation before u64, lanes u32, checksum u32
  * batch header   48: magic u32, lane u32, sequence u64, synced u64, generation u64, length u32, payload checksum u32, zero u32,
  *                    checksum u32; then the payload, then zeros up to a multiple of 8 (under the payload's checksum)
  * footer         64: magic u32, more u32, generation u64, lane u32, segment u32, batches u64, last sequence u64, offset u64,
@@ -21,7 +21,7 @@
 #define LOG_MAGIC "FBLOGSG1"
 #define LOG_BATCH_MAGIC 0x48435442u  /* "BTCH" */
 #define LOG_FOOTER_MAGIC 0x544f4f46u /* "FOOT" */
-#define LOG_HEADER_BYTES 64u
+#define LOG_HEADER_BYTES 72u
 #define LOG_BATCH_HEADER_BYTES 48u
 #define LOG_FOOTER_BYTES 64u
 #define LOG_SEGMENT_BYTES_MIN 4096u
@@ -35,7 +35,8 @@ struct log_segment_header {
     uint64_t first_seq;
     uint64_t segment_bytes; /* size of the file until it is sealed */
     uint64_t salt;
-    uint32_t lanes; /* of this generation */
+    uint64_t previous_generation; /* newest on disk when this one began, 0 = none */
+    uint32_t lanes;               /* of this generation */
 };
 
 struct log_batch_header {
