@@ -41,18 +41,21 @@ struct fb_net_config {
 };
 
 FB_MUST_USE enum fb_status fb_net_open(const struct fb_net_config *config, struct fb_net **out, struct fb_err *err);
-/* Closes everything; when it returns no callback runs or will run. */
+/* Closes everything; when it returns no callback runs or will run. Not from a callback. References to connections and
+ * frames may outlive it (fb_conn_put, fb_net_frame_free stay valid). */
 void fb_net_close(struct fb_net *n);
 /* url tcp://host:port, port 0 picks a free one; `bound` (FB_ADDRESS_BYTES_MAX+1) gets the real URL. */
 FB_MUST_USE enum fb_status fb_net_listen(struct fb_net *n, const char *url, char *bound, struct fb_err *err);
 /* Starts connecting (not blocking): later opened or closed. No automatic reconnect: the owner dials again.
+ * It may be closed before this returns (*out and user are set before). The time for connecting and HELLO is 5 s.
  * expect_name may be NULL. The returned connection is referenced for the caller (fb_conn_put). */
 FB_MUST_USE enum fb_status fb_net_dial(struct fb_net *n, const char *url, const char *expect_name, void *user,
                                        struct fb_conn **out, struct fb_err *err);
 
 /* Queue whole encoded frames (fb_frame_begin/end output, one or several). Takes the contents of `frames` by swapping
  * buffers (it comes back empty, possibly with recycled memory); what is queued while a write is under way goes out with the
- * next. Errors: FB_ECLOSED, FB_EFULL: `frames` is untouched. */
+ * next. Errors: FB_ECLOSED (also before `opened`), FB_EFULL (an empty queue takes a buffer of
+ * any size): `frames` is untouched. Several frames in one call are cheaper than one call each. */
 FB_MUST_USE enum fb_status fb_conn_send(struct fb_conn *c, struct fb_buf *frames);
 size_t fb_conn_send_queue_bytes(const struct fb_conn *c);
 void fb_conn_close(struct fb_conn *c); /* asynchronous; `closed` follows */

@@ -4,6 +4,7 @@
  * raw sockets play the bad peers. Events are counted under one lock. */
 #include "proto/base/clock.h"
 #include "proto/net/net.h"
+#include "proto/rt/thread.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -165,6 +166,51 @@ static void frames_of_all_sizes(void **state)
     assert_int_equal(fb_conn_send(c, &buf), FB_ECLOSED);
     assert_true(buf.n > 0);
     fb_buf_fini(&buf);
+    side_close(&b);
+    side_close(&a);
+    fb_conn_put(c);
+}
+
+#define SENDERS 4
+#define SENDS 5000u
+
+static void send_many(void *arg)
+{
+    struct fb_conn *c = arg;
+    struct fb_buf buf = {0};
+    for (uint32_t i = 0; i < SENDS; i++) {
+        put_frame(&buf, i, i % 512);
+        if (fb_conn_send(c, &buf) != FB_OK)
+            abort();
+        if (i % 64 == 0) /* so that lone writes and bursts alternate */
+            nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+    }
+    fb_buf_fini(&buf);
+}
+
+static void many_senders(void **state)
+{
+    struct side a, b;
+    struct fb_conn *c;
+    struct fb_thread *t[SENDERS];
+    struct fb_err err;
+    char url[FB_ADDRESS_BYTES_MAX + 1];
+    uint64_t bytes = 0;
+    (void)state;
+
+    side_open(&a, "node-1", 1);
+    side_open(&b, "router", 1);
+    assert_int_equal(fb_net_listen(a.net, "tcp://127.0.0.1:0", url, &err), FB_OK);
+    assert_int_equal(fb_net_dial(b.net, url, "node-1", NULL, &c, &err), FB_OK);
+    WAIT_FOR(b.opened == 1);
+    for (int i = 0; i < SENDERS; i++)
+        assert_int_equal(fb_thread_start("sender", send_many, c, &t[i], &err), FB_OK);
+    for (int i = 0; i < SENDERS; i++)
+        fb_thread_join(t[i]);
+    for (uint32_t i = 0; i < SENDS; i++)
+        bytes += (uint64_t)(i % 512) * SENDERS;
+    WAIT_FOR(a.frames == SENDERS * SENDS);
+    assert_int_equal(a.bytes, bytes);
     side_close(&b);
     side_close(&a);
     fb_conn_put(c);
@@ -376,11 +422,9 @@ static void bad_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frames_of_all_sizes),
-        cmocka_unit_test(queue_is_bounded),
-        cmocka_unit_test(strangers_are_refused),
-        cmocka_unit_test(bad_addresses),
-        cmocka_unit_test(bad_peers),
+        cmocka_unit_test(frames_of_all_sizes), cmocka_unit_test(many_senders),
+        cmocka_unit_test(queue_is_bounded),    cmocka_unit_test(strangers_are_refused),
+        cmocka_unit_test(bad_addresses),       cmocka_unit_test(bad_peers),
         cmocka_unit_test(storm_does_not_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
