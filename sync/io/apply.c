@@ -1,0 +1,117 @@
+/* Apply threads. */
+#include "sync/io/apply.h"
+
+#include "proto/base/clock.h"
+
+#include <stdlib.h>
+
+struct sync_applier {
+    struct sync_process *p;
+    struct fb_mailbox *box;
+    struct fb_thread *thread;
+    struct pg *pg;
+    sync_applied_fn done;
+    void *arg;
+    _Atomic bool stop;
+    struct fb_histogram *rows, *duration;
+};
+
+static enum pg_class attach(struct sync_applier *a, struct sync_op *op)
+{
+    bool fatal = false;
+    enum pg_class c = pg_connect(a->pg, &fatal, &op->err);
+
+    return c != PG_OK ? c : pg_read_checkpoints(a->pg, a->p->cluster, sync_op_add_checkpoint, op, &op->err);
+}
+
+static enum pg_class clear(struct sync_applier *a, struct sync_op *op)
+{
+    enum pg_class c = PG_OK;
+
+    for (struct sync_dead *d = op->clear; d != NULL && c == PG_OK; d = d->next)
+        c = pg_dead_letter_clear(a->pg, a->p->cluster, d->ns, fb_bytes(d->id, d->id_n), d->ver, &op->err);
+    return c;
+}
+
+static void run_op(struct sync_applier *a, struct sync_op *op)
+{
+    const struct pg_feed *f = op->batch.feeds;
+    uint64_t start = fb_mono_ns();
+
+    op->err.feed = UINT32_MAX;
+    switch (op->kind) {
+    case SYNC_OP_ATTACH:
+        op->class = attach(a, op);
+        break;
+    case SYNC_OP_APPLY:
+        op->class = pg_apply(a->pg, a->p->cluster, &op->batch, &op->err);
+        break;
+    case SYNC_OP_PARK:
+        op->class = pg_dead_letter_put(a->pg, a->p->cluster, f->ns->name, f->part, &f->objects[0], op->park.sqlstate,
+                                       op->park.message, &op->err);
+        break;
+    case SYNC_OP_DEAD_CLEAR:
+        op->class = clear(a, op);
+        break;
+    }
+    op->err.class = op->class;
+    op->took_ns = fb_mono_ns() - start;
+    if (op->kind == SYNC_OP_APPLY && op->class == PG_OK) {
+        fb_histogram_observe_ns(a->duration, op->took_ns, 1);
+        fb_histogram_observe_rows(a->rows, op->batch.rows_updated + op->batch.rows_inserted + op->batch.rows_deleted);
+    }
+    if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN) {
+        pg_disconnect(a->pg);
+        sync_control_suspect(a->p->control);
+    }
+}
+
+static void applier_run(void *arg)
+{
+    struct sync_applier *a = arg;
+
+    for (;;) {
+        struct fb_mail *m = fb_mailbox_take(a->box);
+        while (m != NULL) {
+            struct sync_job *job = FB_CONTAINER_OF(m, struct sync_job, mail);
+            m = m->next;
+            run_op(a, job->op);
+            a->done(a->arg, job);
+        }
+        if (atomic_load(&a->stop))
+            return;
+        fb_mailbox_wait(a->box, UINT64_MAX);
+    }
+}
+
+enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done, void *arg, struct sync_applier **out,
+                                  struct fb_err *err)
+{
+    struct sync_applier *a = fb_xcalloc(1, sizeof(*a));
+
+    a->p = p;
+    a->done = done;
+    a->arg = arg;
+    a->box = fb_mailbox_new(16);
+    a->pg = pg_new(&p->pg);
+    a->rows = fb_histogram_register("sync_batch_rows", NULL, "Rows of a write-behind transaction", true);
+    a->duration = fb_histogram_register("sync_batch_duration_seconds", NULL, "Time of a write-behind transaction", false);
+    *out = a;
+    return fb_thread_start("apply", applier_run, a, &a->thread, err);
+}
+
+void sync_applier_run(struct sync_applier *a, struct sync_job *job)
+{
+    fb_mailbox_force(a->box, &job->mail); /* the core has at most one under way */
+}
+
+void sync_applier_stop(struct sync_applier *a)
+{
+    atomic_store(&a->stop, true);
+    fb_mailbox_wake(a->box);
+    fb_thread_join(a->thread);
+    fb_assert(fb_mailbox_take(a->box) == NULL);
+    fb_mailbox_free(a->box);
+    pg_free(a->pg);
+    free(a);
+}

@@ -1,0 +1,423 @@
+/* The control thread: is PostgreSQL there, what do its tables look like, what is parked. */
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "sync/io/admin.h"
+#include "sync/io/process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PROBE_MS 1000u
+#define CATALOG_MS 30000u
+#define BACKOFF_MIN_MS 100u
+#define BACKOFF_MAX_MS 5000u
+#define DEAD_LETTERS_MAX 10000u
+#define QUEUE_MAX 1024u
+
+struct sync_control {
+    struct sync_process *p;
+    struct fb_mailbox *box; /* admin requests: struct fb_net_frame */
+    struct fb_thread *thread;
+    _Atomic bool stop, suspect, read_schemas;
+    /* control thread only */
+    struct pg *pg;
+    bool said_down;
+    uint64_t next_probe, next_catalog, last_catalog, backoff;
+};
+
+/* ---- schemas ---- */
+
+struct publish {
+    char key[FB_NAME_BYTES_MAX + 8];
+    uint64_t config_rev;
+    struct fb_buf text;
+};
+
+/* Agent thread. Compare-and-swap: several sync processes may do this at once. */
+static void publish_job(void *arg, struct fb_coord *coord)
+{
+    struct publish *job = arg;
+    struct fb_buf old = {0};
+    struct fb_schema *there = NULL;
+    struct fb_err err = {0};
+    uint64_t rev = 0, new_rev;
+    enum fb_status st = fb_coord_get(coord, job->key, &old, &rev, &err);
+
+    if (st == FB_ENOENT)
+        rev = 0;
+    else if (st != FB_OK || fb_bytes_equal(fb_buf_view(&old), fb_buf_view(&job->text)))
+        goto done;
+    else if (fb_schema_decode(fb_buf_view(&old), &there, &err) == FB_OK && there->config_rev > job->config_rev)
+        goto done; /* read for a newer configuration than ours */
+    st = fb_coord_cas(coord, job->key, rev, fb_buf_view(&job->text), &new_rev, &err);
+    if (st != FB_OK && st != FB_EMISMATCH)
+        FB_LOG(WARN, "table description not published", FB_KS("key", job->key), FB_KS("error", err.msg));
+done:
+    if (there != NULL)
+        fb_schema_free(there);
+    fb_buf_fini(&old);
+    fb_buf_fini(&job->text);
+    free(job);
+}
+
+static enum pg_class read_schema(struct sync_control *c, struct fb_cluster_state *state, const struct fb_namespace *ns,
+                                 struct pg_error *err)
+{
+    const struct fb_schema *known = fb_cluster_state_schema(state, ns->name);
+    struct fb_schema *schema = NULL;
+    struct publish *job;
+    struct fb_buf old = {0};
+    enum pg_class cls = pg_read_schema(c->pg, ns, &schema, err);
+
+    if (cls != PG_OK)
+        return cls;
+    schema->config_rev = state->config_rev;
+    job = fb_xcalloc(1, sizeof(*job));
+    (void)snprintf(job->key, sizeof(job->key), "schema/%s", ns->name);
+    job->config_rev = state->config_rev;
+    fb_schema_encode(&job->text, schema);
+    if (known != NULL)
+        fb_schema_encode(&old, known);
+    if (known == NULL || !fb_bytes_equal(fb_buf_view(&old), fb_buf_view(&job->text))) {
+        if (schema->problem[0] != '\0')
+            FB_LOG(WARN, "table cannot be served", FB_KS("namespace", ns->name), FB_KS("problem", schema->problem));
+        else
+            FB_LOG(INFO, "table description read", FB_KS("namespace", ns->name), FB_KU("columns", schema->column_count));
+        if (fb_agent_run(c->p->agent, publish_job, job) == FB_OK)
+            job = NULL;
+    }
+    if (job != NULL) {
+        fb_buf_fini(&job->text);
+        free(job);
+    }
+    fb_buf_fini(&old);
+    fb_schema_free(schema);
+    return PG_OK;
+}
+
+struct dead_list {
+    struct sync_dead *head;
+};
+
+static void add_dead(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver, const char *sqlstate,
+                     const char *message, const char *at, const char *value_json)
+{
+    struct dead_list *list = arg;
+    struct sync_dead *d;
+
+    (void)part, (void)sqlstate, (void)message, (void)at, (void)value_json;
+    if (id.n > FB_KEY_BYTES_MAX)
+        return;
+    d = fb_xcalloc(1, sizeof(*d));
+    (void)snprintf(d->ns, sizeof(d->ns), "%s", ns);
+    d->ver = ver;
+    d->id_n = (uint16_t)id.n;
+    memcpy(d->id, id.p, id.n);
+    d->next = list->head;
+    list->head = d;
+}
+
+static void free_dead(struct sync_dead *d)
+{
+    while (d != NULL) {
+        struct sync_dead *next = d->next;
+        free(d);
+        d = next;
+    }
+}
+
+static enum pg_class read_catalog(struct sync_control *c, struct pg_error *err)
+{
+    struct fb_cluster_state *state = sync_process_state(c->p);
+    struct dead_list list = {0};
+    enum pg_class cls = PG_OK;
+
+    for (uint32_t i = 0; i < state->namespaces->count && cls != PG_OUTAGE; i++)
+        if (state->namespaces->ns[i].mapped) {
+            cls = read_schema(c, state, &state->namespaces->ns[i], err);
+            if (cls != PG_OK)
+                FB_LOG(WARN, "table description not read", FB_KS("namespace", state->namespaces->ns[i].name),
+                       FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->message));
+        }
+    fb_cluster_state_put(state);
+    if (cls == PG_OUTAGE)
+        return cls;
+    cls = pg_dead_letter_list(c->pg, c->p->cluster, NULL, DEAD_LETTERS_MAX, add_dead, &list, err);
+    if (cls == PG_OK)
+        sync_engine_dead_letters(c->p, list.head);
+    else
+        free_dead(list.head);
+    return cls;
+}
+
+/* ---- probing ---- */
+
+static void went_down(struct sync_control *c, const struct pg_error *err)
+{
+    atomic_store(&c->p->db_up, false);
+    pg_disconnect(c->pg);
+    c->backoff = c->backoff == 0 ? BACKOFF_MIN_MS : c->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : c->backoff * 2;
+    c->next_probe = fb_mono_ns() / 1000000 + c->backoff;
+    sync_process_db_problem(c->p, err->message);
+    if (!c->said_down)
+        FB_LOG(WARN, "PostgreSQL does not answer, changes wait in memory", FB_KS("sqlstate", err->sqlstate),
+               FB_KS("error", err->message));
+    c->said_down = true;
+}
+
+static void probe(struct sync_control *c)
+{
+    struct pg_error err = {.class = PG_OK};
+    uint64_t now = fb_mono_ns() / 1000000;
+    char lsn[32];
+    bool fatal = false;
+
+    if (pg_connect(c->pg, &fatal, &err) != PG_OK) {
+        went_down(c, &err);
+        return;
+    }
+    if (pg_lsn(c->pg, lsn, &err) == PG_OUTAGE) {
+        went_down(c, &err);
+        return;
+    }
+    c->backoff = 0;
+    c->next_probe = now + PROBE_MS;
+    if (!atomic_exchange(&c->p->db_up, true)) {
+        sync_process_db_problem(c->p, "");
+        FB_LOG(INFO, "PostgreSQL answers", FB_KS("lsn", lsn));
+        c->next_catalog = 0;
+    }
+    c->said_down = false;
+    if (now >= c->next_catalog) {
+        c->last_catalog = now;
+        c->next_catalog = now + CATALOG_MS;
+        if (read_catalog(c, &err) == PG_OUTAGE)
+            went_down(c, &err);
+    }
+}
+
+/* ---- admin requests that need PostgreSQL ---- */
+
+struct letters {
+    json_t *list;          /* list, show: where to add; NULL when one is looked for */
+    struct fb_bytes only;  /* p == NULL: all */
+    bool found;
+    uint16_t part;
+    uint64_t ver;
+};
+
+static void add_letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver, const char *sqlstate,
+                       const char *message, const char *at, const char *value_json)
+{
+    struct letters *l = arg;
+    json_t *value;
+
+    if (l->only.p != NULL && !fb_bytes_equal(l->only, id))
+        return;
+    l->found = true;
+    l->part = part;
+    l->ver = ver;
+    if (l->list == NULL)
+        return;
+    value = value_json != NULL ? json_loads(value_json, JSON_DECODE_ANY, NULL) : NULL;
+    if (value == NULL)
+        value = value_json != NULL ? sync_admin_text(fb_bytes_str(value_json)) : json_null();
+    (void)json_array_append_new(l->list, json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:o}", "ns", ns, "id",
+                                                   sync_admin_text(id), "part", (int)part, "ver", (json_int_t)ver,
+                                                   "sqlstate", sqlstate, "message",
+                                                   sync_admin_text(fb_bytes_str(message)), "at", at != NULL ? at : "",
+                                                   "value", value));
+}
+
+static void fail_pg(const struct fb_net_frame *f, const struct pg_error *err)
+{
+    char text[512];
+
+    (void)snprintf(text, sizeof(text), "PostgreSQL: %s%s%s", err->sqlstate, err->sqlstate[0] ? " " : "", err->message);
+    sync_admin_fail(f, text);
+}
+
+static void letters_list(struct sync_control *c, struct fb_net_frame *f, const char *ns, const char *id, uint32_t limit)
+{
+    struct letters l = {.list = json_array(), .only = id != NULL ? fb_bytes_str(id) : fb_bytes(NULL, 0)};
+    struct pg_error err = {.class = PG_OK};
+
+    if (pg_dead_letter_list(c->pg, c->p->cluster, ns, limit, add_letter, &l, &err) != PG_OK) {
+        fail_pg(f, &err);
+        json_decref(l.list);
+    } else if (id != NULL && !l.found) {
+        sync_admin_fail(f, "there is no such dead letter");
+        json_decref(l.list);
+    } else {
+        sync_admin_reply(f, json_pack("{s:b, s:o}", "ok", 1, "letters", l.list));
+    }
+}
+
+/* Takes the frame when it says true. */
+static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, const char *ns, const char *id, bool discard)
+{
+    struct letters l = {.only = fb_bytes_str(id)};
+    struct pg_error err = {.class = PG_OK};
+    struct fb_buf bytes = {0};
+    struct fb_verdict v = {.verdict = discard ? FB_VERDICT_DISCARD : FB_VERDICT_RETRY,
+                           .ns = fb_bytes_str(ns),
+                           .id = fb_bytes_str(id)};
+    struct fb_cluster_state *state = sync_process_state(c->p);
+    uint32_t at = fb_nsset_find(state->namespaces, fb_bytes_str(ns));
+    bool taken = false;
+
+    if (at == UINT32_MAX) {
+        sync_admin_fail(f, "this namespace is not configured");
+    } else if (pg_dead_letter_list(c->pg, c->p->cluster, ns, DEAD_LETTERS_MAX, add_letter, &l, &err) != PG_OK) {
+        fail_pg(f, &err);
+    } else if (!l.found) {
+        sync_admin_fail(f, "there is no such dead letter");
+    } else {
+        struct fb_load_req req = {.part = l.part, .ns = v.ns, .id = v.id};
+        struct fb_load_rep rep = {.status = FB_LOAD_ABSENT};
+        struct pg_load q = {.ns = &state->namespaces->ns[at],
+                            .schema = fb_cluster_state_schema(state, ns),
+                            .reqs = &req,
+                            .reps = &rep,
+                            .count = 1};
+        v.part = l.part;
+        v.ver = l.ver;
+        if (discard && q.ns->mapped && q.schema == NULL) {
+            sync_admin_fail(f, "the table's columns are not known yet");
+        } else if (discard && pg_load(c->pg, c->p->cluster, &q, &bytes, &err) != PG_OK) {
+            fail_pg(f, &err);
+        } else if (discard && rep.status != FB_LOAD_FOUND && rep.status != FB_LOAD_ABSENT) {
+            sync_admin_fail(f, "the row cannot be read");
+        } else {
+            if (rep.status == FB_LOAD_FOUND) {
+                v.kind = rep.kind;
+                v.xmin = rep.xmin;
+                v.value = rep.value;
+            }
+            sync_engine_operator(c->p, &v, f);
+            taken = true;
+        }
+    }
+    fb_buf_fini(&bytes);
+    fb_cluster_state_put(state);
+    return taken;
+}
+
+static void lsn(struct sync_control *c, const struct fb_net_frame *f)
+{
+    struct pg_error err = {.class = PG_OK};
+    char text[32];
+
+    if (pg_lsn(c->pg, text, &err) != PG_OK)
+        fail_pg(f, &err);
+    else
+        sync_admin_reply(f, json_pack("{s:b, s:s}", "ok", 1, "lsn", text));
+}
+
+static void serve(struct sync_control *c, struct fb_net_frame *f)
+{
+    json_t *req = sync_admin_parse(f);
+    const char *verb = "", *ns = NULL, *id = NULL;
+    json_int_t limit = 100;
+    bool taken = false;
+
+    (void)json_unpack(req, "{s?s, s?s, s?s, s?I}", "verb", &verb, "ns", &ns, "id", &id, "limit", &limit);
+    if (!pg_connected(c->pg))
+        sync_admin_fail(f, "PostgreSQL does not answer");
+    else if (strcmp(verb, "sync.lsn") == 0)
+        lsn(c, f);
+    else if (strcmp(verb, "deadletter.list") == 0)
+        letters_list(c, f, ns, NULL, limit > 0 && limit < (json_int_t)DEAD_LETTERS_MAX ? (uint32_t)limit : DEAD_LETTERS_MAX);
+    else if (ns == NULL || id == NULL)
+        sync_admin_fail(f, "\"ns\" and \"id\" are needed");
+    else if (strcmp(verb, "deadletter.show") == 0)
+        letters_list(c, f, ns, id, DEAD_LETTERS_MAX);
+    else
+        taken = letters_resolve(c, f, ns, id, strcmp(verb, "deadletter.discard") == 0);
+    json_decref(req);
+    if (!taken)
+        fb_net_frame_free(f);
+}
+
+/* ---- the thread ---- */
+
+static void control_run(void *arg)
+{
+    struct sync_control *c = arg;
+
+    while (!atomic_load(&c->stop)) {
+        struct fb_mail *m = fb_mailbox_take(c->box);
+        uint64_t now = fb_mono_ns() / 1000000;
+        /* Not more than once a second, however many failures ask for it. */
+        if (atomic_exchange(&c->read_schemas, false) && c->next_catalog > c->last_catalog + PROBE_MS)
+            c->next_catalog = c->last_catalog + PROBE_MS;
+        if (atomic_exchange(&c->suspect, false) && atomic_load(&c->p->db_up))
+            c->next_probe = 0;
+        if (now >= c->next_probe || (now >= c->next_catalog && atomic_load(&c->p->db_up)))
+            probe(c);
+        while (m != NULL) {
+            struct fb_mail *next = m->next;
+            serve(c, (struct fb_net_frame *)(void *)m);
+            m = next;
+        }
+        now = fb_mono_ns() / 1000000;
+        if (c->next_probe > now)
+            fb_mailbox_wait(c->box, (c->next_probe - now) * 1000000);
+    }
+}
+
+struct sync_control *sync_control_new(struct sync_process *p)
+{
+    struct sync_control *c = fb_xcalloc(1, sizeof(*c));
+
+    c->p = p;
+    c->box = fb_mailbox_new(QUEUE_MAX);
+    c->pg = pg_new(&p->pg);
+    return c;
+}
+
+enum fb_status sync_control_start(struct sync_control *c, struct fb_err *err)
+{
+    return fb_thread_start("control", control_run, c, &c->thread, err);
+}
+
+void sync_control_stop(struct sync_control *c)
+{
+    atomic_store(&c->stop, true);
+    fb_mailbox_wake(c->box);
+    fb_thread_join(c->thread);
+}
+
+void sync_control_free(struct sync_control *c)
+{
+    struct fb_mail *m = fb_mailbox_take(c->box);
+
+    while (m != NULL) {
+        struct fb_mail *next = m->next;
+        fb_net_frame_free((struct fb_net_frame *)(void *)m);
+        m = next;
+    }
+    fb_mailbox_free(c->box);
+    pg_free(c->pg);
+    free(c);
+}
+
+void sync_control_suspect(struct sync_control *c)
+{
+    atomic_store(&c->suspect, true);
+    fb_mailbox_wake(c->box);
+}
+
+void sync_control_read_schemas(struct sync_control *c)
+{
+    atomic_store(&c->read_schemas, true);
+    fb_mailbox_wake(c->box);
+}
+
+void sync_control_admin(struct sync_control *c, struct fb_net_frame *f)
+{
+    if (fb_mailbox_put(c->box, (struct fb_mail *)(void *)f) == FB_OK)
+        return;
+    sync_admin_fail(f, "too many requests wait");
+    fb_net_frame_free(f);
+}

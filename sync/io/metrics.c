@@ -1,0 +1,62 @@
+/* Metrics of the core: its plain counters are carried over, as increments, whenever the event thread publishes its status. */
+#include "sync/io/metrics.h"
+
+#include <stdio.h>
+
+static _Atomic uint64_t dead_letters;
+
+static struct {
+    struct fb_counter *updated, *inserted, *deleted, *retry[PG_UNKNOWN + 1];
+    struct sync_core_stats last;
+} m;
+
+static const char *const class_name[PG_UNKNOWN + 1] = {"ok",  "outage", "retry",    "namespace", "foreign_key",
+                                                       "row", "lost",   "conflict", "unknown"};
+
+static void gauge_db_up(void *arg, struct fb_buf *out)
+{
+    struct sync_process *p = arg;
+    fb_gauge_emit(out, "db_up", NULL, atomic_load(&p->db_up) ? 1 : 0);
+}
+
+static void gauge_dead_letters(void *arg, struct fb_buf *out)
+{
+    (void)arg;
+    fb_gauge_emit(out, "dead_letters", NULL, (double)atomic_load(&dead_letters));
+}
+
+static void gauge_coordinator(void *arg, struct fb_buf *out)
+{
+    struct sync_process *p = arg;
+    fb_gauge_emit(out, "coordinator_up", NULL, p->agent != NULL && fb_agent_up(p->agent) ? 1 : 0);
+}
+
+void sync_metrics_register(struct sync_process *p)
+{
+    const char *rows = "Rows written to PostgreSQL, by operation";
+
+    fb_gauge_register("db_up", "1 while PostgreSQL answers", gauge_db_up, p);
+    fb_gauge_register("dead_letters", "Objects PostgreSQL refused", gauge_dead_letters, p);
+    fb_gauge_register("coordinator_up", "1 while the coordinator answers", gauge_coordinator, p);
+    m.updated = fb_counter_register("sync_rows_total", "op=\"update\"", rows);
+    m.inserted = fb_counter_register("sync_rows_total", "op=\"insert\"", rows);
+    m.deleted = fb_counter_register("sync_rows_total", "op=\"delete\"", rows);
+    for (int i = PG_OK + 1; i <= PG_UNKNOWN; i++) {
+        char label[48];
+        (void)snprintf(label, sizeof(label), "class=\"%s\"", class_name[i]);
+        m.retry[i] = fb_counter_register("sync_retries_total", label, "Operations that PostgreSQL did not take, by class");
+    }
+}
+
+void sync_metrics_update(const struct sync_core *core)
+{
+    const struct sync_core_stats *s = sync_core_stats(core);
+
+    fb_counter_add(m.updated, s->rows_updated - m.last.rows_updated);
+    fb_counter_add(m.inserted, s->rows_inserted - m.last.rows_inserted);
+    fb_counter_add(m.deleted, s->rows_deleted - m.last.rows_deleted);
+    for (int i = PG_OK + 1; i <= PG_UNKNOWN; i++)
+        fb_counter_add(m.retry[i], s->retries[i] - m.last.retries[i]);
+    m.last = *s;
+    atomic_store(&dead_letters, s->dead_letters);
+}

@@ -1,0 +1,271 @@
+/* forebay-sync: takes changes from the nodes to PostgreSQL in batches, and rows from PostgreSQL to the nodes on a miss. */
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/base/options.h"
+#include "proto/base/random.h"
+#include "proto/rt/admin.h"
+#include "sync/io/conninfo.h"
+#include "sync/io/metrics.h"
+#include "sync/io/process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CONNECT_TIMEOUT_S 5u
+#define STATEMENT_TIMEOUT_MS 60000u
+#define LOCK_TIMEOUT_MS 5000u
+
+static const struct fb_option options[] = {
+    {.section = "process", .key = "name", .type = FB_OPT_TEXT, .help = "Name of this process, unique in the cluster."},
+    {.section = "process", .key = "coordinator", .type = FB_OPT_TEXT, .help = "URL of the coordinator: file:///dir."},
+    {.section = "process", .key = "zone", .type = FB_OPT_TEXT, .default_value = "", .help = "Failure zone."},
+    {.section = "process", .key = "log_level", .type = FB_OPT_ENUM, .default_value = "info",
+     .choices = "trace|debug|info|warn|error", .help = "Least important level that is logged."},
+    {.section = "process", .key = "log_format", .type = FB_OPT_ENUM, .default_value = "logfmt", .choices = "logfmt|json",
+     .help = "Format of log lines on stderr."},
+    {.section = "sync", .key = "conninfo_file", .type = FB_OPT_TEXT,
+     .help = "File with the libpq connection string (keep it unreadable for others)."},
+    {.section = "sync", .key = "listen", .type = FB_OPT_TEXT, .default_value = "tcp://127.0.0.1:0",
+     .help = "URL where forebayctl reaches this process; port 0 picks a free one."},
+    {.section = "sync", .key = "apply_connections", .type = FB_OPT_UINT, .default_value = "1", .min = 1,
+     .max = SYNC_LANES_MAX, .help = "PostgreSQL connections that write batches."},
+    {.section = "sync", .key = "load_connections", .type = FB_OPT_UINT, .default_value = "1", .min = 1,
+     .max = SYNC_LOADERS_MAX, .help = "PostgreSQL connections that answer misses."},
+    {.section = "admin", .key = "listen", .type = FB_OPT_TEXT, .default_value = "127.0.0.1:9402",
+     .help = "host:port of /livez /readyz /metrics /statusz."},
+};
+static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
+
+static struct sync_process process = {.mtx = PTHREAD_MUTEX_INITIALIZER};
+
+static bool ready(void *arg, struct fb_buf *why)
+{
+    struct sync_process *p = arg;
+
+    if (atomic_load(&p->db_up))
+        return true;
+    pthread_mutex_lock(&p->mtx);
+    fb_buf_put_str(why, p->db_problem[0] != '\0' ? p->db_problem : "PostgreSQL is not connected yet");
+    pthread_mutex_unlock(&p->mtx);
+    return false;
+}
+
+static void status(void *arg, struct fb_buf *json)
+{
+    struct sync_process *p = arg;
+
+    pthread_mutex_lock(&p->mtx);
+    if (p->status.n > 0)
+        fb_buf_put_bytes(json, fb_buf_view(&p->status));
+    else
+        fb_buf_put_str(json, "{}");
+    pthread_mutex_unlock(&p->mtx);
+}
+
+static int stop_with(const char *what, const struct fb_err *err)
+{
+    FB_LOG(ERROR, what, FB_KS("error", err->msg[0] != '\0' ? err->msg : fb_status_text(err->code)));
+    return EXIT_FAILURE;
+}
+
+static void ignore_checkpoint(void *arg, uint16_t part, const char *ns, uint64_t history, uint64_t ver)
+{
+    (void)arg, (void)part, (void)ns, (void)history, (void)ver;
+}
+
+/* What can be known to be wrong stops the start; a PostgreSQL that is merely away does not. */
+static bool check_database(struct sync_process *p)
+{
+    struct pg *pg = pg_new(&p->pg);
+    struct pg_error err = {.class = PG_OK};
+    bool fatal = false, ok = true;
+
+    if (pg_connect(pg, &fatal, &err) != PG_OK) {
+        ok = !fatal;
+        if (fatal)
+            FB_LOG(ERROR, "PostgreSQL cannot be used", FB_KS("sqlstate", err.sqlstate), FB_KS("error", err.message));
+    } else if (pg_read_checkpoints(pg, p->cluster, ignore_checkpoint, NULL, &err) == PG_NAMESPACE) {
+        ok = false;
+        FB_LOG(ERROR, "schema forebay is missing or not ours to read, run: forebayctl db setup",
+               FB_KS("sqlstate", err.sqlstate), FB_KS("error", err.message));
+    }
+    pg_free(pg);
+    return ok;
+}
+
+/* Processes start in any order: wait for the node that makes the cluster. False: told to stop. */
+static enum fb_status find_cluster(struct sync_process *p, const char *url, bool *stopped, struct fb_err *err)
+{
+    bool said = false;
+
+    for (;;) {
+        struct fb_cluster_state *state = NULL;
+        enum fb_status st = p->coord != NULL ? FB_OK : fb_coord_open(url, false, &p->coord, err);
+        if (st == FB_OK)
+            st = fb_cluster_state_read(p->coord, &state, err);
+        if (st == FB_OK) {
+            memcpy(p->cluster, state->map->cluster, sizeof(p->cluster));
+            fb_cluster_state_put(state);
+            return FB_OK;
+        }
+        if (st != FB_ENOENT)
+            return st;
+        if (!said)
+            FB_LOG(INFO, "no cluster there yet, waiting for its first node", FB_KS("coordinator", url));
+        said = true;
+        if (fb_signals_wait(200) == FB_SIGNAL_STOP) {
+            *stopped = true;
+            return FB_OK;
+        }
+    }
+}
+
+static enum fb_status join(struct sync_process *p, const char *listen, const char *admin, struct fb_err *err)
+{
+    struct fb_member_info m = {.kind = FB_MEMBER_SYNC, .inc = p->inc, .weight = 100, .started_ms = fb_wall_ms(),
+                               .pid = (uint32_t)getpid()};
+    struct fb_buf text = {0};
+    char key[FB_NAME_BYTES_MAX + 8];
+    struct fb_coord_op op = {.key = key, .rev = UINT64_MAX, .session = true};
+    uint64_t rev;
+    enum fb_status st;
+
+    (void)snprintf(m.name, sizeof(m.name), "%s", p->name);
+    (void)snprintf(m.zone, sizeof(m.zone), "%s", p->zone);
+    (void)snprintf(m.listen, sizeof(m.listen), "%s", listen);
+    (void)snprintf(m.admin, sizeof(m.admin), "%s", admin);
+    (void)snprintf(key, sizeof(key), "sync/%s", p->name);
+    fb_member_info_encode(&text, &m);
+    op.value = fb_buf_view(&text);
+    st = fb_coord_txn(p->coord, &op, 1, &rev, err);
+    fb_buf_fini(&text);
+    return st;
+}
+
+static enum fb_status open_net(struct sync_process *p, const char *url, char *bound, struct fb_err *err)
+{
+    struct fb_net_config c = {.role = FB_ROLE_SYNC,
+                              .has_cluster = true,
+                              .inc = p->inc,
+                              .arg = p,
+                              .opened = sync_engine_opened,
+                              .received = sync_engine_received,
+                              .closed = sync_engine_closed};
+    enum fb_status st;
+
+    memcpy(c.name, p->name, sizeof(c.name));
+    memcpy(c.cluster, p->cluster, sizeof(c.cluster));
+    st = fb_net_open(&c, &p->net, err);
+    if (st == FB_OK) {
+        p->control = sync_control_new(p);
+        for (uint32_t i = 0; i < p->loaders && st == FB_OK; i++)
+            st = sync_loader_start(p, i, err);
+    }
+    if (st == FB_OK)
+        st = sync_engine_start(p, err);
+    if (st == FB_OK)
+        st = sync_control_start(p->control, err);
+    if (st == FB_OK)
+        st = fb_net_listen(p->net, url, bound, err);
+    return st;
+}
+
+static void stop(struct sync_process *p, struct fb_admin *admin)
+{
+    sync_engine_stop(p);
+    fb_net_close(p->net);
+    for (uint32_t i = 0; i < p->loaders; i++)
+        sync_loader_stop(p->loader[i]);
+    sync_control_stop(p->control);
+    fb_agent_stop(p->agent);
+    p->agent = NULL;
+    fb_admin_stop(admin);
+    sync_engine_free(p);
+    sync_control_free(p->control);
+    fb_cluster_state_put(p->state);
+    fb_buf_fini(&p->status);
+    fb_coord_close(p->coord);
+}
+
+static int run(struct sync_process *p, const struct fb_options *o)
+{
+    struct fb_admin_hooks hooks = {.ready = ready, .status = status, .arg = p};
+    struct fb_admin *admin = NULL;
+    struct fb_err err = {0};
+    char bound[FB_ADDRESS_BYTES_MAX + 1] = "", admin_bound[256] = "", session[FB_NAME_BYTES_MAX + 8];
+    bool stopped = false;
+
+    if (find_cluster(p, fb_options_text(o, "process", "coordinator"), &stopped, &err) != FB_OK)
+        return stop_with("coordinator cannot be used", &err);
+    if (stopped)
+        return EXIT_SUCCESS;
+    if (!check_database(p))
+        return EXIT_FAILURE;
+    (void)snprintf(session, sizeof(session), "sync/%s", p->name);
+    if (fb_coord_session(p->coord, session, &err) != FB_OK)
+        return stop_with("another process of this name runs", &err);
+    sync_metrics_register(p);
+    if (fb_agent_start(p->coord, sync_engine_state, p, &p->agent, &err) != FB_OK)
+        return stop_with("coordinator cannot be used", &err);
+    if (open_net(p, fb_options_text(o, "sync", "listen"), bound, &err) != FB_OK)
+        return stop_with("cannot listen", &err);
+    if (fb_admin_start(fb_options_text(o, "admin", "listen"), &hooks, admin_bound, &admin, &err) != FB_OK)
+        return stop_with("admin port", &err);
+    if (join(p, bound, admin_bound, &err) != FB_OK)
+        return stop_with("cannot register in the coordinator", &err);
+    FB_LOG(INFO, "ready", FB_KS("listen", bound), FB_KS("admin", admin_bound), FB_KU("apply", p->appliers),
+           FB_KU("load", p->loaders));
+    while (fb_signals_wait(60000) != FB_SIGNAL_STOP)
+        ;
+    FB_LOG(INFO, "stopping, the transaction under way is finished", FB_KS("name", p->name));
+    stop(p, admin);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct sync_process *p = &process;
+    struct fb_options *o;
+    struct fb_buf conninfo = {0};
+    struct fb_err err = {0};
+    bool exposed = false;
+    int rc;
+
+    switch (fb_options_load("forebay-sync", "Writes changes to PostgreSQL in batches and answers misses.", options,
+                            FB_COUNT_OF(options), all_sections, argc, argv, &o)) {
+    case FB_OPTIONS_EXIT_OK:
+        return EXIT_SUCCESS;
+    case FB_OPTIONS_EXIT_USAGE:
+        return 2;
+    case FB_OPTIONS_EXIT_BAD:
+        return EXIT_FAILURE;
+    case FB_OPTIONS_RUN:
+        break;
+    }
+    (void)snprintf(p->name, sizeof(p->name), "%s", fb_options_text(o, "process", "name"));
+    (void)snprintf(p->zone, sizeof(p->zone), "%s", fb_options_text(o, "process", "zone"));
+    (void)snprintf(p->application, sizeof(p->application), "forebay-sync/%s", p->name);
+    fb_log_setup((enum fb_log_level)fb_options_uint(o, "process", "log_level"),
+                 (enum fb_log_format)fb_options_uint(o, "process", "log_format"), "sync", p->name);
+    fb_signals_setup();
+    if (sync_conninfo_read(fb_options_text(o, "sync", "conninfo_file"), &conninfo, &exposed, &err) != FB_OK) {
+        rc = stop_with("[sync] conninfo_file", &err);
+    } else {
+        if (exposed)
+            FB_LOG(WARN, "others may read the connection string, run: chmod o= FILE",
+                   FB_KS("file", fb_options_text(o, "sync", "conninfo_file")));
+        p->inc = fb_random_u64();
+        p->appliers = (uint32_t)fb_options_uint(o, "sync", "apply_connections");
+        p->loaders = (uint32_t)fb_options_uint(o, "sync", "load_connections");
+        p->pg = (struct pg_config){.conninfo = (const char *)conninfo.p,
+                                   .application_name = p->application,
+                                   .connect_timeout_s = CONNECT_TIMEOUT_S,
+                                   .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
+                                   .lock_timeout_ms = LOCK_TIMEOUT_MS};
+        rc = run(p, o);
+    }
+    fb_buf_fini(&conninfo);
+    fb_options_free(o);
+    return rc;
+}
