@@ -38,7 +38,8 @@ static bool text_sealed(char *text)
     char again[32];
     if (last == NULL)
         return false;
-    snprintf(again, sizeof(again), "checksum=%08" PRIx32 "\n", fb_checksum32(text, (size_t)(last + 1 - text)));
+    snprintf(again, sizeof(again), "checksum=%08" PRIx32 "\n",
+             fb_checksum32(text, (size_t)(last + 1 - text)));
     if (strcmp(last + 1, again) != 0)
         return false;
     last[1] = '\0';
@@ -49,7 +50,8 @@ static bool text_sealed(char *text)
 static bool text_value(const char *text, const char *key, char *out, size_t cap)
 {
     size_t k = strlen(key);
-    for (const char *line = text; line != NULL && *line != '\0'; line = strchr(line, '\n'), line += line != NULL) {
+    for (const char *line = text; line != NULL && *line != '\0';
+         line = strchr(line, '\n'), line += line != NULL) {
         size_t n;
         if (strncmp(line, key, k) != 0 || line[k] != '=')
             continue;
@@ -63,28 +65,33 @@ static bool text_value(const char *text, const char *key, char *out, size_t cap)
     return false;
 }
 
-static enum fb_status identity_check(const struct data_dir *d, char *text, const char *cluster, const char *node,
-                                     struct fb_err *err)
+static enum fb_status identity_check(const struct data_dir *d, char *text, const char *cluster,
+                                     const char *node, struct fb_err *err)
 {
     char format[16], have_cluster[UUID_TEXT_BYTES], have_node[256];
 
-    if (text_value(text, "format", format, sizeof(format)) && strtoul(format, NULL, 10) > DATA_DIR_FORMAT &&
-        strtoul(format, NULL, 10) < 1000)
+    if (text_value(text, "format", format, sizeof(format)) &&
+        strtoul(format, NULL, 10) > DATA_DIR_FORMAT && strtoul(format, NULL, 10) < 1000)
         return fb_err_set(err, FB_EUNSUPPORTED,
-                          "data directory %s has format %s, this program knows format %u: start the newer forebay-node that wrote it",
+                          "data directory %s has format %s, this program knows format %u: start "
+                          "the newer forebay-node that wrote it",
                           d->path, format, DATA_DIR_FORMAT);
     if (!text_sealed(text) || !text_value(text, "format", format, sizeof(format)) ||
         !text_value(text, "cluster", have_cluster, sizeof(have_cluster)) ||
         !text_value(text, "node", have_node, sizeof(have_node)))
         return fb_err_set(err, FB_ECORRUPT,
-                          "%s/IDENTITY is damaged: check the disk; restore that file from a backup, or set another data_dir", d->path);
+                          "%s/IDENTITY is damaged: check the disk; restore that file from a "
+                          "backup, or set another data_dir",
+                          d->path);
     if (strcmp(have_cluster, cluster) != 0)
         return fb_err_set(err, FB_EFOREIGN,
-                          "data directory %s belongs to cluster %s, not to this one (%s): set another data_dir, or correct the coordinator address",
+                          "data directory %s belongs to cluster %s, not to this one (%s): set "
+                          "another data_dir, or correct the coordinator address",
                           d->path, have_cluster, cluster);
     if (strcmp(have_node, node) != 0)
         return fb_err_set(err, FB_EFOREIGN,
-                          "data directory %s belongs to node \"%s\", this node is \"%s\": set another data_dir, or correct the node's name",
+                          "data directory %s belongs to node \"%s\", this node is \"%s\": set "
+                          "another data_dir, or correct the node's name",
                           d->path, have_node, node);
     return FB_OK;
 }
@@ -113,20 +120,22 @@ static enum fb_status refuse_unknown(const struct data_dir *d, struct fb_err *er
     struct dirent *e;
 
     if (dir == NULL) {
-        s = fb_err_set(err, fb_status_of_errno(errno), "read data directory %s: %s", d->path, strerror(errno));
+        s = fb_err_set(err, fb_status_of_errno(errno), "read data directory %s: %s", d->path,
+                       strerror(errno));
         if (fd >= 0)
             close(fd);
         return s;
     }
     while (s == FB_OK && (e = readdir(dir)) != NULL) {
         const char *n = e->d_name;
-        if (strcmp(n, ".") == 0 || strcmp(n, "..") == 0 || strcmp(n, "LOCK") == 0 || strcmp(n, "IDENTITY.tmp") == 0 ||
-            strcmp(n, "lost+found") == 0)
+        if (strcmp(n, ".") == 0 || strcmp(n, "..") == 0 || strcmp(n, "LOCK") == 0 ||
+            strcmp(n, "IDENTITY.tmp") == 0 || strcmp(n, "lost+found") == 0)
             continue;
         if ((strcmp(n, "log") == 0 || strcmp(n, "snapshot") == 0) && sub_is_empty(d->fd, n))
             continue;
         s = fb_err_set(err, FB_EREFUSED,
-                       "directory %s is not empty (\"%.80s\") and has no IDENTITY file, so it is not a data directory: set data_dir to an empty or new directory",
+                       "directory %s is not empty (\"%.80s\") and has no IDENTITY file, so it is "
+                       "not a data directory: set data_dir to an empty or new directory",
                        d->path, n);
     }
     closedir(dir);
@@ -144,8 +153,9 @@ static enum fb_status make_dirs(const char *path, struct fb_err *err)
         part[i] = '\0';
         if (mkdir(part, 0700) != 0 && errno != EEXIST && errno != EISDIR)
             return fb_err_set(err, errno == EROFS ? FB_EPERM : fb_status_of_errno(errno),
-                              "create data directory %s: %s: create it and give it to this user, or set another data_dir", part,
-                              strerror(errno));
+                              "create data directory %s: %s: create it and give it to this user, "
+                              "or set another data_dir",
+                              part, strerror(errno));
         part[i] = path[i];
     }
     return FB_OK;
@@ -158,36 +168,46 @@ static enum fb_status take_lock(struct data_dir *d, struct fb_err *err)
 
     d->lock_fd = openat(d->fd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0)
-        return fb_err_set(err, errno == EROFS ? FB_EPERM : fb_status_of_errno(errno),
-                          "open %s/LOCK: %s: give the directory to this user, or set another data_dir", d->path, strerror(errno));
+        return fb_err_set(
+            err, errno == EROFS ? FB_EPERM : fb_status_of_errno(errno),
+            "open %s/LOCK: %s: give the directory to this user, or set another data_dir", d->path,
+            strerror(errno));
     if (fcntl(d->lock_fd, F_OFD_SETLK, &lock) != 0) {
         if (errno != EAGAIN && errno != EACCES)
-            return fb_err_set(err, fb_status_of_errno(errno), "lock %s/LOCK: %s", d->path, strerror(errno));
+            return fb_err_set(err, fb_status_of_errno(errno), "lock %s/LOCK: %s", d->path,
+                              strerror(errno));
         if (disk_read_text(d->fd, "LOCK", pid, sizeof(pid), NULL) != FB_OK)
             pid[0] = '\0';
         pid[strspn(pid, "0123456789")] = '\0';
-        return fb_err_set(err, FB_EBUSY, "data directory %s is in use by another process (pid %s): stop it, or set another data_dir",
+        return fb_err_set(err, FB_EBUSY,
+                          "data directory %s is in use by another process (pid %s): stop it, or "
+                          "set another data_dir",
                           d->path, pid[0] != '\0' ? pid : "unknown");
     }
     snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
     if (ftruncate(d->lock_fd, 0) != 0 || disk_pwrite(d->lock_fd, pid, strlen(pid), 0) != 0)
-        FB_LOG(WARN, "pid not written to the lock file", FB_KS("path", d->path)); /* the lock itself holds */
+        FB_LOG(WARN, "pid not written to the lock file",
+               FB_KS("path", d->path)); /* the lock itself holds */
     return FB_OK;
 }
 
-static enum fb_status create_contents(struct data_dir *d, const char *cluster, const char *node, bool has_identity,
-                                      struct fb_err *err)
+static enum fb_status create_contents(struct data_dir *d, const char *cluster, const char *node,
+                                      bool has_identity, struct fb_err *err)
 {
     char text[TEXT_BYTES_MAX];
     enum fb_status s;
 
-    if ((mkdirat(d->fd, "log", 0700) != 0 && errno != EEXIST) || (mkdirat(d->fd, "snapshot", 0700) != 0 && errno != EEXIST))
-        return fb_err_set(err, fb_status_of_errno(errno), "create folders in %s: %s", d->path, strerror(errno));
+    if ((mkdirat(d->fd, "log", 0700) != 0 && errno != EEXIST) ||
+        (mkdirat(d->fd, "snapshot", 0700) != 0 && errno != EEXIST))
+        return fb_err_set(err, fb_status_of_errno(errno), "create folders in %s: %s", d->path,
+                          strerror(errno));
     if (fsync(d->fd) != 0)
         return fb_err_set(err, fb_status_of_errno(errno), "sync %s: %s", d->path, strerror(errno));
     if (has_identity)
         return FB_OK;
-    snprintf(text, sizeof(text), "# Data directory of a Forebay node. Written once; do not edit.\nformat=%u\ncluster=%s\nnode=%s\n",
+    snprintf(text, sizeof(text),
+             "# Data directory of a Forebay node. Written once; do not "
+             "edit.\nformat=%u\ncluster=%s\nnode=%s\n",
              DATA_DIR_FORMAT, cluster, node);
     text_seal(text, sizeof(text));
     s = disk_replace_text(d->fd, "IDENTITY", text, err);
@@ -209,11 +229,13 @@ static enum fb_status take_clean_marker(struct data_dir *d, struct fb_err *err)
         d->was_clean = d->clean_inc != 0;
     }
     if (unlinkat(d->fd, "CLEAN", 0) != 0 || fsync(d->fd) != 0)
-        return fb_err_set(err, fb_status_of_errno(errno), "remove %s/CLEAN: %s", d->path, strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "remove %s/CLEAN: %s", d->path,
+                          strerror(errno));
     return FB_OK;
 }
 
-static enum fb_status open_locked(struct data_dir *d, const char *cluster, const char *node, struct fb_err *err)
+static enum fb_status open_locked(struct data_dir *d, const char *cluster, const char *node,
+                                  struct fb_err *err)
 {
     char text[TEXT_BYTES_MAX];
     enum fb_status s, have;
@@ -238,8 +260,8 @@ static enum fb_status open_locked(struct data_dir *d, const char *cluster, const
     return s == FB_OK ? take_clean_marker(d, err) : s;
 }
 
-enum fb_status data_dir_open(const char *path, const uint8_t cluster[16], const char *node_name, struct data_dir *out,
-                             struct fb_err *err)
+enum fb_status data_dir_open(const char *path, const uint8_t cluster[16], const char *node_name,
+                             struct data_dir *out, struct fb_err *err)
 {
     char uuid[UUID_TEXT_BYTES];
     enum fb_status s;
@@ -247,7 +269,8 @@ enum fb_status data_dir_open(const char *path, const uint8_t cluster[16], const 
     memset(out, 0, sizeof(*out));
     out->fd = out->lock_fd = -1;
     if (path[0] == '\0' || strlen(path) >= sizeof(out->path))
-        return fb_err_set(err, FB_EINVAL, "data_dir is empty or longer than %zu bytes", sizeof(out->path) - 1);
+        return fb_err_set(err, FB_EINVAL, "data_dir is empty or longer than %zu bytes",
+                          sizeof(out->path) - 1);
     if (node_name[0] == '\0' || strlen(node_name) > 255 || strpbrk(node_name, "\r\n") != NULL)
         return fb_err_set(err, FB_EINVAL, "the node's name must be 1 to 255 bytes on one line");
     snprintf(out->path, sizeof(out->path), "%s", path);
@@ -270,10 +293,13 @@ void data_dir_close(struct data_dir *d, uint64_t inc)
     struct fb_err err;
 
     if (inc != 0 && d->fd >= 0 && d->lock_fd >= 0) {
-        snprintf(text, sizeof(text), "# Everything was written and synced.\ninc=%016" PRIx64 "\n", inc);
+        snprintf(text, sizeof(text), "# Everything was written and synced.\ninc=%016" PRIx64 "\n",
+                 inc);
         text_seal(text, sizeof(text));
-        if (disk_replace_text(d->fd, "CLEAN", text, &err) != FB_OK) /* costs only the next start some work */
-            FB_LOG(WARN, "marker of a clean stop not written", FB_KS("path", d->path), FB_KS("error", err.msg));
+        if (disk_replace_text(d->fd, "CLEAN", text, &err) !=
+            FB_OK) /* costs only the next start some work */
+            FB_LOG(WARN, "marker of a clean stop not written", FB_KS("path", d->path),
+                   FB_KS("error", err.msg));
     }
     if (d->lock_fd >= 0)
         close(d->lock_fd); /* gives the lock back */

@@ -12,9 +12,11 @@
 void disk_die(const char *path, const char *operation, int err)
 {
     FB_LOG(ERROR,
-           "storage failed: what was not synced before may be lost, so this process stops and acknowledges nothing "
+           "storage failed: what was not synced before may be lost, so this process stops and "
+           "acknowledges nothing "
            "more; check the disk and the kernel log, then start the node again",
-           FB_KS("path", path), FB_KS("operation", operation), FB_KI("errno", err), FB_KS("error", strerror(err)));
+           FB_KS("path", path), FB_KS("operation", operation), FB_KI("errno", err),
+           FB_KS("error", strerror(err)));
     abort();
 }
 
@@ -123,6 +125,7 @@ enum fb_status disk_open_dir(const char *path, int *fd, struct fb_err *err)
 {
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd < 0)
-        return fb_err_set(err, fb_status_of_errno(errno), "open directory %s: %s", path, strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "open directory %s: %s", path,
+                          strerror(errno));
     return FB_OK;
 }

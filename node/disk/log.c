@@ -14,12 +14,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-struct log_segment_header log_header_of(const struct log *log, uint32_t lane, uint32_t segment, uint64_t first_seq,
-                                        uint64_t bytes)
+struct log_segment_header log_header_of(const struct log *log, uint32_t lane, uint32_t segment,
+                                        uint64_t first_seq, uint64_t bytes)
 {
     return (struct log_segment_header){.generation = log->config.generation,
                                        .lane = lane,
@@ -38,9 +37,11 @@ void log_path_format(const struct log *log, uint32_t lane, uint32_t segment, cha
     snprintf(out, n, "%s/%s", log->dir, name);
 }
 
-void log_clean_tail(const struct log *log, uint32_t lane, uint32_t segment, int fd, uint64_t offset, uint64_t capacity)
+void log_clean_tail(const struct log *log, uint32_t lane, uint32_t segment, int fd, uint64_t offset,
+                    uint64_t capacity)
 {
-    /* Growing again makes a hole, which needs no room; a short file without footer would be damage. */
+    /* Growing again makes a hole, which needs no room; a short file without footer would be damage.
+     */
     if (ftruncate(fd, (off_t)offset) != 0 || ftruncate(fd, (off_t)capacity) != 0) {
         char path[4400];
         int e = errno;
@@ -97,18 +98,21 @@ static int reserve_take(struct log *log, const struct log_segment_header *header
     return -1;
 }
 
-static void segment_push(struct log_lane *l, uint32_t number, int fd, uint64_t bytes, bool name_synced)
+static void segment_push(struct log_lane *l, uint32_t number, int fd, uint64_t bytes,
+                         bool name_synced)
 {
     if (l->segment_count == l->segment_cap) {
         l->segment_cap = l->segment_cap ? l->segment_cap * 2 : 16;
         l->segments = fb_xrealloc(l->segments, l->segment_cap * sizeof(*l->segments));
     }
-    l->segments[l->segment_count++] =
-        (struct log_segment){.number = number, .fd = fd, .name_synced = name_synced, .file_bytes = bytes};
+    l->segments[l->segment_count++] = (struct log_segment){
+        .number = number, .fd = fd, .name_synced = name_synced, .file_bytes = bytes};
 }
 
-/* Begins the lane's next segment with room for `need` bytes; from the reserve only when `urgent`. */
-static enum fb_status roll(struct log *log, uint32_t lane, uint64_t need, bool urgent, struct fb_err *err)
+/* Begins the lane's next segment with room for `need` bytes; from the reserve only when `urgent`.
+ */
+static enum fb_status roll(struct log *log, uint32_t lane, uint64_t need, bool urgent,
+                           struct fb_err *err)
 {
     struct log_lane *l = &log->lanes[lane];
     uint64_t bytes = LOG_HEADER_BYTES + need + LOG_FOOTER_BYTES;
@@ -122,7 +126,8 @@ static enum fb_status roll(struct log *log, uint32_t lane, uint64_t need, bool u
     h = log_header_of(log, lane, l->w_segment + 1, l->w_seq + 1, bytes);
     s = log_segment_create(log->dir_fd, &h, false, &fd, err);
     if (s == FB_ENOSPC && urgent && (fd = reserve_take(log, &h)) >= 0) {
-        FB_LOG(WARN, "disk full: the log's reserve segment is in use", FB_KS("dir", log->dir), FB_KU("lane", lane));
+        FB_LOG(WARN, "disk full: the log's reserve segment is in use", FB_KS("dir", log->dir),
+               FB_KU("lane", lane));
         s = FB_OK;
     }
     if (s != FB_OK)
@@ -145,7 +150,8 @@ static enum fb_status roll(struct log *log, uint32_t lane, uint64_t need, bool u
 }
 
 /* One pwritev. False: the disk is full and nothing is left of the batch. */
-static bool write_batch(struct log *log, uint32_t lane, const uint8_t *header, struct fb_bytes records, int *why)
+static bool write_batch(struct log *log, uint32_t lane, const uint8_t *header,
+                        struct fb_bytes records, int *why)
 {
     static const uint8_t zeros[8];
     struct log_lane *l = &log->lanes[lane];
@@ -170,8 +176,8 @@ static bool write_batch(struct log *log, uint32_t lane, const uint8_t *header, s
     return false;
 }
 
-enum fb_status log_append(struct log *log, uint32_t lane, uint64_t seq, struct fb_bytes records, bool urgent,
-                          struct fb_err *err)
+enum fb_status log_append(struct log *log, uint32_t lane, uint64_t seq, struct fb_bytes records,
+                          bool urgent, struct fb_err *err)
 {
     struct log_lane *l = &log->lanes[lane];
     struct log_batch_header b;
@@ -182,29 +188,34 @@ enum fb_status log_append(struct log *log, uint32_t lane, uint64_t seq, struct f
     fb_assert(lane < log->config.lanes);
     fb_assert(seq == l->w_seq + 1);
     if (records.n > LOG_BATCH_BYTES_MAX)
-        return fb_err_set(err, FB_ETOOBIG, "a log batch of %zu bytes; at most %u are allowed", records.n, LOG_BATCH_BYTES_MAX);
+        return fb_err_set(err, FB_ETOOBIG, "a log batch of %zu bytes; at most %u are allowed",
+                          records.n, LOG_BATCH_BYTES_MAX);
     need = log_batch_bytes((uint32_t)records.n);
     if (l->w_offset + need + LOG_FOOTER_BYTES > l->w_capacity) {
         enum fb_status s = roll(log, lane, need, urgent, err);
         if (s != FB_OK)
             return s;
     }
-    b = (struct log_batch_header){.lane = lane,
-                                  .seq = seq,
-                                  .synced = atomic_load_explicit(&l->synced_seq, memory_order_relaxed),
-                                  .generation = log->config.generation,
-                                  .length = (uint32_t)records.n,
-                                  .payload_checksum = log_payload_checksum(records.p, records.n, l->salt)};
+    b = (struct log_batch_header){
+        .lane = lane,
+        .seq = seq,
+        .synced = atomic_load_explicit(&l->synced_seq, memory_order_relaxed),
+        .generation = log->config.generation,
+        .length = (uint32_t)records.n,
+        .payload_checksum = log_payload_checksum(records.p, records.n, l->salt)};
     log_batch_header_encode(header, &b, l->salt);
     if (!write_batch(log, lane, header, records, &why)) {
-        if (!urgent || roll(log, lane, need, true, err) != FB_OK || !write_batch(log, lane, header, records, &why))
-            return fb_err_set(err, FB_ENOSPC, "the disk of %s is full (%s): free some space", log->dir, strerror(why));
+        if (!urgent || roll(log, lane, need, true, err) != FB_OK ||
+            !write_batch(log, lane, header, records, &why))
+            return fb_err_set(err, FB_ENOSPC, "the disk of %s is full (%s): free some space",
+                              log->dir, strerror(why));
     }
     l->w_offset += need;
     l->w_batches++;
     l->w_chain = log_chain(l->w_chain, b.payload_checksum);
     l->w_seq = seq;
-    /* Partner: the load in sync_lane; whoever sees the sequence may rely on pwritev having returned (I18). */
+    /* Partner: the load in sync_lane; whoever sees the sequence may rely on pwritev having returned
+     * (I18). */
     atomic_store_explicit(&l->written_seq, seq, memory_order_release);
     if (!atomic_exchange(&log->dirty, true)) {
         pthread_mutex_lock(&log->mtx);
@@ -241,6 +252,22 @@ uint64_t log_bytes(const struct log *log)
     return atomic_load_explicit(&log->bytes, memory_order_relaxed);
 }
 
+/* Segments that an earlier start did not finish making: never in use, and as large as real ones. */
+static void remove_left_over(const struct log *log)
+{
+    DIR *d = opendir(log->dir);
+    struct dirent *e;
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        size_t n = strlen(e->d_name);
+        if (n > 8 && strcmp(e->d_name + n - 8, ".seg.tmp") == 0 &&
+            unlinkat(log->dir_fd, e->d_name, 0) != 0)
+            FB_LOG(WARN, "left-over file not removed", FB_KS("file", e->d_name),
+                   FB_KS("error", strerror(errno)));
+    }
+    if (d != NULL)
+        closedir(d);
+}
+
 /* What is on disk already, and that our generation is newer. */
 static enum fb_status look_at_disk(struct log *log, struct fb_err *err)
 {
@@ -250,6 +277,7 @@ static enum fb_status look_at_disk(struct log *log, struct fb_err *err)
 
     if (s != FB_OK)
         return s;
+    remove_left_over(log);
     for (size_t i = 0; i < count; i++) {
         atomic_fetch_add(&log->bytes, files[i].bytes);
         log->previous_generation = files[i].generation;
@@ -257,7 +285,8 @@ static enum fb_status look_at_disk(struct log *log, struct fb_err *err)
     free(files);
     if (log->previous_generation >= log->config.generation)
         return fb_err_set(err, FB_EINVAL, "log generation %llu is not newer than %llu on disk",
-                          (unsigned long long)log->config.generation, (unsigned long long)log->previous_generation);
+                          (unsigned long long)log->config.generation,
+                          (unsigned long long)log->previous_generation);
     return FB_OK;
 }
 
@@ -277,7 +306,8 @@ static enum fb_status first_segments(struct log *log, struct fb_err *err)
         atomic_fetch_add(&log->bytes, bytes);
     }
     if (!log_reserve_make(log))
-        FB_LOG(WARN, "no room for the log's reserve segment: free some space", FB_KS("dir", log->dir));
+        FB_LOG(WARN, "no room for the log's reserve segment: free some space",
+               FB_KS("dir", log->dir));
     return FB_OK;
 }
 
@@ -323,8 +353,8 @@ static struct log *log_new(const struct log_config *config)
         log->lanes[i].salt = fb_random_u64();
         log->lanes[i].w_fd = -1;
     }
-    log->fsync_seconds =
-        fb_histogram_register("forebay_log_fsync_duration_seconds", NULL, "Time of one fdatasync of the append log.", false);
+    log->fsync_seconds = fb_histogram_register("forebay_log_fsync_duration_seconds", NULL,
+                                               "Time of one fdatasync of the append log.", false);
     return log;
 }
 
@@ -335,10 +365,13 @@ enum fb_status log_open(const struct log_config *config, struct log **out, struc
 
     *out = NULL;
     if (config->lanes == 0 || config->lanes > LOG_LANES_MAX)
-        return fb_err_set(err, FB_EINVAL, "%u lanes of the log; 1 to %u are allowed", config->lanes, LOG_LANES_MAX);
-    if (config->segment_bytes < LOG_SEGMENT_BYTES_MIN || config->segment_bytes > LOG_SEGMENT_BYTES_MAX)
+        return fb_err_set(err, FB_EINVAL, "%u lanes of the log; 1 to %u are allowed", config->lanes,
+                          LOG_LANES_MAX);
+    if (config->segment_bytes < LOG_SEGMENT_BYTES_MIN ||
+        config->segment_bytes > LOG_SEGMENT_BYTES_MAX)
         return fb_err_set(err, FB_EINVAL, "log segments of %llu bytes; %u to %u are allowed",
-                          (unsigned long long)config->segment_bytes, LOG_SEGMENT_BYTES_MIN, LOG_SEGMENT_BYTES_MAX);
+                          (unsigned long long)config->segment_bytes, LOG_SEGMENT_BYTES_MIN,
+                          LOG_SEGMENT_BYTES_MAX);
     log = log_new(config);
     s = disk_open_dir(log->dir, &log->dir_fd, err);
     if (s == FB_OK)

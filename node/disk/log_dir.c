@@ -19,7 +19,8 @@ static int compare(const void *a, const void *b)
     return x->segment < y->segment ? -1 : x->segment > y->segment;
 }
 
-enum fb_status log_dir_list(const char *dir, struct log_file **out, size_t *count, struct fb_err *err)
+enum fb_status log_dir_list(const char *dir, struct log_file **out, size_t *count,
+                            struct fb_err *err)
 {
     struct log_file *all = NULL;
     size_t n = 0, cap = 0;
@@ -30,14 +31,16 @@ enum fb_status log_dir_list(const char *dir, struct log_file **out, size_t *coun
     *out = NULL;
     *count = 0;
     if (d == NULL)
-        return fb_err_set(err, fb_status_of_errno(errno), "open log directory %s: %s", dir, strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "open log directory %s: %s", dir,
+                          strerror(errno));
     for (errno = 0; s == FB_OK && (e = readdir(d)) != NULL; errno = 0) {
         struct log_file f = {0};
         struct stat st;
         if (!log_name_parse(e->d_name, &f.generation, &f.lane, &f.segment))
             continue;
         if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-            s = fb_err_set(err, fb_status_of_errno(errno), "stat %s/%s: %s", dir, e->d_name, strerror(errno));
+            s = fb_err_set(err, fb_status_of_errno(errno), "stat %s/%s: %s", dir, e->d_name,
+                           strerror(errno));
             break;
         }
         f.bytes = (uint64_t)st.st_size;
@@ -49,7 +52,8 @@ enum fb_status log_dir_list(const char *dir, struct log_file **out, size_t *coun
         all[n++] = f;
     }
     if (s == FB_OK && errno != 0)
-        s = fb_err_set(err, fb_status_of_errno(errno), "read log directory %s: %s", dir, strerror(errno));
+        s = fb_err_set(err, fb_status_of_errno(errno), "read log directory %s: %s", dir,
+                       strerror(errno));
     closedir(d);
     if (s != FB_OK) {
         free(all);

@@ -12,7 +12,9 @@ struct log_file {
     char name[LOG_NAME_BYTES];
 };
 
-/* Every *.seg of ours, ordered by generation, lane, segment; other files are left out. Gives *out (free). */
-FB_MUST_USE enum fb_status log_dir_list(const char *dir, struct log_file **out, size_t *count, struct fb_err *err);
+/* Every *.seg of ours, ordered by generation, lane, segment; other files are left out. Gives *out
+ * (free). */
+FB_MUST_USE enum fb_status log_dir_list(const char *dir, struct log_file **out, size_t *count,
+                                        struct fb_err *err);
 
 #endif

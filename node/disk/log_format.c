@@ -32,8 +32,8 @@ void log_segment_header_encode(uint8_t out[LOG_HEADER_BYTES], const struct log_s
     seal(out, LOG_HEADER_BYTES, 0);
 }
 
-enum fb_status log_segment_header_decode(const uint8_t in[LOG_HEADER_BYTES], struct log_segment_header *h,
-                                         struct fb_err *err)
+enum fb_status log_segment_header_decode(const uint8_t in[LOG_HEADER_BYTES],
+                                         struct log_segment_header *h, struct fb_err *err)
 {
     uint32_t format = fb_get_u32(in + 8);
     if (memcmp(in, LOG_MAGIC, 8) != 0)
@@ -41,8 +41,10 @@ enum fb_status log_segment_header_decode(const uint8_t in[LOG_HEADER_BYTES], str
     if (!sealed(in, LOG_HEADER_BYTES, 0))
         return fb_err_set(err, FB_ECORRUPT, "checksum of the segment header is wrong");
     if (format != LOG_FORMAT)
-        return fb_err_set(err, FB_EUNSUPPORTED, "log format %u; this program reads format %u: start the newer forebay-node",
-                          format, LOG_FORMAT);
+        return fb_err_set(
+            err, FB_EUNSUPPORTED,
+            "log format %u; this program reads format %u: start the newer forebay-node", format,
+            LOG_FORMAT);
     h->generation = fb_get_u64(in + 16);
     h->lane = fb_get_u32(in + 24);
     h->segment = fb_get_u32(in + 28);
@@ -54,7 +56,8 @@ enum fb_status log_segment_header_decode(const uint8_t in[LOG_HEADER_BYTES], str
     return FB_OK;
 }
 
-void log_batch_header_encode(uint8_t out[LOG_BATCH_HEADER_BYTES], const struct log_batch_header *b, uint64_t salt)
+void log_batch_header_encode(uint8_t out[LOG_BATCH_HEADER_BYTES], const struct log_batch_header *b,
+                             uint64_t salt)
 {
     fb_put_u32(out, LOG_BATCH_MAGIC);
     fb_put_u32(out + 4, b->lane);
@@ -67,7 +70,8 @@ void log_batch_header_encode(uint8_t out[LOG_BATCH_HEADER_BYTES], const struct l
     seal(out, LOG_BATCH_HEADER_BYTES, salt);
 }
 
-bool log_batch_header_decode(const uint8_t in[LOG_BATCH_HEADER_BYTES], struct log_batch_header *b, uint64_t salt)
+bool log_batch_header_decode(const uint8_t in[LOG_BATCH_HEADER_BYTES], struct log_batch_header *b,
+                             uint64_t salt)
 {
     if (fb_get_u32(in) != LOG_BATCH_MAGIC || !sealed(in, LOG_BATCH_HEADER_BYTES, salt))
         return false;
@@ -125,7 +129,8 @@ uint64_t log_chain(uint64_t chain, uint32_t payload_checksum)
 
 void log_name_format(char out[LOG_NAME_BYTES], uint64_t generation, uint32_t lane, uint32_t segment)
 {
-    snprintf(out, LOG_NAME_BYTES, "%08llx-%02x-%08x.seg", (unsigned long long)generation, lane, segment);
+    snprintf(out, LOG_NAME_BYTES, "%08llx-%02x-%08x.seg", (unsigned long long)generation, lane,
+             segment);
 }
 
 bool log_name_parse(const char *name, uint64_t *generation, uint32_t *lane, uint32_t *segment)

@@ -1,15 +1,17 @@
 /* Bytes of the log's segments. All numbers little-endian, everything starts at a multiple of 8.
  *
- * segment header 72: magic 8 "FBLOGSG1", format u32, header bytes u32, generation u64, lane u32, segment u32,
- *                    first sequence u64, segment bytes u64, salt u64, generation before u64, lanes u32, checksum u32
- * batch header   48: magic u32, lane u32, sequence u64, synced u64, generation u64, length u32, payload checksum u32, zero u32,
- *                    checksum u32; then the payload, then zeros up to a multiple of 8 (under the payload's checksum)
- * footer         64: magic u32, more u32, generation u64, lane u32, segment u32, batches u64, last sequence u64, offset u64,
- *                    chain u64, zero u32, checksum u32
- * A zero header is the end of what was written: the rest of the preallocated file is zero.
+ * segment header 72: magic 8 "FBLOGSG1", format u32, header bytes u32, generation u64, lane u32,
+ * segment u32, first sequence u64, segment bytes u64, salt u64, generation before u64, lanes u32,
+ * checksum u32 batch header   48: magic u32, lane u32, sequence u64, synced u64, generation u64,
+ * length u32, payload checksum u32, zero u32, checksum u32; then the payload, then zeros up to a
+ * multiple of 8 (under the payload's checksum) footer         64: magic u32, more u32, generation
+ * u64, lane u32, segment u32, batches u64, last sequence u64, offset u64, chain u64, zero u32,
+ * checksum u32 A zero header is the end of what was written: the rest of the preallocated file is
+ * zero.
  *
- * `salt` is random for each lane of each generation and seeds every checksum of batches and footers. A value that a client
- * stored can therefore not look like a batch, nor can blocks of an old file.
+ * `salt` is random for each lane of each generation and seeds every checksum of batches and
+ * footers. A value that a client stored can therefore not look like a batch, nor can blocks of an
+ * old file.
  */
 #ifndef FB_NODE_DISK_LOG_FORMAT_H_
 #define FB_NODE_DISK_LOG_FORMAT_H_
@@ -62,10 +64,13 @@ struct log_footer {
 /* Pure; any thread. Decoders are false for anything that is not exactly right. */
 void log_segment_header_encode(uint8_t out[LOG_HEADER_BYTES], const struct log_segment_header *h);
 /* FB_ECORRUPT, or FB_EUNSUPPORTED for a newer format. */
-FB_MUST_USE enum fb_status log_segment_header_decode(const uint8_t in[LOG_HEADER_BYTES], struct log_segment_header *h,
+FB_MUST_USE enum fb_status log_segment_header_decode(const uint8_t in[LOG_HEADER_BYTES],
+                                                     struct log_segment_header *h,
                                                      struct fb_err *err);
-void log_batch_header_encode(uint8_t out[LOG_BATCH_HEADER_BYTES], const struct log_batch_header *b, uint64_t salt);
-bool log_batch_header_decode(const uint8_t in[LOG_BATCH_HEADER_BYTES], struct log_batch_header *b, uint64_t salt);
+void log_batch_header_encode(uint8_t out[LOG_BATCH_HEADER_BYTES], const struct log_batch_header *b,
+                             uint64_t salt);
+bool log_batch_header_decode(const uint8_t in[LOG_BATCH_HEADER_BYTES], struct log_batch_header *b,
+                             uint64_t salt);
 void log_footer_encode(uint8_t out[LOG_FOOTER_BYTES], const struct log_footer *f, uint64_t salt);
 bool log_footer_decode(const uint8_t in[LOG_FOOTER_BYTES], struct log_footer *f, uint64_t salt);
 
@@ -82,8 +87,10 @@ static inline uint64_t log_batch_bytes(uint32_t length)
 uint32_t log_payload_checksum(const void *p, size_t length, uint64_t salt);
 uint64_t log_chain(uint64_t chain, uint32_t payload_checksum);
 
-/* "<generation:08x>-<lane:02x>-<segment:08x>.seg" and back; false when the name is not exactly of that form. */
-void log_name_format(char out[LOG_NAME_BYTES], uint64_t generation, uint32_t lane, uint32_t segment);
+/* "<generation:08x>-<lane:02x>-<segment:08x>.seg" and back; false when the name is not exactly of
+ * that form. */
+void log_name_format(char out[LOG_NAME_BYTES], uint64_t generation, uint32_t lane,
+                     uint32_t segment);
 bool log_name_parse(const char *name, uint64_t *generation, uint32_t *lane, uint32_t *segment);
 
 #endif

@@ -1,7 +1,9 @@
-/* Inside of the append log: shared by log.c (open, append, close), log_sync.c (fsync thread) and log_trim.c.
+/* Inside of the append log: shared by log.c (open, append, close), log_sync.c (fsync thread) and
+ * log_trim.c.
  *
- * Who writes what: a lane's `w_` fields belong to its writer; `segments` is guarded by the lane's mutex, which the writer
- * takes only when it begins a new segment; files are closed and sealed by the fsync thread alone.
+ * Who writes what: a lane's `w_` fields belong to its writer; `segments` is guarded by the lane's
+ * mutex, which the writer takes only when it begins a new segment; files are closed and sealed by
+ * the fsync thread alone.
  */
 #ifndef FB_NODE_DISK_LOG_INTERNAL_H_
 #define FB_NODE_DISK_LOG_INTERNAL_H_
@@ -22,7 +24,7 @@
 /* One file of this generation. */
 struct log_segment {
     uint32_t number;
-    int fd;              /* -1 once sealed */
+    int fd; /* -1 once sealed */
     bool sealed;
     bool name_synced;    /* directory entry and header are on stable storage */
     uint64_t file_bytes; /* what it counts in log_bytes */
@@ -58,24 +60,27 @@ struct log {
     struct log_lane *lanes;
     struct fb_thread *thread;
     struct fb_histogram *fsync_seconds;
-    pthread_mutex_t mtx;      /* stop, reserve_fd, and the sleep of the fsync thread */
+    pthread_mutex_t mtx; /* stop, reserve_fd, and the sleep of the fsync thread */
     pthread_cond_t wake;
     bool stop;
-    int reserve_fd;           /* a preallocated empty segment for the day the disk is full; -1 = used up */
-    atomic_bool dirty;        /* some lane has unsynced data */
-    atomic_bool soon;         /* some lane has `soon` */
+    int reserve_fd;    /* a preallocated empty segment for the day the disk is full; -1 = used up */
+    atomic_bool dirty; /* some lane has unsynced data */
+    atomic_bool soon;  /* some lane has `soon` */
     atomic_bool disk_low;
     _Atomic uint64_t bytes;
 };
 
 /* Header of a lane's segment. */
-struct log_segment_header log_header_of(const struct log *log, uint32_t lane, uint32_t segment, uint64_t first_seq,
-                                        uint64_t bytes);
-/* Drops whatever is behind `offset` and leaves zeros up to `capacity`. Ends the process when even that fails. */
-void log_clean_tail(const struct log *log, uint32_t lane, uint32_t segment, int fd, uint64_t offset, uint64_t capacity);
+struct log_segment_header log_header_of(const struct log *log, uint32_t lane, uint32_t segment,
+                                        uint64_t first_seq, uint64_t bytes);
+/* Drops whatever is behind `offset` and leaves zeros up to `capacity`. Ends the process when even
+ * that fails. */
+void log_clean_tail(const struct log *log, uint32_t lane, uint32_t segment, int fd, uint64_t offset,
+                    uint64_t capacity);
 /* Name for messages: "<dir>/<segment file>". */
 void log_path_format(const struct log *log, uint32_t lane, uint32_t segment, char *out, size_t n);
-/* Makes the reserve when there is none. False when there is no room. log->mtx held, or before the thread runs. */
+/* Makes the reserve when there is none. False when there is no room. log->mtx held, or before the
+ * thread runs. */
 bool log_reserve_make(struct log *log);
 /* Body of the fsync thread. */
 void log_sync_main(void *arg);

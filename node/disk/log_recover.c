@@ -1,8 +1,10 @@
-/* Recovery: checks and replays every segment, tells a torn tail from corruption, seals what the last start left open.
+/* Recovery: checks and replays every segment, tells a torn tail from corruption, seals what the
+ * last start left open.
  *
- * Nothing is changed on disk before every segment was read and found good; then later segments that hold nothing are
- * removed and open ones are sealed where their batches end. So after a recovery every segment on disk is sealed and
- * synced, and only the newest generation can ever have a torn tail.
+ * Nothing is changed on disk before every segment was read and found good; then later segments that
+ * hold nothing are removed and open ones are sealed where their batches end. So after a recovery
+ * every segment on disk is sealed and synced, and only the newest generation can ever have a torn
+ * tail.
  */
 #include "node/disk/file.h"
 #include "node/disk/log.h"
@@ -29,17 +31,17 @@ struct repair {
 
 /* One lane of one generation. */
 struct lane_scan {
-    size_t first, end;      /* files[first..end) */
-    bool newest;            /* generation */
+    size_t first, end; /* files[first..end) */
+    bool newest;       /* generation */
     bool any_header;
-    uint64_t expect;        /* next sequence */
+    uint64_t expect; /* next sequence */
     uint64_t synced_max;
     struct log_segment_header header; /* of the segment at hand; its salt is the lane's */
-    bool sealed;            /* the segment at hand */
-    uint64_t batches;       /* in it */
+    bool sealed;                      /* the segment at hand */
+    uint64_t batches;                 /* in it */
     uint64_t chain;
-    uint64_t offset;        /* in it */
-    bool cut;               /* a torn tail was found: the lane ends at `offset` of the segment at hand */
+    uint64_t offset; /* in it */
+    bool cut;        /* a torn tail was found: the lane ends at `offset` of the segment at hand */
 };
 
 struct recovery {
@@ -54,25 +56,29 @@ struct recovery {
     uint64_t shown_bytes;
 };
 
-static enum fb_status corrupt(const struct recovery *c, const struct log_file *f, uint64_t offset, const char *what,
-                              struct fb_err *err)
+static enum fb_status corrupt(const struct recovery *c, const struct log_file *f, uint64_t offset,
+                              const char *what, struct fb_err *err)
 {
     return fb_err_set(err, FB_ECORRUPT,
-                      "log %s/%s is corrupt at offset %llu: %s. Nothing was changed. Check the disk and keep a copy; then put the "
-                      "file back from a backup, or start with an empty data_dir (changes not yet in PostgreSQL are lost)",
+                      "log %s/%s is corrupt at offset %llu: %s. Nothing was changed. Check the "
+                      "disk and keep a copy; then put the "
+                      "file back from a backup, or start with an empty data_dir (changes not yet "
+                      "in PostgreSQL are lost)",
                       c->r->dir, f->name, (unsigned long long)offset, what);
 }
 
 static void progress(struct recovery *c, uint64_t add)
 {
     c->done_bytes += add;
-    if (c->r->progress != NULL && (c->done_bytes - c->shown_bytes >= PROGRESS_BYTES || c->done_bytes == c->total_bytes)) {
+    if (c->r->progress != NULL &&
+        (c->done_bytes - c->shown_bytes >= PROGRESS_BYTES || c->done_bytes == c->total_bytes)) {
         c->shown_bytes = c->done_bytes;
         c->r->progress(c->r->arg, c->done_bytes, c->total_bytes);
     }
 }
 
-static void repair_later(struct recovery *c, const struct log_file *f, const struct lane_scan *l, bool more)
+static void repair_later(struct recovery *c, const struct log_file *f, const struct lane_scan *l,
+                         bool more)
 {
     struct repair *p = &c->repairs[c->repair_count++];
     *p = (struct repair){.file = f, .salt = l->header.salt};
@@ -86,16 +92,19 @@ static void repair_later(struct recovery *c, const struct log_file *f, const str
                                     .chain = l->chain};
 }
 
-/* Segment `k` has no good batch at `offset` where sequence l->expect should be. PROTOCOL 16 decides. */
-static enum fb_status judge(struct recovery *c, struct lane_scan *l, size_t k, uint64_t offset, bool proven,
-                            struct fb_err *err)
+/* Segment `k` has no good batch at `offset` where sequence l->expect should be. PROTOCOL 16
+ * decides. */
+static enum fb_status judge(struct recovery *c, struct lane_scan *l, size_t k, uint64_t offset,
+                            bool proven, struct fb_err *err)
 {
     const struct log_file *f = &c->files[k];
     struct log_behind behind = {0};
     struct log_segment_header h = l->header;
 
     if (!l->newest)
-        return corrupt(c, f, offset, "a bad batch in a generation that was complete when the next one began", err);
+        return corrupt(c, f, offset,
+                       "a bad batch in a generation that was complete when the next one began",
+                       err);
     for (size_t i = k; i < l->end; i++) {
         enum fb_status s = log_image_read(&c->image, c->r->dir, &c->files[i], err);
         if (s != FB_OK)
@@ -115,8 +124,8 @@ static enum fb_status judge(struct recovery *c, struct lane_scan *l, size_t k, u
     return FB_OK;
 }
 
-static enum fb_status check_header(struct recovery *c, struct lane_scan *l, size_t k, const struct log_segment_header *h,
-                                   struct fb_err *err)
+static enum fb_status check_header(struct recovery *c, struct lane_scan *l, size_t k,
+                                   const struct log_segment_header *h, struct fb_err *err)
 {
     const struct log_file *f = &c->files[k];
     if (h->generation != f->generation || h->lane != f->lane || h->segment != f->segment)
@@ -130,8 +139,8 @@ static enum fb_status check_header(struct recovery *c, struct lane_scan *l, size
     return FB_OK;
 }
 
-static enum fb_status check_footer(struct recovery *c, struct lane_scan *l, size_t k, const struct log_footer *t,
-                                   struct fb_err *err)
+static enum fb_status check_footer(struct recovery *c, struct lane_scan *l, size_t k,
+                                   const struct log_footer *t, struct fb_err *err)
 {
     const struct log_file *f = &c->files[k];
     if (t->batches != l->batches || t->last_seq != l->expect - 1 || t->chain != l->chain)
@@ -144,7 +153,8 @@ static enum fb_status check_footer(struct recovery *c, struct lane_scan *l, size
 }
 
 /* Batches of the segment in memory up to its end; gives the bad place to judge(). */
-static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bool proven, struct fb_err *err)
+static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bool proven,
+                           struct fb_err *err)
 {
     struct log_item item;
     enum fb_status s;
@@ -163,8 +173,10 @@ static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bo
             return s;
         }
         if (item.batch.synced >= item.batch.seq)
-            return corrupt(c, &c->files[k], l->offset, "a batch claims to be synced before it was written", err);
-        s = c->r->batch(c->r->arg, item.batch.generation, item.batch.lane, item.batch.seq, item.payload, err);
+            return corrupt(c, &c->files[k], l->offset,
+                           "a batch claims to be synced before it was written", err);
+        s = c->r->batch(c->r->arg, item.batch.generation, item.batch.lane, item.batch.seq,
+                        item.payload, err);
         if (s != FB_OK)
             return s;
         if (item.batch.synced > l->synced_max)
@@ -178,7 +190,8 @@ static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bo
 }
 
 /* Opens segment k: header, order, continuity. Leaves l->cut set when the lane ended before it. */
-static enum fb_status enter(struct recovery *c, struct lane_scan *l, size_t k, bool proven, struct fb_err *err)
+static enum fb_status enter(struct recovery *c, struct lane_scan *l, size_t k, bool proven,
+                            struct fb_err *err)
 {
     const struct log_file *f = &c->files[k];
     struct log_segment_header h = {0};
@@ -191,8 +204,9 @@ static enum fb_status enter(struct recovery *c, struct lane_scan *l, size_t k, b
     s = log_image_read(&c->image, c->r->dir, f, err);
     if (s != FB_OK)
         return s;
-    s = c->image.n < LOG_HEADER_BYTES ? fb_err_set(&why, FB_ECORRUPT, "the file is shorter than a header")
-                                      : log_segment_header_decode(c->image.p, &h, &why);
+    s = c->image.n < LOG_HEADER_BYTES
+            ? fb_err_set(&why, FB_ECORRUPT, "the file is shorter than a header")
+            : log_segment_header_decode(c->image.p, &h, &why);
     if (s == FB_EUNSUPPORTED)
         return fb_err_set(err, s, "log %s/%s: %s", c->r->dir, f->name, why.msg);
     readable = s == FB_OK;
@@ -206,7 +220,8 @@ static enum fb_status enter(struct recovery *c, struct lane_scan *l, size_t k, b
     if (l->any_header && (!readable || h.first_seq != l->expect)) {
         /* The tail of the segment before, or this header, never got to the disk. */
         if (proven)
-            return corrupt(c, f, 0, "the sequence does not continue that of the segment before", err);
+            return corrupt(c, f, 0, "the sequence does not continue that of the segment before",
+                           err);
         s = judge(c, l, k - 1, l->offset, false, err);
         c->r->torn_tails += l->cut;
         return s;
@@ -228,7 +243,8 @@ static enum fb_status scan_lane(struct recovery *c, struct lane_scan *l, struct 
     size_t k = l->first, last;
 
     for (; k < l->end && !l->cut; k++) {
-        /* A first segment, and one that follows a sealed one, was durable with its header before anything was in it. */
+        /* A first segment, and one that follows a sealed one, was durable with its header before
+         * anything was in it. */
         bool proven = k == l->first || l->sealed;
         enum fb_status s = enter(c, l, k, proven, err);
         if (s != FB_OK)
@@ -248,14 +264,16 @@ static enum fb_status scan_lane(struct recovery *c, struct lane_scan *l, struct 
     for (size_t i = l->end; i-- > last + 1;)
         c->repairs[c->repair_count++] = (struct repair){.file = &c->files[i], .remove = true};
     if (!l->sealed && !l->newest)
-        return corrupt(c, &c->files[last], l->offset, "the footer is missing in a generation that was complete", err);
+        return corrupt(c, &c->files[last], l->offset,
+                       "the footer is missing in a generation that was complete", err);
     if (!l->sealed)
         repair_later(c, &c->files[last], l, false);
     return FB_OK;
 }
 
 /* files[first..end) are one generation; `before` is the generation before it on disk, 0 = none. */
-static enum fb_status scan_generation(struct recovery *c, size_t first, size_t end, uint64_t before, struct fb_err *err)
+static enum fb_status scan_generation(struct recovery *c, size_t first, size_t end, uint64_t before,
+                                      struct fb_err *err)
 {
     bool newest = end == c->count, any_batch = false;
     uint32_t lanes = 0, seen = 0;
@@ -269,17 +287,21 @@ static enum fb_status scan_generation(struct recovery *c, size_t first, size_t e
         if (s != FB_OK)
             return s;
         if (before != 0 && l.header.previous_generation != before)
-            return corrupt(c, &c->files[i], 0, "a generation between this one and the one before it is missing", err);
+            return corrupt(c, &c->files[i], 0,
+                           "a generation between this one and the one before it is missing", err);
         if (seen > 0 && l.header.lanes != lanes)
-            return corrupt(c, &c->files[i], 0, "the lanes of this generation disagree about their number", err);
+            return corrupt(c, &c->files[i], 0,
+                           "the lanes of this generation disagree about their number", err);
         lanes = l.header.lanes;
         any_batch = any_batch || l.expect > 1;
         seen++;
         i = l.end;
     }
-    /* A start that ended before all lanes were made has written nothing yet. Older generations may be half deleted. */
+    /* A start that ended before all lanes were made has written nothing yet. Older generations may
+     * be half deleted. */
     if (newest && any_batch && seen < lanes)
-        return corrupt(c, &c->files[first], 0, "the segments of another lane of this generation are missing", err);
+        return corrupt(c, &c->files[first], 0,
+                       "the segments of another lane of this generation are missing", err);
     return FB_OK;
 }
 
@@ -301,7 +323,8 @@ static enum fb_status scan_all(struct recovery *c, struct fb_err *err)
     return FB_OK;
 }
 
-static enum fb_status repair_one(struct recovery *c, int dir_fd, const struct repair *p, struct fb_err *err)
+static enum fb_status repair_one(struct recovery *c, int dir_fd, const struct repair *p,
+                                 struct fb_err *err)
 {
     int fd, e;
 
@@ -313,13 +336,15 @@ static enum fb_status repair_one(struct recovery *c, int dir_fd, const struct re
     }
     fd = openat(dir_fd, p->file->name, O_RDWR | O_CLOEXEC);
     if (fd < 0)
-        return fb_err_set(err, fb_status_of_errno(errno), "open %s/%s to seal it: %s", c->r->dir, p->file->name, strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "open %s/%s to seal it: %s", c->r->dir,
+                          p->file->name, strerror(errno));
     e = log_segment_seal(fd, &p->footer, p->salt);
     close(fd);
     if (e != 0 && !disk_is_full(e))
         disk_die(p->file->name, "seal", e);
     if (e != 0)
-        return fb_err_set(err, FB_ENOSPC, "seal %s/%s: %s: free some space and start again", c->r->dir, p->file->name, strerror(e));
+        return fb_err_set(err, FB_ENOSPC, "seal %s/%s: %s: free some space and start again",
+                          c->r->dir, p->file->name, strerror(e));
     return FB_OK;
 }
 
@@ -330,7 +355,8 @@ static enum fb_status repair_all(struct recovery *c, struct fb_err *err)
 
     if (s != FB_OK)
         return s;
-    for (int removals = 1; removals >= 0; removals--) /* empty files go first: a last segment has none behind it */
+    for (int removals = 1; removals >= 0;
+         removals--) /* empty files go first: a last segment has none behind it */
         for (size_t i = 0; s == FB_OK && i < c->repair_count; i++)
             if (c->repairs[i].remove == removals)
                 s = repair_one(c, dir_fd, &c->repairs[i], err);

@@ -9,15 +9,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum fb_status log_image_read(struct log_image *image, const char *dir, const struct log_file *file, struct fb_err *err)
+enum fb_status log_image_read(struct log_image *image, const char *dir, const struct log_file *file,
+                              struct fb_err *err)
 {
     enum fb_status s;
     int dir_fd, fd, e;
 
     image->n = 0;
     if (file->bytes > (uint64_t)LOG_SEGMENT_BYTES_MAX + LOG_HEADER_BYTES + LOG_FOOTER_BYTES)
-        return fb_err_set(err, FB_ECORRUPT, "%s/%s: %llu bytes are more than a segment can have", dir, file->name,
-                          (unsigned long long)file->bytes);
+        return fb_err_set(err, FB_ECORRUPT, "%s/%s: %llu bytes are more than a segment can have",
+                          dir, file->name, (unsigned long long)file->bytes);
     s = disk_open_dir(dir, &dir_fd, err);
     if (s != FB_OK)
         return s;
@@ -25,7 +26,8 @@ enum fb_status log_image_read(struct log_image *image, const char *dir, const st
     e = errno;
     close(dir_fd);
     if (fd < 0)
-        return fb_err_set(err, fb_status_of_errno(e), "open %s/%s: %s", dir, file->name, strerror(e));
+        return fb_err_set(err, fb_status_of_errno(e), "open %s/%s: %s", dir, file->name,
+                          strerror(e));
     if (file->bytes > image->cap) {
         image->cap = (size_t)file->bytes;
         free(image->p);
@@ -53,36 +55,40 @@ static bool all_zero(const uint8_t *p, uint64_t n)
 }
 
 /* Header alone: enough to believe its numbers, because its checksum is its own. */
-static bool header_at(const struct log_image *image, uint64_t offset, const struct log_segment_header *h,
-                      struct log_batch_header *b)
+static bool header_at(const struct log_image *image, uint64_t offset,
+                      const struct log_segment_header *h, struct log_batch_header *b)
 {
-    return image->n - offset >= LOG_BATCH_HEADER_BYTES && log_batch_header_decode(image->p + offset, b, h->salt) &&
+    return image->n - offset >= LOG_BATCH_HEADER_BYTES &&
+           log_batch_header_decode(image->p + offset, b, h->salt) &&
            b->generation == h->generation && b->lane == h->lane;
 }
 
-static bool payload_at(const struct log_image *image, uint64_t offset, const struct log_segment_header *h,
-                       const struct log_batch_header *b)
+static bool payload_at(const struct log_image *image, uint64_t offset,
+                       const struct log_segment_header *h, const struct log_batch_header *b)
 {
     const uint8_t *p = image->p + offset + LOG_BATCH_HEADER_BYTES;
-    return image->n - offset >= log_batch_bytes(b->length) && log_payload_checksum(p, b->length, h->salt) == b->payload_checksum &&
+    return image->n - offset >= log_batch_bytes(b->length) &&
+           log_payload_checksum(p, b->length, h->salt) == b->payload_checksum &&
            all_zero(p + b->length, log_padded(b->length) - b->length);
 }
 
-static bool footer_at(const struct log_image *image, uint64_t offset, const struct log_segment_header *h,
-                      struct log_footer *f)
+static bool footer_at(const struct log_image *image, uint64_t offset,
+                      const struct log_segment_header *h, struct log_footer *f)
 {
-    return image->n - offset >= LOG_FOOTER_BYTES && log_footer_decode(image->p + offset, f, h->salt) && f->offset == offset &&
+    return image->n - offset >= LOG_FOOTER_BYTES &&
+           log_footer_decode(image->p + offset, f, h->salt) && f->offset == offset &&
            f->generation == h->generation && f->lane == h->lane && f->segment == h->segment;
 }
 
-void log_item_at(const struct log_image *image, uint64_t offset, const struct log_segment_header *header,
-                 struct log_item *item)
+void log_item_at(const struct log_image *image, uint64_t offset,
+                 const struct log_segment_header *header, struct log_item *item)
 {
     memset(item, 0, sizeof(*item));
     item->found = LOG_FOUND_BAD;
     if (offset > image->n)
         return;
-    if (header_at(image, offset, header, &item->batch) && payload_at(image, offset, header, &item->batch)) {
+    if (header_at(image, offset, header, &item->batch) &&
+        payload_at(image, offset, header, &item->batch)) {
         item->found = LOG_FOUND_BATCH;
         item->payload = fb_bytes(image->p + offset + LOG_BATCH_HEADER_BYTES, item->batch.length);
         item->bytes = log_batch_bytes(item->batch.length);
@@ -95,8 +101,8 @@ void log_item_at(const struct log_image *image, uint64_t offset, const struct lo
     }
 }
 
-void log_look_behind(const struct log_image *image, uint64_t offset, const struct log_segment_header *header,
-                     struct log_behind *out)
+void log_look_behind(const struct log_image *image, uint64_t offset,
+                     const struct log_segment_header *header, struct log_behind *out)
 {
     struct log_batch_header b;
     struct log_footer f;

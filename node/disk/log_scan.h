@@ -1,4 +1,5 @@
-/* Reading one segment: what is at each place, and what is behind a bad place. Used by recovery and by the dump. */
+/* Reading one segment: what is at each place, and what is behind a bad place. Used by recovery and
+ * by the dump. */
 #ifndef FB_NODE_DISK_LOG_SCAN_H_
 #define FB_NODE_DISK_LOG_SCAN_H_
 
@@ -12,9 +13,9 @@ struct log_image {
 };
 
 enum log_found {
-    LOG_FOUND_BATCH,  /* complete and right */
+    LOG_FOUND_BATCH, /* complete and right */
     LOG_FOUND_FOOTER,
-    LOG_FOUND_ZERO,   /* nothing but zeros up to the end of the file */
+    LOG_FOUND_ZERO, /* nothing but zeros up to the end of the file */
     LOG_FOUND_BAD,
 };
 
@@ -27,12 +28,12 @@ struct log_item {
 };
 
 /* Reads <dir>/<file>. FB_EIO, FB_ECORRUPT when it is larger than any segment may be. */
-FB_MUST_USE enum fb_status log_image_read(struct log_image *image, const char *dir, const struct log_file *file,
-                                          struct fb_err *err);
+FB_MUST_USE enum fb_status log_image_read(struct log_image *image, const char *dir,
+                                          const struct log_file *file, struct fb_err *err);
 void log_image_fini(struct log_image *image);
 /* What is at `offset` of the image, for the generation, lane and segment of `header`. Pure. */
-void log_item_at(const struct log_image *image, uint64_t offset, const struct log_segment_header *header,
-                 struct log_item *item);
+void log_item_at(const struct log_image *image, uint64_t offset,
+                 const struct log_segment_header *header, struct log_item *item);
 /* What a scan behind a bad place tells. */
 struct log_behind {
     bool footer;         /* the segment was sealed */
@@ -40,7 +41,7 @@ struct log_behind {
     uint64_t synced_max; /* greatest synced sequence of any valid batch header */
 };
 /* Looks at every multiple of 8 from `offset` on and adds to *out. Pure. */
-void log_look_behind(const struct log_image *image, uint64_t offset, const struct log_segment_header *header,
-                     struct log_behind *out);
+void log_look_behind(const struct log_image *image, uint64_t offset,
+                     const struct log_segment_header *header, struct log_behind *out);
 
 #endif

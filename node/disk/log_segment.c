@@ -14,14 +14,15 @@ int log_preallocate(int fd, uint64_t bytes)
             continue;
         if (errno != EOPNOTSUPP)
             return errno;
-        /* A file system without fallocate: a sparse file of the same size. Room is then found out at each write. */
+        /* A file system without fallocate: a sparse file of the same size. Room is then found out
+         * at each write. */
         return ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
     }
     return 0;
 }
 
-enum fb_status log_segment_create(int dir_fd, const struct log_segment_header *header, bool durable, int *fd,
-                                  struct fb_err *err)
+enum fb_status log_segment_create(int dir_fd, const struct log_segment_header *header, bool durable,
+                                  int *fd, struct fb_err *err)
 {
     uint8_t bytes[LOG_HEADER_BYTES];
     char name[LOG_NAME_BYTES], made[LOG_NAME_BYTES + 4];
@@ -32,7 +33,8 @@ enum fb_status log_segment_create(int dir_fd, const struct log_segment_header *h
     snprintf(made, sizeof(made), "%s%s", name, durable ? ".tmp" : "");
     log_segment_header_encode(bytes, header);
     *fd = openat(dir_fd, made, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (*fd < 0 && errno == EEXIST && durable && unlinkat(dir_fd, made, 0) == 0) /* of an earlier start */
+    if (*fd < 0 && errno == EEXIST && durable &&
+        unlinkat(dir_fd, made, 0) == 0) /* of an earlier start */
         *fd = openat(dir_fd, made, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*fd < 0) {
         e = errno;
@@ -67,8 +69,10 @@ int log_segment_seal(int fd, const struct log_footer *f, uint64_t salt)
     e = disk_pwrite(fd, bytes, sizeof(bytes), f->offset);
     if (e != 0)
         return e;
-    /* The footer is durable before the file gets its short size: a short file without footer is damage. */
-    if (fdatasync(fd) != 0 || ftruncate(fd, (off_t)(f->offset + LOG_FOOTER_BYTES)) != 0 || fdatasync(fd) != 0)
+    /* The footer is durable before the file gets its short size: a short file without footer is
+     * damage. */
+    if (fdatasync(fd) != 0 || ftruncate(fd, (off_t)(f->offset + LOG_FOOTER_BYTES)) != 0 ||
+        fdatasync(fd) != 0)
         return errno;
     return 0;
 }

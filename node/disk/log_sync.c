@@ -19,14 +19,16 @@ void log_check_disk(struct log *log)
         atomic_store(&log->disk_low, (uint64_t)v.f_bavail * 20u < (uint64_t)v.f_blocks);
 }
 
-static void die(const struct log *log, uint32_t lane, uint32_t segment, const char *operation, int e)
+static void die(const struct log *log, uint32_t lane, uint32_t segment, const char *operation,
+                int e)
 {
     char path[4400];
     log_path_format(log, lane, segment, path, sizeof(path));
     disk_die(path, operation, e);
 }
 
-/* Never repeated: after a failed fsync the kernel may have dropped the pages and say "fine" the next time. */
+/* Never repeated: after a failed fsync the kernel may have dropped the pages and say "fine" the
+ * next time. */
 static void sync_file(struct log *log, uint32_t lane, const struct log_segment *g)
 {
     uint64_t begin = fb_mono_ns();
@@ -41,7 +43,8 @@ static void sync_names(struct log *log)
         disk_die(log->dir, "fsync of the directory", errno);
 }
 
-/* Gives the file its footer and closes it; result: its size. A full disk leaves it without: recovery seals it. */
+/* Gives the file its footer and closes it; result: its size. A full disk leaves it without:
+ * recovery seals it. */
 static uint64_t seal(struct log *log, uint32_t lane, const struct log_segment *g, bool more)
 {
     struct log_footer f = {.more = more,
@@ -58,8 +61,8 @@ static uint64_t seal(struct log *log, uint32_t lane, const struct log_segment *g
     if (e != 0) {
         log_clean_tail(log, lane, g->number, g->fd, g->offset, g->file_bytes);
         sync_file(log, lane, g);
-        FB_LOG(WARN, "log segment not sealed, the disk is full", FB_KS("dir", log->dir), FB_KU("lane", lane),
-               FB_KU("segment", g->number));
+        FB_LOG(WARN, "log segment not sealed, the disk is full", FB_KS("dir", log->dir),
+               FB_KU("lane", lane), FB_KU("segment", g->number));
     }
     close(g->fd);
     if (e != 0)
@@ -68,7 +71,8 @@ static uint64_t seal(struct log *log, uint32_t lane, const struct log_segment *g
     return g->offset + LOG_FOOTER_BYTES;
 }
 
-/* The oldest segment that is still open, and the one behind it. True: `first` is the one being written. */
+/* The oldest segment that is still open, and the one behind it. True: `first` is the one being
+ * written. */
 static bool oldest_open(struct log_lane *l, struct log_segment *first, struct log_segment *next)
 {
     size_t i = 0;
@@ -84,7 +88,8 @@ static bool oldest_open(struct log_lane *l, struct log_segment *first, struct lo
     return active;
 }
 
-/* Notes what is durable now: the name, or (sealed_bytes not 0) the whole segment, which is closed. */
+/* Notes what is durable now: the name, or (sealed_bytes not 0) the whole segment, which is closed.
+ */
 static void mark(struct log_lane *l, uint32_t number, uint64_t sealed_bytes)
 {
     pthread_mutex_lock(&l->mtx);
@@ -102,13 +107,15 @@ static void mark(struct log_lane *l, uint32_t number, uint64_t sealed_bytes)
     pthread_mutex_unlock(&l->mtx);
 }
 
-/* Everything written to the lane so far becomes durable, oldest segment first; full segments are sealed, but only once
- * the segment behind has its name and header on disk: a footer that says "more" must be right after a power loss. */
+/* Everything written to the lane so far becomes durable, oldest segment first; full segments are
+ * sealed, but only once the segment behind has its name and header on disk: a footer that says
+ * "more" must be right after a power loss. */
 static void sync_lane(struct log *log, uint32_t lane)
 {
     struct log_lane *l = &log->lanes[lane];
     struct log_segment g, next;
-    /* Partner: the store in log_append. Taken first, so every batch up to it is in a segment seen below. */
+    /* Partner: the store in log_append. Taken first, so every batch up to it is in a segment seen
+     * below. */
     uint64_t written = atomic_load_explicit(&l->written_seq, memory_order_acquire);
 
     if (written == atomic_load_explicit(&l->synced_seq, memory_order_relaxed))
@@ -151,8 +158,10 @@ static void finish(struct log *log)
 
 static void sleep_until(struct log *log, uint64_t ns)
 {
-    struct timespec ts = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
-    (void)pthread_cond_timedwait(&log->wake, &log->mtx, &ts); /* any reason to wake is looked at again */
+    struct timespec ts = {.tv_sec = (time_t)(ns / 1000000000u),
+                          .tv_nsec = (long)(ns % 1000000000u)};
+    (void)pthread_cond_timedwait(&log->wake, &log->mtx,
+                                 &ts); /* any reason to wake is looked at again */
 }
 
 void log_sync_main(void *arg)
@@ -189,7 +198,8 @@ void log_sync_main(void *arg)
         }
         if (all) {
             due = 0;
-            atomic_store(&log->dirty, false); /* before the data is taken: a later append sets it again */
+            atomic_store(&log->dirty,
+                         false); /* before the data is taken: a later append sets it again */
         }
         for (uint32_t i = 0; (all || soon) && i < log->config.lanes; i++)
             if (atomic_exchange(&log->lanes[i].soon, false) || all)

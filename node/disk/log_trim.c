@@ -9,13 +9,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static enum fb_status remove_file(struct log *log, const char *name, uint64_t bytes, struct fb_err *err)
+static enum fb_status remove_file(struct log *log, const char *name, uint64_t bytes,
+                                  struct fb_err *err)
 {
     if (unlinkat(log->dir_fd, name, 0) != 0 && errno != ENOENT) {
         int e = errno;
         if (e == EIO)
             disk_die(name, "unlink", e);
-        return fb_err_set(err, fb_status_of_errno(e), "remove log segment %s/%s: %s", log->dir, name, strerror(e));
+        return fb_err_set(err, fb_status_of_errno(e), "remove log segment %s/%s: %s", log->dir,
+                          name, strerror(e));
     }
     atomic_fetch_sub(&log->bytes, bytes);
     return FB_OK;
@@ -36,7 +38,8 @@ static enum fb_status remove_older(struct log *log, struct fb_err *err)
     return s;
 }
 
-enum fb_status log_trim(struct log *log, uint32_t lane, uint64_t keep_seq, bool drop_older, struct fb_err *err)
+enum fb_status log_trim(struct log *log, uint32_t lane, uint64_t keep_seq, bool drop_older,
+                        struct fb_err *err)
 {
     struct log_lane *l = &log->lanes[lane];
     enum fb_status s = FB_OK;
@@ -46,8 +49,8 @@ enum fb_status log_trim(struct log *log, uint32_t lane, uint64_t keep_seq, bool 
         s = remove_older(log, err);
     pthread_mutex_lock(&l->mtx);
     /* The next segment's header must be durable: it is the first of its lane from now on. */
-    while (s == FB_OK && l->segment_count > 1 && l->segments[0].sealed && l->segments[0].last_seq < keep_seq &&
-           l->segments[1].name_synced) {
+    while (s == FB_OK && l->segment_count > 1 && l->segments[0].sealed &&
+           l->segments[0].last_seq < keep_seq && l->segments[1].name_synced) {
         char name[LOG_NAME_BYTES];
         log_name_format(name, log->config.generation, lane, l->segments[0].number);
         s = remove_file(log, name, l->segments[0].file_bytes, err);

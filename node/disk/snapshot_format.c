@@ -15,7 +15,8 @@ static bool sealed(const uint8_t *p, size_t n, uint64_t salt)
     return fb_get_u32(p + n - 4) == (uint32_t)fb_hash64(p, n - 4, salt);
 }
 
-void snapshot_header_encode(uint8_t out[SNAPSHOT_HEADER_BYTES], const struct snapshot_info *info, uint64_t salt)
+void snapshot_header_encode(uint8_t out[SNAPSHOT_HEADER_BYTES], const struct snapshot_info *info,
+                            uint64_t salt)
 {
     memset(out, 0, SNAPSHOT_HEADER_BYTES);
     memcpy(out, SNAPSHOT_MAGIC, 8);
@@ -29,20 +30,23 @@ void snapshot_header_encode(uint8_t out[SNAPSHOT_HEADER_BYTES], const struct sna
     seal(out, SNAPSHOT_HEADER_BYTES, 0);
 }
 
-enum fb_status snapshot_header_decode(const uint8_t in[SNAPSHOT_HEADER_BYTES], struct snapshot_info *info,
-                                      uint64_t *salt, struct fb_err *err)
+enum fb_status snapshot_header_decode(const uint8_t in[SNAPSHOT_HEADER_BYTES],
+                                      struct snapshot_info *info, uint64_t *salt,
+                                      struct fb_err *err)
 {
     if (memcmp(in, SNAPSHOT_MAGIC, 8) != 0)
         return fb_err_set(err, FB_ECORRUPT, "this is not a snapshot (magic)");
     if (!sealed(in, SNAPSHOT_HEADER_BYTES, 0)) {
         /* A newer format may have another header: say so only if the number is believable. */
         if (fb_get_u32(in + 8) > SNAPSHOT_FORMAT && fb_get_u32(in + 8) < 1000)
-            return fb_err_set(err, FB_EUNSUPPORTED, "format %u, or a damaged header; this program reads format %u",
+            return fb_err_set(err, FB_EUNSUPPORTED,
+                              "format %u, or a damaged header; this program reads format %u",
                               fb_get_u32(in + 8), SNAPSHOT_FORMAT);
         return fb_err_set(err, FB_ECORRUPT, "checksum of the header is wrong");
     }
     if (fb_get_u32(in + 8) != SNAPSHOT_FORMAT || fb_get_u32(in + 12) != SNAPSHOT_HEADER_BYTES)
-        return fb_err_set(err, FB_EUNSUPPORTED, "format %u; this program reads format %u: use a newer forebay-node",
+        return fb_err_set(err, FB_EUNSUPPORTED,
+                          "format %u; this program reads format %u: use a newer forebay-node",
                           fb_get_u32(in + 8), SNAPSHOT_FORMAT);
     info->part = fb_get_u16(in + 16);
     info->start_ver = fb_get_u64(in + 24);
@@ -52,7 +56,8 @@ enum fb_status snapshot_header_decode(const uint8_t in[SNAPSHOT_HEADER_BYTES], s
     return FB_OK;
 }
 
-void snapshot_block_encode(uint8_t out[SNAPSHOT_BLOCK_HEADER_BYTES], const struct snapshot_block *b, uint64_t salt)
+void snapshot_block_encode(uint8_t out[SNAPSHOT_BLOCK_HEADER_BYTES], const struct snapshot_block *b,
+                           uint64_t salt)
 {
     memset(out, 0, SNAPSHOT_BLOCK_HEADER_BYTES);
     fb_put_u32(out, SNAPSHOT_BLOCK_MAGIC);
@@ -62,8 +67,8 @@ void snapshot_block_encode(uint8_t out[SNAPSHOT_BLOCK_HEADER_BYTES], const struc
     seal(out, SNAPSHOT_BLOCK_HEADER_BYTES, salt);
 }
 
-enum fb_status snapshot_block_decode(const uint8_t in[SNAPSHOT_BLOCK_HEADER_BYTES], struct snapshot_block *b,
-                                     uint64_t salt, struct fb_err *err)
+enum fb_status snapshot_block_decode(const uint8_t in[SNAPSHOT_BLOCK_HEADER_BYTES],
+                                     struct snapshot_block *b, uint64_t salt, struct fb_err *err)
 {
     if (fb_get_u32(in) != SNAPSHOT_BLOCK_MAGIC || !sealed(in, SNAPSHOT_BLOCK_HEADER_BYTES, salt))
         return fb_err_set(err, FB_ECORRUPT, "checksum of the block header is wrong");
@@ -75,7 +80,8 @@ enum fb_status snapshot_block_decode(const uint8_t in[SNAPSHOT_BLOCK_HEADER_BYTE
     return FB_OK;
 }
 
-void snapshot_end_encode(uint8_t out[SNAPSHOT_END_BYTES], const struct snapshot_end *e, uint64_t salt)
+void snapshot_end_encode(uint8_t out[SNAPSHOT_END_BYTES], const struct snapshot_end *e,
+                         uint64_t salt)
 {
     memset(out, 0, SNAPSHOT_END_BYTES);
     fb_put_u32(out, SNAPSHOT_END_MAGIC);
@@ -86,8 +92,8 @@ void snapshot_end_encode(uint8_t out[SNAPSHOT_END_BYTES], const struct snapshot_
     seal(out, SNAPSHOT_END_BYTES, salt);
 }
 
-enum fb_status snapshot_end_decode(const uint8_t in[SNAPSHOT_END_BYTES], struct snapshot_end *e, uint64_t salt,
-                                   struct fb_err *err)
+enum fb_status snapshot_end_decode(const uint8_t in[SNAPSHOT_END_BYTES], struct snapshot_end *e,
+                                   uint64_t salt, struct fb_err *err)
 {
     if (fb_get_u32(in) != SNAPSHOT_END_MAGIC || !sealed(in, SNAPSHOT_END_BYTES, salt))
         return fb_err_set(err, FB_ECORRUPT, "the end block is missing or its checksum is wrong");

@@ -1,12 +1,12 @@
 /* Bytes of a snapshot file. All numbers little-endian.
  *
- * header 80: magic 8 "FBSNAPS1", format u32, header bytes u32, part u16, zero 6, start_ver u64, generation u64,
- *            start_log_seq u64, salt u64, zero 20, checksum u32
- * block  32: magic u32, length u32, index u64, payload hash u64, zero u32, checksum u32; then the payload
- * end    64: magic u32, zero u32, blocks u64, bytes before it u64, written_wall_ms u64, chain u64, zero 20, checksum u32
+ * header 80: magic 8 "FBSNAPS1", format u32, header bytes u32, part u16, zero 6, start_ver u64,
+ * generation u64, start_log_seq u64, salt u64, zero 20, checksum u32 block  32: magic u32, length
+ * u32, index u64, payload hash u64, zero u32, checksum u32; then the payload end    64: magic u32,
+ * zero u32, blocks u64, bytes before it u64, written_wall_ms u64, chain u64, zero 20, checksum u32
  *
- * Checksums are seeded with the header's salt: a block of another file never passes. `chain` folds the payload hashes of
- * all blocks in order.
+ * Checksums are seeded with the header's salt: a block of another file never passes. `chain` folds
+ * the payload hashes of all blocks in order.
  */
 #ifndef FB_NODE_DISK_SNAPSHOT_FORMAT_H_
 #define FB_NODE_DISK_SNAPSHOT_FORMAT_H_
@@ -36,22 +36,30 @@ struct snapshot_end {
     uint64_t chain;
 };
 
-/* Pure; any thread. Decoders give FB_ECORRUPT with a message that names what is wrong (not where), FB_EUNSUPPORTED for a
- * newer format. */
-void snapshot_header_encode(uint8_t out[SNAPSHOT_HEADER_BYTES], const struct snapshot_info *info, uint64_t salt);
-FB_MUST_USE enum fb_status snapshot_header_decode(const uint8_t in[SNAPSHOT_HEADER_BYTES], struct snapshot_info *info,
-                                                  uint64_t *salt, struct fb_err *err);
-void snapshot_block_encode(uint8_t out[SNAPSHOT_BLOCK_HEADER_BYTES], const struct snapshot_block *b, uint64_t salt);
-FB_MUST_USE enum fb_status snapshot_block_decode(const uint8_t in[SNAPSHOT_BLOCK_HEADER_BYTES], struct snapshot_block *b,
-                                                 uint64_t salt, struct fb_err *err);
-void snapshot_end_encode(uint8_t out[SNAPSHOT_END_BYTES], const struct snapshot_end *e, uint64_t salt);
-FB_MUST_USE enum fb_status snapshot_end_decode(const uint8_t in[SNAPSHOT_END_BYTES], struct snapshot_end *e, uint64_t salt,
+/* Pure; any thread. Decoders give FB_ECORRUPT with a message that names what is wrong (not where),
+ * FB_EUNSUPPORTED for a newer format. */
+void snapshot_header_encode(uint8_t out[SNAPSHOT_HEADER_BYTES], const struct snapshot_info *info,
+                            uint64_t salt);
+FB_MUST_USE enum fb_status snapshot_header_decode(const uint8_t in[SNAPSHOT_HEADER_BYTES],
+                                                  struct snapshot_info *info, uint64_t *salt,
+                                                  struct fb_err *err);
+void snapshot_block_encode(uint8_t out[SNAPSHOT_BLOCK_HEADER_BYTES], const struct snapshot_block *b,
+                           uint64_t salt);
+FB_MUST_USE enum fb_status snapshot_block_decode(const uint8_t in[SNAPSHOT_BLOCK_HEADER_BYTES],
+                                                 struct snapshot_block *b, uint64_t salt,
+                                                 struct fb_err *err);
+void snapshot_end_encode(uint8_t out[SNAPSHOT_END_BYTES], const struct snapshot_end *e,
+                         uint64_t salt);
+FB_MUST_USE enum fb_status snapshot_end_decode(const uint8_t in[SNAPSHOT_END_BYTES],
+                                               struct snapshot_end *e, uint64_t salt,
                                                struct fb_err *err);
 uint64_t snapshot_chain(uint64_t chain, uint64_t hash);
 /* "<part:04d>-<ver:016x>.snap" and back; false when the name is not exactly of that form. */
 void snapshot_name_format(char out[64], uint16_t part, uint64_t ver);
 bool snapshot_name_parse(const char *name, uint16_t *part, uint64_t *ver);
-/* Like snapshot_list, but only part, start_ver and name, and temp files of other writers stay. Free *out. */
-FB_MUST_USE enum fb_status snapshot_list_names(const char *dir, struct snapshot_info **out, size_t *count, struct fb_err *err);
+/* Like snapshot_list, but only part, start_ver and name, and temp files of other writers stay. Free
+ * *out. */
+FB_MUST_USE enum fb_status snapshot_list_names(const char *dir, struct snapshot_info **out,
+                                               size_t *count, struct fb_err *err);
 
 #endif

@@ -20,8 +20,9 @@ static int info_compare(const void *a, const void *b)
     return x->start_ver > y->start_ver ? -1 : x->start_ver < y->start_ver;
 }
 
-/* Header and end block, as far as they are good: a damaged file keeps what its name says and is found out by reading it.
- * It must stay in the list: left out, its partition would silently start from nothing. */
+/* Header and end block, as far as they are good: a damaged file keeps what its name says and is
+ * found out by reading it. It must stay in the list: left out, its partition would silently start
+ * from nothing. */
 static void peek(int dir_fd, struct snapshot_info *info)
 {
     uint8_t header[SNAPSHOT_HEADER_BYTES], end[SNAPSHOT_END_BYTES];
@@ -63,7 +64,8 @@ static bool is_left_over(const char *name)
     return snapshot_name_parse(base, &part, &ver);
 }
 
-static enum fb_status list_dir(const char *dir, bool whole, struct snapshot_info **out, size_t *count, struct fb_err *err)
+static enum fb_status list_dir(const char *dir, bool whole, struct snapshot_info **out,
+                               size_t *count, struct fb_err *err)
 {
     struct snapshot_info *all = NULL;
     size_t n = 0, cap = 0;
@@ -73,7 +75,8 @@ static enum fb_status list_dir(const char *dir, bool whole, struct snapshot_info
     *out = NULL;
     *count = 0;
     if (d == NULL)
-        return fb_err_set(err, fb_status_of_errno(errno), "open directory %s: %s", dir, strerror(errno));
+        return fb_err_set(err, fb_status_of_errno(errno), "open directory %s: %s", dir,
+                          strerror(errno));
     for (errno = 0; (e = readdir(d)) != NULL; errno = 0) {
         uint16_t part;
         uint64_t ver;
@@ -105,12 +108,14 @@ static enum fb_status list_dir(const char *dir, bool whole, struct snapshot_info
     return FB_OK;
 }
 
-enum fb_status snapshot_list(const char *dir, struct snapshot_info **out, size_t *count, struct fb_err *err)
+enum fb_status snapshot_list(const char *dir, struct snapshot_info **out, size_t *count,
+                             struct fb_err *err)
 {
     return list_dir(dir, true, out, count, err);
 }
 
-enum fb_status snapshot_list_names(const char *dir, struct snapshot_info **out, size_t *count, struct fb_err *err)
+enum fb_status snapshot_list_names(const char *dir, struct snapshot_info **out, size_t *count,
+                                   struct fb_err *err)
 {
     return list_dir(dir, false, out, count, err);
 }
@@ -130,15 +135,16 @@ struct reading {
 
 static enum fb_status bad(const struct reading *r, enum fb_status s, struct fb_err *err)
 {
-    return fb_err_wrap(err, s, "snapshot %s/%s, block %llu, offset %llu", r->dir, r->name, (unsigned long long)r->blocks,
-                       (unsigned long long)r->offset);
+    return fb_err_wrap(err, s, "snapshot %s/%s, block %llu, offset %llu", r->dir, r->name,
+                       (unsigned long long)r->blocks, (unsigned long long)r->offset);
 }
 
 static enum fb_status take(struct reading *r, void *p, size_t n, struct fb_err *err)
 {
     enum fb_status s;
     if (n > r->size - r->offset)
-        return fb_err_set(err, FB_ECORRUPT, "the file ends too early (%llu bytes)", (unsigned long long)r->size);
+        return fb_err_set(err, FB_ECORRUPT, "the file ends too early (%llu bytes)",
+                          (unsigned long long)r->size);
     s = disk_pread(r->fd, p, n, r->offset);
     if (s == FB_EIO)
         return fb_err_set(err, FB_EIO, "read: %s", strerror(errno));
@@ -147,8 +153,8 @@ static enum fb_status take(struct reading *r, void *p, size_t n, struct fb_err *
     return FB_OK;
 }
 
-static enum fb_status read_block(struct reading *r, struct snapshot_info *info, snapshot_items_fn items, void *arg,
-                                 struct fb_err *err)
+static enum fb_status read_block(struct reading *r, struct snapshot_info *info,
+                                 snapshot_items_fn items, void *arg, struct fb_err *err)
 {
     uint8_t header[SNAPSHOT_BLOCK_HEADER_BYTES];
     struct snapshot_block b;
@@ -159,7 +165,8 @@ static enum fb_status read_block(struct reading *r, struct snapshot_info *info, 
     if (s != FB_OK)
         return bad(r, s, err);
     if (b.index != r->blocks) {
-        fb_err_set(err, FB_ECORRUPT, "block number %llu is out of order", (unsigned long long)b.index);
+        fb_err_set(err, FB_ECORRUPT, "block number %llu is out of order",
+                   (unsigned long long)b.index);
         return bad(r, FB_ECORRUPT, err);
     }
     if (b.length > r->cap) {
@@ -203,22 +210,25 @@ static enum fb_status read_header(struct reading *r, struct snapshot_info *info,
 
     if (s == FB_OK)
         s = snapshot_header_decode(header, info, &r->salt, err);
-    if (s == FB_OK && (!snapshot_name_parse(r->name, &part, &ver) || part != info->part || ver != info->start_ver))
-        s = fb_err_set(err, FB_ECORRUPT, "the name does not fit the contents (partition %u, version %llx)", info->part,
-                       (unsigned long long)info->start_ver);
+    if (s == FB_OK && (!snapshot_name_parse(r->name, &part, &ver) || part != info->part ||
+                       ver != info->start_ver))
+        s = fb_err_set(err, FB_ECORRUPT,
+                       "the name does not fit the contents (partition %u, version %llx)",
+                       info->part, (unsigned long long)info->start_ver);
     if (s != FB_OK)
         return bad(r, s, err);
     r->offset = sizeof(header);
     return FB_OK;
 }
 
-enum fb_status snapshot_read(const char *dir, const char *name, struct snapshot_info *info, snapshot_items_fn items, void *arg,
-                             struct fb_err *err)
+enum fb_status snapshot_read(const char *dir, const char *name, struct snapshot_info *info,
+                             snapshot_items_fn items, void *arg, struct fb_err *err)
 {
     struct reading r = {.fd = -1, .dir = dir, .name = name};
     enum fb_status s;
     struct stat st;
-    struct fb_err own; /* messages are wrapped below, so one is needed even if the caller wants none */
+    struct fb_err
+        own; /* messages are wrapped below, so one is needed even if the caller wants none */
     int dir_fd;
 
     if (err == NULL)
@@ -229,7 +239,8 @@ enum fb_status snapshot_read(const char *dir, const char *name, struct snapshot_
         return s;
     r.fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
     if (r.fd < 0 || fstat(r.fd, &st) != 0) {
-        s = fb_err_set(err, fb_status_of_errno(errno), "open snapshot %s/%s: %s", dir, name, strerror(errno));
+        s = fb_err_set(err, fb_status_of_errno(errno), "open snapshot %s/%s: %s", dir, name,
+                       strerror(errno));
         goto close_dir;
     }
     r.size = (uint64_t)st.st_size;

@@ -1,4 +1,5 @@
-/* Writing one snapshot: temp file, blocks, end block, fsync, rename, fsync of the directory, older ones removed. */
+/* Writing one snapshot: temp file, blocks, end block, fsync, rename, fsync of the directory, older
+ * ones removed. */
 #include "node/disk/file.h"
 #include "node/disk/snapshot_format.h"
 
@@ -40,20 +41,23 @@ static void writer_free(struct snapshot_writer *w)
 }
 
 /* No room is an answer, everything else is a broken disk. */
-static enum fb_status write_at_end(struct snapshot_writer *w, const void *p, size_t n, struct fb_err *err)
+static enum fb_status write_at_end(struct snapshot_writer *w, const void *p, size_t n,
+                                   struct fb_err *err)
 {
     int e = disk_pwrite(w->fd, p, n, w->offset);
     if (e != 0 && !disk_is_full(e))
         disk_die(w->tmp, "write", e);
     if (e != 0)
-        return fb_err_set(err, FB_ENOSPC, "write %s/%s: %s; free some space, the older snapshots and the log are intact", w->dir,
-                          w->tmp, strerror(e));
+        return fb_err_set(
+            err, FB_ENOSPC,
+            "write %s/%s: %s; free some space, the older snapshots and the log are intact", w->dir,
+            w->tmp, strerror(e));
     w->offset += n;
     return FB_OK;
 }
 
-enum fb_status snapshot_create(const char *dir, const struct snapshot_info *info, struct snapshot_writer **out,
-                               struct fb_err *err)
+enum fb_status snapshot_create(const char *dir, const struct snapshot_info *info,
+                               struct snapshot_writer **out, struct fb_err *err)
 {
     struct snapshot_writer *w = fb_xcalloc(1, sizeof(*w));
     uint8_t header[SNAPSHOT_HEADER_BYTES];
@@ -71,7 +75,8 @@ enum fb_status snapshot_create(const char *dir, const struct snapshot_info *info
         goto free_writer;
     w->fd = openat(w->dir_fd, w->tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (w->fd < 0) {
-        s = fb_err_set(err, fb_status_of_errno(errno), "create %s/%s: %s", dir, w->tmp, strerror(errno));
+        s = fb_err_set(err, fb_status_of_errno(errno), "create %s/%s: %s", dir, w->tmp,
+                       strerror(errno));
         goto free_writer;
     }
     snapshot_header_encode(header, info, w->salt);
@@ -96,8 +101,8 @@ enum fb_status snapshot_append(struct snapshot_writer *w, struct fb_bytes items,
     if (items.n == 0)
         return FB_OK;
     if (items.n > SNAPSHOT_BLOCK_BYTES_MAX)
-        return fb_err_set(err, FB_ETOOBIG, "a snapshot block has %zu bytes, at most %u are allowed", items.n,
-                          SNAPSHOT_BLOCK_BYTES_MAX);
+        return fb_err_set(err, FB_ETOOBIG, "a snapshot block has %zu bytes, at most %u are allowed",
+                          items.n, SNAPSHOT_BLOCK_BYTES_MAX);
     b.hash = fb_hash64(items.p, items.n, w->salt);
     snapshot_block_encode(header, &b, w->salt);
     s = write_at_end(w, header, sizeof(header), err);
@@ -110,7 +115,8 @@ enum fb_status snapshot_append(struct snapshot_writer *w, struct fb_bytes items,
     return FB_OK;
 }
 
-/* The two newest stay. A file that cannot be removed costs space only, so it is reported and left. */
+/* The two newest stay. A file that cannot be removed costs space only, so it is reported and left.
+ */
 static void remove_older(const struct snapshot_writer *w)
 {
     struct snapshot_info *all;
@@ -126,7 +132,8 @@ static void remove_older(const struct snapshot_writer *w)
         if (all[i].part != w->part || ++seen <= SNAPSHOTS_KEPT)
             continue;
         if (unlinkat(w->dir_fd, all[i].name, 0) != 0)
-            FB_LOG(WARN, "old snapshot not removed", FB_KS("file", all[i].name), FB_KS("error", strerror(errno)));
+            FB_LOG(WARN, "old snapshot not removed", FB_KS("file", all[i].name),
+                   FB_KS("error", strerror(errno)));
     }
     free(all);
 }

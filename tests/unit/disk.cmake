@@ -1,2 +1,6 @@
-fb_add_test(disk_log LABELS unit TIMEOUT 60 SOURCES unit/disk/log_test.c LIBS node_disk)
-fb_add_test(disk_log_damage LABELS unit TIMEOUT 300 SOURCES unit/disk/log_damage_test.c LIBS node_disk)
+foreach(t log log_damage log_fault snapshot data_dir)
+  fb_add_test(disk_${t} LABELS unit TIMEOUT 120 SOURCES unit/disk/${t}_test.c LIBS node_disk)
+endforeach()
+# Storage errors on demand, without a seam in the product.
+target_link_options(disk_log_fault PRIVATE
+  -Wl,--wrap=pwritev -Wl,--wrap=fdatasync -Wl,--wrap=fsync -Wl,--wrap=fallocate)

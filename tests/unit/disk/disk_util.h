@@ -1,4 +1,5 @@
-/* Own folders, copies of them, and batches whose contents tell their place. Shared by the tests of node/disk. */
+/* Own folders, copies of them, and batches whose contents tell their place. Shared by the tests of
+ * node/disk. */
 #ifndef FB_TESTS_UNIT_DISK_DISK_UTIL_H_
 #define FB_TESTS_UNIT_DISK_DISK_UTIL_H_
 
@@ -126,7 +127,8 @@ FB_UNUSED static void util_image_same(const struct util_image *im, const char *d
 }
 
 /* Contents of batch `seq`: `n` bytes that depend on generation, lane and seq. */
-FB_UNUSED static void util_payload(uint64_t generation, uint32_t lane, uint64_t seq, size_t n, struct fb_buf *out)
+FB_UNUSED static void util_payload(uint64_t generation, uint32_t lane, uint64_t seq, size_t n,
+                                   struct fb_buf *out)
 {
     fb_buf_clear(out);
     for (size_t i = 0; i < n; i++)
@@ -145,7 +147,8 @@ struct util_seen {
     struct fb_buf expect;
 };
 
-FB_UNUSED static enum fb_status util_batch(void *arg, uint64_t generation, uint32_t lane, uint64_t seq, struct fb_bytes records,
+FB_UNUSED static enum fb_status util_batch(void *arg, uint64_t generation, uint32_t lane,
+                                           uint64_t seq, struct fb_bytes records,
                                            struct fb_err *err)
 {
     struct util_seen *s = arg;
@@ -162,7 +165,8 @@ FB_UNUSED static enum fb_status util_batch(void *arg, uint64_t generation, uint3
 }
 
 /* `seen` is zeroed first, but for `first`. */
-FB_UNUSED static enum fb_status util_recover(const char *dir, struct util_seen *seen, uint32_t *torn, struct fb_err *err)
+FB_UNUSED static enum fb_status util_recover(const char *dir, struct util_seen *seen,
+                                             uint32_t *torn, struct fb_err *err)
 {
     struct log_recovery r = {.dir = dir, .arg = seen, .batch = util_batch};
     struct fb_buf keep = seen->expect;
@@ -177,10 +181,14 @@ FB_UNUSED static enum fb_status util_recover(const char *dir, struct util_seen *
     return s;
 }
 
-FB_UNUSED static struct log *util_open(const char *dir, uint64_t generation, uint32_t lanes, uint64_t segment_bytes)
+FB_UNUSED static struct log *util_open(const char *dir, uint64_t generation, uint32_t lanes,
+                                       uint64_t segment_bytes)
 {
-    struct log_config c = {
-        .dir = dir, .lanes = lanes, .segment_bytes = segment_bytes, .generation = generation, .sync_interval_ms = 60000};
+    struct log_config c = {.dir = dir,
+                           .lanes = lanes,
+                           .segment_bytes = segment_bytes,
+                           .generation = generation,
+                           .sync_interval_ms = 60000};
     struct log *log;
     struct fb_err err;
     if (log_open(&c, &log, &err) != FB_OK)
@@ -188,7 +196,8 @@ FB_UNUSED static struct log *util_open(const char *dir, uint64_t generation, uin
     return log;
 }
 
-FB_UNUSED static void util_append(struct log *log, uint64_t generation, uint32_t lane, uint64_t first, uint64_t last)
+FB_UNUSED static void util_append(struct log *log, uint64_t generation, uint32_t lane,
+                                  uint64_t first, uint64_t last)
 {
     struct fb_buf b = {0};
     struct fb_err err;

@@ -1,15 +1,16 @@
 /* Goal: no damage of a log is ever silently wrong.
- * Method: a small log of several segments, as a killed process leaves it and as a clean stop leaves it; then every bit
- * position class (each byte inverted, and one bit of it), every truncation, every missing file. Each time recovery must
- * give a prefix of every lane that holds at least what the log itself records as synced, or FB_ECORRUPT with nothing
- * changed on disk; and a second recovery must agree with the first. */
+ * Method: a small log of several segments, as a killed process leaves it and as a clean stop leaves
+ * it; then every bit position class (each byte inverted, and one bit of it), every truncation,
+ * every missing file. Each time recovery must give a prefix of every lane that holds at least what
+ * the log itself records as synced, or FB_ECORRUPT with nothing changed on disk; and a second
+ * recovery must agree with the first. */
 #include "tests/unit/disk/disk_util.h"
 
 #define LANES 2u
 static const uint64_t written[LANES] = {45, 6};
 
 struct fixture {
-    char dir[64];   /* scratch */
+    char dir[64]; /* scratch */
     struct util_image killed;
     struct util_image clean;
     uint64_t recorded[LANES]; /* synced sequence that some batch carries */
@@ -207,17 +208,17 @@ static void generation_gap(void **state)
 static void log_inside_a_value(void **state)
 {
     struct fixture *f = *state;
-    struct log_recovery r = {0};
     struct util_image im;
     struct fb_err err;
     struct log *log;
     char dir[64];
     struct util_seen seen = {0};
-    (void)r;
 
     util_dir(dir, sizeof(dir));
     log = util_open(dir, 1, 1, 16384);
-    assert_int_equal(log_append(log, 0, 1, fb_bytes(f->killed.file[0].p, f->killed.file[0].n), false, &err), FB_OK);
+    assert_int_equal(
+        log_append(log, 0, 1, fb_bytes(f->killed.file[0].p, f->killed.file[0].n), false, &err),
+        FB_OK);
     util_image_take(&im, dir);
     log_close(log);
     im.file[0].p[80] ^= 1; /* header of batch 1 */

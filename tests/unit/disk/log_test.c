@@ -53,7 +53,11 @@ static void round_trip(void **state)
 static void group_commit(void **state)
 {
     char dir[64];
-    struct log_config c = {.lanes = 1, .segment_bytes = 1 << 20, .generation = 1, .sync_interval_ms = 20, .synced = synced};
+    struct log_config c = {.lanes = 1,
+                           .segment_bytes = 1 << 20,
+                           .generation = 1,
+                           .sync_interval_ms = 20,
+                           .synced = synced};
     struct fb_buf page = {0};
     struct fb_err err;
     struct log *log;
@@ -78,7 +82,6 @@ static void large_batch_and_bad_settings(void **state)
 {
     char dir[64];
     struct log_config c = {.lanes = 1, .segment_bytes = 100, .generation = 1};
-    struct log_recovery r = {0};
     struct fb_buf big = {0};
     struct fb_err err;
     struct log *log;
@@ -94,14 +97,14 @@ static void large_batch_and_bad_settings(void **state)
     assert_int_equal(log_open(&c, &log, &err), FB_EINVAL);
     log = util_open(dir, 1, 1, 4096);
     memset(fb_buf_grow(&big, 100000), 'x', 100000);
-    assert_int_equal(log_append(log, 0, 1, fb_buf_view(&big), false, &err), FB_OK); /* larger than a segment */
+    assert_int_equal(log_append(log, 0, 1, fb_buf_view(&big), false, &err),
+                     FB_OK); /* larger than a segment */
     util_append(log, 1, 0, 2, 3);
     log_close(log);
     c.generation = 1;
     assert_int_equal(log_open(&c, &log, &err), FB_EINVAL); /* generation is on disk already */
     assert_non_null(strstr(err.msg, "generation"));
     fb_buf_fini(&big);
-    (void)r;
     util_remove(dir);
 }
 
@@ -145,7 +148,8 @@ static void trimming(void **state)
     log_close(log);
     log = util_open(dir, 2, 1, 4096);
     util_append(log, 2, 0, 1, 300);
-    assert_int_equal(log_trim(log, 0, 200, false, &err), FB_OK); /* nothing synced yet: nothing goes */
+    assert_int_equal(log_trim(log, 0, 200, false, &err),
+                     FB_OK); /* nothing synced yet: nothing goes */
     assert_true(files_of(dir, 2) > 5);
     util_sync(log, 0, 300);
     before = files_of(dir, 2);
