@@ -5,47 +5,32 @@
 
 #include "router/resp/writer.h"
 
-static const struct resp_command table[RESP_CMDS] = {
-#define X(id_, name_, arity_, first, last, step, flags_, acl_, kf, tips_, group_, since_, cx, syn, \
-          sum)                                                                                     \
-    [RESP_CMD_##id_] = {.name = name_,                                                             \
-                        .id = RESP_CMD_##id_,                                                      \
-                        .arity = arity_,                                                           \
-                        .first_key = first,                                                        \
-                        .last_key = last,                                                          \
-                        .key_step = step,                                                          \
-                        .flags = flags_,                                                           \
-                        .acl = acl_,                                                               \
-                        .key_flags = kf,                                                           \
-                        .tips = tips_,                                                             \
-                        .group = group_,                                                           \
-                        .since = since_,                                                           \
-                        .complexity = cx,                                                          \
-                        .syntax = syn,                                                             \
-                        .summary = sum},
-    RESP_COMMAND_LIST(X)
+#define ROW(parent_, id_, name_, arity_, first_, last_, step_, flags_, acl_, key_flags_, tips_,    \
+            group_, since_, complexity_, syntax_, summary_)                                        \
+    [RESP_CMD_##id_] = {                                                                           \
+        .name = (name_),                                                                           \
+        .id = RESP_CMD_##id_,                                                                      \
+        .parent = RESP_CMD_##parent_,                                                              \
+        .arity = (arity_),                                                                         \
+        .first_key = (first_),                                                                     \
+        .last_key = (last_),                                                                       \
+        .key_step = (step_),                                                                       \
+        .flags = (flags_),                                                                         \
+        .acl = (acl_),                                                                             \
+        .key_flags = (key_flags_),                                                                 \
+        .tips = (tips_),                                                                           \
+        .group = (group_),                                                                         \
+        .since = (since_),                                                                         \
+        .complexity = (complexity_),                                                               \
+        .syntax = (syntax_),                                                                       \
+        .summary = (summary_),                                                                     \
+    },
+#define X(id, ...) ROW(NONE, id, __VA_ARGS__)
+#define S(parent, id, ...) ROW(parent, id, __VA_ARGS__)
+static const struct resp_command table[RESP_CMDS] = {RESP_COMMAND_LIST(X) RESP_SUBCOMMAND_LIST(S)};
+#undef S
 #undef X
-#define X(parent_, id_, name_, arity_, first, last, step, flags_, acl_, kf, tips_, group_, since_, \
-          cx, syn, sum)                                                                            \
-    [RESP_CMD_##id_] = {.name = name_,                                                             \
-                        .id = RESP_CMD_##id_,                                                      \
-                        .parent = RESP_CMD_##parent_,                                              \
-                        .arity = arity_,                                                           \
-                        .first_key = first,                                                        \
-                        .last_key = last,                                                          \
-                        .key_step = step,                                                          \
-                        .flags = flags_,                                                           \
-                        .acl = acl_,                                                               \
-                        .key_flags = kf,                                                           \
-                        .tips = tips_,                                                             \
-                        .group = group_,                                                           \
-                        .since = since_,                                                           \
-                        .complexity = cx,                                                          \
-                        .syntax = syn,                                                             \
-                        .summary = sum},
-        RESP_SUBCOMMAND_LIST(X)
-#undef X
-};
+#undef ROW
 
 /* Open addressing over the names of commands, filled before main and constant from then on. */
 #define SLOTS 512u

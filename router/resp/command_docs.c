@@ -27,7 +27,7 @@ void resp_command_help(struct fb_buf *out, const struct resp_command *container)
     size_t skip = strlen(container->name) + 1, lines = 1;
     fb_assert(resp_command_is_container(container));
     for (int id = 1; id < RESP_CMDS; id++)
-        lines += 2 * (resp_command_row((enum resp_cmd)id)->parent == container->id);
+        lines += resp_command_row((enum resp_cmd)id)->parent == container->id ? 2 : 0;
     resp_put_array(out, lines);
     fb_buf_put_u8(out, '+');
     put_upper(out, container->name);

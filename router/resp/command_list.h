@@ -1,5 +1,5 @@
-/* Rows of the command table: what Forebay serves, with the values of Redis 7.0 (COMMAND INFO, COMMAND DOCS) for what Redis
- * has too. Only command.h includes this.
+/* Rows of the command table: what Forebay serves, with the values of Redis 7.0 (COMMAND INFO, DOCS)
+ * for what Redis has too. Only command.h includes this.
  */
 #ifndef FB_ROUTER_RESP_COMMAND_LIST_H_
 #define FB_ROUTER_RESP_COMMAND_LIST_H_
@@ -75,8 +75,8 @@ enum resp_acl {
 #undef X
 };
 
-/* id, name, arity, first key, last key, step, flags, ACL categories, key flags, tips, group, since, complexity, syntax,
- * summary
+/* id, name, arity, first key, last key, step, flags, ACL categories, key flags, tips, group, since,
+ * complexity, syntax, summary
  */
 #define RESP_COMMAND_LIST(X)                                                                      \
     /* connection */                                                                              \

@@ -228,9 +228,11 @@ static void put_form(struct fb_buf *out, const struct resp_shape *shape,
                      const struct resp_render_ctx *ctx, const struct fb_rep *rep)
 {
     enum resp_form form = (enum resp_form)shape->form;
-    if (form == RESP_FORM_AS_IS || rep->type == FB_REP_ERR) {
+    if (FB_LIKELY(form == RESP_FORM_AS_IS) || rep->type == FB_REP_ERR) {
         put_as_is(out, ctx->proto, rep);
-    } else if (form == RESP_FORM_OK_INT && (rep->type == FB_REP_OK || rep->type == FB_REP_NIL)) {
+        return;
+    }
+    if (form == RESP_FORM_OK_INT && (rep->type == FB_REP_OK || rep->type == FB_REP_NIL)) {
         resp_put_int(out, rep->type == FB_REP_OK);
     } else if (form == RESP_FORM_OK && rep->type != FB_REP_NIL) {
         resp_put_ok(out);
