@@ -1,0 +1,265 @@
+/* config verbs: the cluster file, checked here, kept in the coordinator. */
+#include "tools/ctl/gather.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Heap text of the file, NULL with a message. */
+static char *read_file(const char *path, size_t *n)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    struct fb_buf b = {0};
+    size_t got;
+    if (f == NULL) {
+        ctl_fail(0, "%s cannot be read", path);
+        return NULL;
+    }
+    do {
+        got = fread(fb_buf_reserve(&b, 65536), 1, 65536, f);
+        b.n += got;
+    } while (got > 0 && b.n < (8u << 20));
+    if (f != stdin)
+        fclose(f);
+    *n = b.n;
+    fb_buf_put_u8(&b, 0);
+    return (char *)b.p;
+}
+
+static int parse_file(const char *path, struct fb_nsset **set, char **text, size_t *n)
+{
+    struct fb_buf problems = {0};
+    struct fb_err err;
+    *text = read_file(path, n);
+    if (*text == NULL)
+        return CTL_FAILED;
+    if (fb_nsset_parse(path, fb_bytes(*text, *n), set, &problems, &err) != FB_OK) {
+        fprintf(stderr, "%s\n", err.msg);
+        if (problems.n > 0)
+            fprintf(stderr, "%.*s", (int)problems.n, (const char *)problems.p);
+        fb_buf_fini(&problems);
+        free(*text);
+        return ctl_fail(CTL_FAILED, "%s was not accepted; nothing was changed", path);
+    }
+    fb_buf_fini(&problems);
+    return 0;
+}
+
+int ctl_config_check(struct ctl *c)
+{
+    struct fb_nsset *set;
+    char *text;
+    size_t n;
+    int rc = parse_file(c->args[0], &set, &text, &n);
+    if (rc != 0)
+        return rc;
+    ctl_note(c, "%s is fine: %u namespaces", c->args[0], set->count);
+    free(set);
+    free(text);
+    return CTL_OK;
+}
+
+int ctl_config_show(struct ctl *c)
+{
+    struct fb_buf out = {0};
+    int rc = ctl_open(c);
+    if (rc != 0)
+        return rc;
+    fb_nsset_print(&out, c->cluster->namespaces);
+    fwrite(out.p, 1, out.n, stdout);
+    fb_buf_fini(&out);
+    return CTL_OK;
+}
+
+struct lines {
+    char **line;
+    size_t n;
+};
+
+static struct lines split(struct fb_buf *text)
+{
+    struct lines l = {0};
+    char *save = NULL, *s;
+    fb_buf_put_u8(text, 0);
+    for (s = strtok_r((char *)text->p, "\n", &save); s != NULL; s = strtok_r(NULL, "\n", &save)) {
+        l.line = fb_xrealloc(l.line, (l.n + 1) * sizeof(*l.line));
+        l.line[l.n++] = s;
+    }
+    return l;
+}
+
+static bool has_line(const struct lines *l, const char *section, const char *line)
+{
+    const char *at = "";
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->line[i][0] == '[')
+            at = l->line[i];
+        if (strcmp(at, section) == 0 && strcmp(l->line[i], line) == 0)
+            return true;
+    }
+    return false;
+}
+
+static size_t one_way(const struct lines *from, const struct lines *to, char sign)
+{
+    const char *section = "";
+    bool shown = false;
+    size_t changes = 0;
+    for (size_t i = 0; i < from->n; i++) {
+        if (from->line[i][0] == '[') {
+            section = from->line[i];
+            shown = false;
+        }
+        if (has_line(to, section, from->line[i]))
+            continue;
+        if (!shown && from->line[i][0] != '[')
+            printf("  %s\n", section);
+        shown = true;
+        printf("%c %s\n", sign, from->line[i]);
+        changes++;
+    }
+    return changes;
+}
+
+/* Prints what differs between two configurations, value by value; gives the number of differing lines. */
+static size_t print_diff(const struct fb_nsset *old, const struct fb_nsset *new)
+{
+    struct fb_buf a = {0}, b = {0};
+    struct lines la, lb;
+    size_t changes;
+    fb_nsset_print(&a, old);
+    fb_nsset_print(&b, new);
+    la = split(&a);
+    lb = split(&b);
+    changes = one_way(&la, &lb, '-') + one_way(&lb, &la, '+');
+    free(la.line);
+    free(lb.line);
+    fb_buf_fini(&a);
+    fb_buf_fini(&b);
+    return changes;
+}
+
+static bool same_place(const struct fb_namespace *a, const struct fb_namespace *b)
+{
+    return a->mapped == b->mapped && strcmp(a->table_schema, b->table_schema) == 0 && strcmp(a->table_name, b->table_name) == 0 &&
+           strcmp(a->key, b->key) == 0 && a->value == b->value && strcmp(a->value_column, b->value_column) == 0;
+}
+
+static json_int_t dirty_of(json_t *rows, const char *ns)
+{
+    size_t i;
+    json_t *o;
+    json_array_foreach(rows, i, o) if (strcmp(json_string_value(json_object_get(o, "namespace")), ns) == 0)
+        return json_integer_value(json_object_get(o, "dirty"));
+    return 0;
+}
+
+/* A namespace whose objects would be written elsewhere must have none that wait. A new prefix may capture keys that now
+ * live in `default`, so that one must be clean too. */
+static int check_safe(struct ctl *c, const struct fb_nsset *old, const struct fb_nsset *new)
+{
+    json_t *nodes = gather_nodes(c), *none = json_array(), *rows = gather_namespaces(c, nodes, none), *o;
+    int rc = 0;
+    size_t i;
+
+    json_array_foreach(nodes, i, o)
+    {
+        if (json_object_get(o, "namespaces") == NULL && json_integer_value(json_object_get(o, "partitions")) > 0)
+            rc = ctl_fail(CTL_REFUSED, "%s is not running: whether it has unsynced objects cannot be known; start it first",
+                          json_string_value(json_object_get(o, "name")));
+    }
+    for (uint32_t a = 0; rc == 0 && a < old->count; a++) {
+        uint32_t b = fb_nsset_find(new, fb_bytes_str(old->ns[a].name));
+        json_int_t dirty = dirty_of(rows, old->ns[a].name);
+        if (dirty > 0 && (b == UINT32_MAX || !same_place(&old->ns[a], &new->ns[b])))
+            rc = ctl_fail(CTL_REFUSED, "namespace %s has %lld objects that are not in PostgreSQL yet; run forebayctl sync flush, "
+                          "then apply again (nothing was changed)", old->ns[a].name, (long long)dirty);
+    }
+    for (uint32_t b = 0; rc == 0 && b < new->count; b++) {
+        json_int_t dirty = dirty_of(rows, "default");
+        if (dirty > 0 && fb_nsset_find(old, fb_bytes_str(new->ns[b].name)) == UINT32_MAX)
+            rc = ctl_fail(CTL_REFUSED, "namespace %s is new and may capture keys of namespace default, which has %lld objects that "
+                          "are not in PostgreSQL yet; run forebayctl sync flush, then apply again (nothing was changed)",
+                          new->ns[b].name, (long long)dirty);
+    }
+    json_decref(nodes);
+    json_decref(none);
+    json_decref(rows);
+    return rc;
+}
+
+/* An empty store becomes a cluster by its first configuration. */
+static int open_or_create(struct ctl *c, const struct fb_nsset *set)
+{
+    struct fb_err err;
+    if (c->cluster_url == NULL || c->cluster_url[0] == '\0')
+        return ctl_open(c);
+    if (fb_coord_open(c->cluster_url, !c->dry_run, &c->coord, &err) != FB_OK)
+        return ctl_fail(CTL_UNREACHABLE, "coordinator %s: %s", c->cluster_url, err.msg);
+    if (!c->dry_run && fb_cluster_init(c->coord, set->partitions ? set->partitions : FB_PARTITIONS_DEFAULT, &err) != FB_OK)
+        return ctl_fail(CTL_UNREACHABLE, "coordinator %s: %s", c->cluster_url, err.msg);
+    return ctl_open(c);
+}
+
+static int put_config(struct ctl *c, const char *text, size_t n)
+{
+    struct fb_err err;
+    uint64_t rev;
+    enum fb_status s = fb_coord_cas(c->coord, "config", c->cluster->config_rev, fb_bytes(text, n), &rev, &err);
+    if (s == FB_OK)
+        return CTL_OK;
+    if (s == FB_EMISMATCH)
+        return ctl_fail(CTL_FAILED, "somebody changed the configuration meanwhile; look at forebayctl config diff and try again");
+    return ctl_fail(CTL_FAILED, "%s", err.msg);
+}
+
+int ctl_config_apply(struct ctl *c)
+{
+    struct fb_nsset *set = NULL;
+    char *text = NULL;
+    size_t n, changes;
+    int rc = parse_file(c->args[0], &set, &text, &n);
+
+    if (rc != 0)
+        return rc;
+    rc = open_or_create(c, set);
+    if (rc == 0 && set->partitions != 0 && set->partitions != c->cluster->map->partitions)
+        rc = ctl_fail(CTL_REFUSED, "partitions = %u: the cluster was created with %u and keeps that for life", set->partitions,
+                      c->cluster->map->partitions);
+    if (rc == 0)
+        rc = check_safe(c, c->cluster->namespaces, set);
+    if (rc == 0) {
+        changes = c->quiet ? 1 : print_diff(c->cluster->namespaces, set);
+        if (changes == 0) {
+            ctl_note(c, "nothing to change");
+            rc = c->error_unchanged ? CTL_UNCHANGED : CTL_OK;
+        } else if (c->dry_run) {
+            ctl_note(c, "nothing was changed (--dry-run)");
+        } else if (!ctl_confirm(c, "Apply?")) {
+            rc = CTL_FAILED;
+        } else {
+            rc = put_config(c, text, n);
+        }
+    }
+    free(set);
+    free(text);
+    return rc;
+}
+
+int ctl_config_diff(struct ctl *c)
+{
+    struct fb_nsset *set;
+    char *text;
+    size_t n, changes;
+    int rc = parse_file(c->args[0], &set, &text, &n);
+    if (rc != 0)
+        return rc;
+    rc = ctl_open(c);
+    if (rc == 0) {
+        changes = print_diff(c->cluster->namespaces, set);
+        if (changes == 0)
+            rc = c->error_unchanged ? CTL_UNCHANGED : CTL_OK;
+    }
+    free(set);
+    free(text);
+    return rc;
+}
