@@ -1,0 +1,47 @@
+/* Admission by dirty bytes and memory (PROTOCOL 17): growth is refused, reads and deletes go on (I33). */
+#include "node/core/lane_impl.h"
+
+bool op_grows(uint16_t op)
+{
+    switch (op) {
+    case FB_OP_SET:
+    case FB_OP_APPEND:
+    case FB_OP_SETRANGE:
+    case FB_OP_INCRBY:
+    case FB_OP_INCRBYFLOAT:
+    case FB_OP_SETIF:
+    case FB_OP_HSET:
+    case FB_OP_HINCRBY:
+    case FB_OP_HINCRBYFLOAT:
+    case FB_OP_TXN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf *why)
+{
+    uint64_t dirty = store_dirty_bytes(l->store), limit = l->config.dirty_limit, memory = l->config.memory_limit;
+
+    if (limit != 0 && dirty >= limit) {
+        fb_buf_printf(why,
+                      "OVERLOADED %llu bytes wait to be written to PostgreSQL, the limit is %llu; nothing happened, try "
+                      "again later",
+                      (unsigned long long)dirty, (unsigned long long)limit);
+    } else if (ns->conf != NULL && ns->conf->max_dirty_bytes != 0 &&
+               ns->dirty_bytes >= ns->conf->max_dirty_bytes / l->config.lanes) {
+        fb_buf_printf(why,
+                      "OVERLOADED namespace \"%s\" has reached its max_dirty_bytes of %llu; nothing happened, try again "
+                      "later",
+                      ns->name, (unsigned long long)ns->conf->max_dirty_bytes);
+    } else if (memory != 0 && store_memory_bytes(l->store) > memory + memory / 4) {
+        fb_buf_printf(why, "OVERLOADED memory is above its limit of %llu bytes and nothing can be evicted now; nothing "
+                           "happened, try again later",
+                      (unsigned long long)memory);
+    } else {
+        return false;
+    }
+    STAT_ADD(l, rejected_overload, 1);
+    return true;
+}

@@ -1,0 +1,58 @@
+/* Eviction: clean copies only, and only what the database is sure to have (I25). */
+#include "node/core/lane_impl.h"
+
+bool evictable(struct lane *l, const struct object *o)
+{
+    const struct part *p = l->parts[o->part];
+    const struct feed *f = feed_find(l->parts[o->part], o->ns);
+
+    if (slot_extra(l->parts[p->id], o) != NULL || (object_flags(o) & OBJECT_DIRTY))
+        return false;
+    if (fb_ver_epoch(o->ver) != 0 && (f == NULL || o->ver > f->dsafe))
+        return false;
+    if (key_is_loading(l, object_key(o), object_hash(object_key(o))))
+        return false;
+    return pending_find(l, object_key(o), object_hash(object_key(o))) == NULL;
+}
+
+static bool victim_ok(void *arg, const struct object *o)
+{
+    return evictable(arg, o);
+}
+
+static void purge(struct lane *l, struct part *p, struct object *o)
+{
+    fb_assert(slot_extra(p, o) == NULL);
+    if (fb_ver_epoch(o->ver) != 0) {
+        struct feed *f = feed_get(p, o->ns);
+        fb_assert(o->ver <= f->dsafe); /* I25, I28 */
+        if (o->ver > f->purge_ver)
+            f->purge_ver = o->ver;
+    }
+    part_remove(l, p, o);
+    STAT_ADD(l, evictions, 1);
+}
+
+void evict_tick(struct lane *l, uint32_t steps)
+{
+    uint64_t limit = l->config.memory_limit;
+    uint32_t idle = 0;
+
+    if (limit == 0)
+        return;
+    while (steps > 0 && idle < l->config.partitions && store_resident_bytes(l->store) > limit) {
+        struct part *p = l->parts[l->evict_part];
+        struct object *o = NULL;
+        l->evict_part = (l->evict_part + 1) % l->config.partitions;
+        if (p != NULL && p->sp->clean.count > 0) {
+            o = sieve_victim(p->sp, victim_ok, l, 64);
+            steps--;
+        }
+        if (o != NULL) {
+            purge(l, p, o);
+            idle = 0;
+        } else {
+            idle++;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+/* The consumer feed: notes that there is something, and batches of it in version order (PROTOCOL 10). */
+#include "node/core/lane_impl.h"
+
+#include <stdlib.h>
+
+void feed_note(struct lane *l, struct part *p, struct feed *f)
+{
+    uint64_t now = part_now(l, p);
+    struct fb_feed_note n = {.part = p->id, .epoch = p->epoch, .history = p->history, .ns = fb_bytes_str(l->ns[f->nsid].name),
+                             .dirty = f->dirty.count, .last_ver = p->synced_ver, .due = f->due};
+    n.age_ms = f->oldest_ms != 0 && now > f->oldest_ms ? now - f->oldest_ms : 0;
+    fb_feed_note_encode(&l->fx.notes, &n);
+    l->fx.note_count++;
+    f->announced = true;
+}
+
+void feed_due(struct lane *l, struct part *p, struct feed *f)
+{
+    f->due = true;
+    l->fx.sync_wanted = true; /* only what is fsynced may leave (I20) */
+    feed_note(l, p, f);
+}
+
+static void note_oldest(struct lane *l, uint64_t ms)
+{
+    uint64_t have = atomic_load_explicit(&l->stats.oldest_dirty_wall_ms, memory_order_relaxed);
+    if (ms != 0 && (have == 0 || ms < have))
+        atomic_store_explicit(&l->stats.oldest_dirty_wall_ms, ms, memory_order_relaxed);
+}
+
+void feeds_tick(struct lane *l)
+{
+    if (l->mono_ns < l->next_note_ns)
+        return;
+    l->next_note_ns = l->mono_ns + NOTE_PERIOD_NS;
+    atomic_store_explicit(&l->stats.oldest_dirty_wall_ms, 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        struct part *p = l->parts[i];
+        if (p == NULL || !p->open)
+            continue;
+        for (uint32_t n = 0; n < p->feed_cap; n++) {
+            struct feed *f = p->feeds[n];
+            const struct fb_namespace *conf = l->ns[n].conf;
+            if (f == NULL)
+                continue;
+            waits_tick(l, p, f);
+            if (f->dirty.count == 0)
+                continue;
+            note_oldest(l, f->oldest_ms);
+            if (conf != NULL && conf->max_dirty_age_ms != 0 && f->oldest_ms != 0 &&
+                part_now(l, p) > f->oldest_ms + conf->max_dirty_age_ms)
+                f->due = true;
+            feed_note(l, p, f);
+        }
+    }
+}
+
+static int by_ver(const void *a, const void *b)
+{
+    const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
+    return (x->ver > y->ver) - (x->ver < y->ver);
+}
+
+/* PostgreSQL is behind what it once confirmed: everything above its checkpoint is still resident (I25) and becomes dirty
+ * again. Rare, so a walk over the partition. */
+static void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver)
+{
+    uint32_t used = atomic_load_explicit(&p->sp->used, memory_order_relaxed), n = 0;
+    struct object **all = fb_xmalloc((used + 1) * sizeof *all);
+
+    for (uint32_t i = 0; i < used; i++) {
+        struct object *o = slab_object(p->sp, i);
+        if (o == NULL || o->ns != f->nsid || (object_flags(o) & OBJECT_NEGATIVE) || o->ver <= ver ||
+            fb_ver_epoch(o->ver) == 0)
+            continue;
+        all[n++] = o;
+    }
+    qsort(all, n, sizeof *all, by_ver);
+    for (uint32_t i = 0; i < n; i++) {
+        struct object_extra *x = slot_extra(p, all[i]), *fresh;
+        struct object *copy;
+        uint64_t hash = object_hash(object_key(all[i]));
+        if (x != NULL && !x->parked_list) { /* keeps its place after all that moved before it */
+            slot_list_remove(p->sp, &f->dirty, all[i]->slot);
+            slot_list_append(p->sp, &f->dirty, all[i]->slot);
+            continue;
+        }
+        if (x != NULL) {
+            slot_list_remove(p->sp, &f->parked, all[i]->slot);
+            slot_list_append(p->sp, &f->dirty, all[i]->slot);
+            x->parked_list = false;
+            continue;
+        }
+        fresh = fb_xcalloc(1, sizeof *fresh);
+        fresh->changed = row_writable_mask(&l->ns[f->nsid]);
+        fresh->changed_at_ms = part_now(l, p);
+        copy = object_new(object_key(all[i]), all[i]->ns_len, all[i]->ns, p->id, all[i]->kind, all[i]->vlen);
+        memcpy(copy->bytes + copy->klen, object_value(all[i]).p, copy->vlen);
+        copy->ver = all[i]->ver;
+        atomic_store_explicit(&copy->expires_ms, object_expires(all[i]), memory_order_relaxed);
+        /* the row may be older or missing: find out by content */
+        atomic_store_explicit(&copy->flags,
+                              (uint8_t)((object_flags(all[i]) | OBJECT_DIRTY | OBJECT_BLIND) &
+                                        ~(OBJECT_TOKEN_KNOWN | OBJECT_HAS_BASE)),
+                              memory_order_relaxed);
+        struct pending *e = pending_find(l, object_key(copy), hash);
+        if (e != NULL) { /* the pending version takes over as the dirty one */
+            object_free(copy);
+            extra_free(fresh);
+            continue;
+        }
+        part_install(l, p, copy, fresh, hash);
+    }
+    free(all);
+    f->ckpt = f->dsafe = ver;
+}
+
+static void emit(struct lane *l, struct feed *f, const struct object *o, struct object_extra *x, struct fb_buf *out)
+{
+    uint8_t flags = object_flags(o);
+    struct fb_feed_object fo = {.ver = o->ver, .kind = o->kind, .base_xid = object_xid(o), .changed = x->changed,
+                                .changed_at_ms = x->changed_at_ms, .id = fb_key_id(object_key(o), o->ns_len),
+                                .value = object_value(o)};
+    (void)f;
+    fo.expires_ms = flags & OBJECT_MAPPED ? 0 : object_expires(o);
+    fo.flags = (uint8_t)((flags & OBJECT_HAS_BASE ? FB_OBJECT_HAS_BASE : 0) |
+                         (flags & OBJECT_TOKEN_KNOWN ? FB_OBJECT_TOKEN_KNOWN : 0) |
+                         (flags & OBJECT_PARKED ? FB_OBJECT_PARKED : 0) | (flags & OBJECT_BLIND ? FB_OBJECT_BLIND : 0));
+    fb_feed_object_encode(out, &fo);
+    STAT_ADD(l, feed_rows, 1);
+    if (flags & OBJECT_PARKED)
+        return;
+    /* with a newer version pending its columns are in the mask already: then nothing is taken off it later */
+    if (pending_find(l, object_key(o), object_hash(object_key(o))) != NULL)
+        return;
+    x->emitted_ver = o->ver;
+    x->emitted_kind = o->kind;
+    x->changed_since_feed = 0;
+}
+
+static void answer(struct lane *l, struct feed_dest *dest, struct fb_feed_batch *b)
+{
+    if (dest->closed)
+        return;
+    fb_feed_batch_encode(&dest->batches, b);
+    dest->batch_count++;
+    feed_dest_touch(l, dest);
+}
+
+void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_req *req)
+{
+    struct part *p = req->part < l->config.partitions ? l->parts[req->part] : NULL;
+    uint16_t nsid = nsid_by_name(l, req->ns, false);
+    struct fb_feed_batch b = {.part = req->part, .history = req->history, .ns = req->ns, .from_ver = req->from_ver};
+    struct fb_buf objects = {0};
+    struct feed *f;
+    uint64_t prev = req->from_ver, group = 0;
+    uint32_t i, max = req->max == 0 || req->max > FB_BATCH_ROWS_MAX ? FB_BATCH_ROWS_MAX : req->max;
+
+    b.status = p == NULL || !p->open ? FB_FEED_NOT_PRIMARY : nsid == NSID_NONE ? FB_FEED_NO_NAMESPACE : FB_FEED_OK;
+    if (b.status == FB_FEED_OK && req->from_ver > p->last_ver)
+        b.status = FB_FEED_AHEAD;
+    else if (b.status == FB_FEED_OK && req->history > p->history)
+        b.status = FB_FEED_RESYNC;
+    if (b.status != FB_FEED_OK) {
+        answer(l, dest, &b);
+        return;
+    }
+    f = feed_get(p, nsid);
+    b.history = p->history;
+    if (req->from_ver > f->ckpt) {
+        sync_pos(l, p, f, req->from_ver, req->from_ver, 0);
+    } else if (req->from_ver < f->ckpt) {
+        if (req->from_ver < f->purge_ver) {
+            b.status = FB_FEED_RESYNC;
+            b.purge_ver = f->purge_ver;
+            answer(l, dest, &b);
+            return;
+        }
+        feed_regress(l, p, f, req->from_ver);
+    }
+    b.purge_ver = f->purge_ver;
+    b.scan_end = p->synced_ver > req->from_ver ? p->synced_ver : req->from_ver;
+    b.last = true;
+    for (i = f->dirty.head; i != SLOT_NONE; i = slab_slot(p->sp, i)->next) {
+        const struct object *o = slab_object(p->sp, i);
+        struct object_extra *x = slab_slot(p->sp, i)->extra;
+        if (o->ver <= req->from_ver)
+            continue; /* a tombstone that waits for dsafe */
+        if (o->ver > p->synced_ver)
+            break; /* I20 */
+        if ((b.count >= max || objects.n >= FEED_BATCH_BYTES_MAX) && o->ver > group) {
+            b.last = false;
+            break;
+        }
+        fb_assert(o->ver > prev); /* I21 */
+        prev = o->ver;
+        if (x->group_last > group)
+            group = x->group_last;
+        emit(l, f, o, x, &objects);
+        b.count++;
+    }
+    b.objects = fb_buf_view(&objects);
+    answer(l, dest, &b);
+    fb_buf_fini(&objects);
+}

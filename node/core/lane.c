@@ -1,0 +1,203 @@
+/* A lane: making, configuring, the ends of a tick. */
+#include "node/core/lane_impl.h"
+
+#include <stdlib.h>
+
+struct lane *lane_new(const struct lane_config *config, struct store *store)
+{
+    struct lane *l = fb_xcalloc(1, sizeof *l);
+    fb_assert(config->partitions > 0 && config->partitions <= FB_PARTITIONS_MAX);
+    fb_assert(store_partitions(store) == config->partitions);
+    l->config = *config;
+    l->store = store;
+    l->writer = store_writer_new(store);
+    l->parts = fb_xcalloc(config->partitions, sizeof *l->parts);
+    l->fx.log_seq = 1;
+    l->log_to = &l->fx.log;
+    nsid_by_name(l, fb_bytes_str("default"), true);
+    return l;
+}
+
+void lane_free(struct lane *l)
+{
+    if (l == NULL)
+        return;
+    loads_fini(l);
+    waits_fini(&l->durable);
+    for (uint32_t i = 0; i < l->pending.n; i++) {
+        struct pending *e = &l->pending.e[i];
+        const struct object *old = store_find_own(l->store, object_key(e->next), e->hash);
+        if (old == NULL || slot_extra(l->parts[old->part], old) != e->extra)
+            extra_free(e->extra);
+        object_free(e->next);
+    }
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        struct part *p = l->parts[i];
+        if (p == NULL)
+            continue;
+        for (uint32_t n = 0; n < atomic_load_explicit(&p->sp->used, memory_order_relaxed); n++) {
+            struct slot *slot = slab_slot(p->sp, n);
+            extra_free(slot->extra);
+            slot->extra = NULL;
+        }
+        for (uint32_t f = 0; f < p->feed_cap; f++) {
+            if (p->feeds[f] == NULL)
+                continue;
+            waits_fini(&p->feeds[f]->waits);
+            free(p->feeds[f]->rewritten);
+            free(p->feeds[f]);
+        }
+        free(p->feeds);
+        free(p);
+    }
+    store_writer_free(l->writer);
+    free(l->pending.e);
+    free(l->pending.table);
+    free(l->parts);
+    free(l->ns);
+    free(l->nsid_of_conf);
+    free(l->marks);
+    free(l->fx.loads);
+    fb_buf_fini(&l->fx.log);
+    fb_buf_fini(&l->fx.load_bytes);
+    fb_buf_fini(&l->fx.notes);
+    fb_buf_fini(&l->txn_log);
+    fb_buf_fini(&l->payload);
+    fb_buf_fini(&l->value);
+    fb_buf_fini(&l->txn_reps);
+    free(l);
+}
+
+struct lane_effects *lane_effects(struct lane *l)
+{
+    return &l->fx;
+}
+
+const struct lane_stats *lane_stats(const struct lane *l)
+{
+    return &l->stats;
+}
+
+void lane_effects_clear(struct lane *l)
+{
+    struct lane_effects *fx = &l->fx;
+    fb_assert(l->pending.n == 0); /* lane_written comes first */
+    if (fx->log.n > 0)
+        fx->log_seq++;
+    fb_buf_clear(&fx->log);
+    fb_buf_shrink(&fx->log, 4u << 20);
+    for (struct reply_dest *d = fx->touched; d != NULL; d = d->next_touched)
+        d->touched = false;
+    for (struct feed_dest *d = fx->feeds_touched; d != NULL; d = d->next_touched)
+        d->touched = false;
+    fx->touched = NULL;
+    fx->feeds_touched = NULL;
+    fx->load_count = 0;
+    fb_buf_clear(&fx->load_bytes);
+    fb_buf_clear(&fx->notes);
+    fx->note_count = 0;
+    fx->sync_wanted = false;
+}
+
+void lane_configure(struct lane *l, const struct fb_nsset *namespaces, const struct fb_schema *const *schemas)
+{
+    for (uint16_t i = 0; i < l->ns_n; i++) {
+        l->ns[i].conf = NULL;
+        l->ns[i].schema = NULL;
+        l->ns[i].conf_index = UINT32_MAX;
+    }
+    l->nsset = namespaces;
+    l->nsid_of_conf = fb_xrealloc(l->nsid_of_conf, namespaces->count * sizeof *l->nsid_of_conf);
+    for (uint32_t i = 0; i < namespaces->count; i++) {
+        uint16_t id = nsid_by_name(l, fb_bytes_str(namespaces->ns[i].name), true);
+        fb_assert(id != NSID_NONE);
+        l->nsid_of_conf[i] = id;
+        l->ns[id].conf = &namespaces->ns[i];
+        l->ns[id].schema = schemas == NULL ? NULL : schemas[i];
+        l->ns[id].conf_index = i;
+    }
+    fb_assert(l->nsid_of_conf[0] == 0); /* "default" is always first, here and there */
+}
+
+void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
+{
+    if (mono_ns > l->mono_ns)
+        l->mono_ns = mono_ns;
+    if (wall_ms > l->wall_ms) {
+        l->wall_ms = wall_ms;
+        store_now_set(l->store, wall_ms);
+    }
+}
+
+void lane_tick(struct lane *l)
+{
+    if (l->mono_ns < l->next_tick_ns)
+        return;
+    l->next_tick_ns = l->mono_ns + TICK_PERIOD_NS;
+    loads_tick(l);
+    expire_tick(l);
+    evict_tick(l, 1024);
+    feeds_tick(l);
+    store_writer_flush(l->writer);
+}
+
+uint64_t lane_deadline_ns(const struct lane *l)
+{
+    return l->next_tick_ns;
+}
+
+void lane_written(struct lane *l)
+{
+    uint32_t published = l->pending.n;
+    fb_assert(l->log_to == &l->fx.log);
+    pending_publish(l);
+    /* versions of the partitions that wrote in this tick become feedable when this log sequence is synced */
+    for (size_t i = l->mark_n; i > l->mark_first && l->marks[i - 1].log_seq == l->fx.log_seq; i--)
+        l->marks[i - 1].ver = l->parts[l->marks[i - 1].part]->last_ver;
+    if (published > 0)
+        evict_tick(l, published * 4 + 16);
+}
+
+void lane_synced(struct lane *l, uint64_t log_seq)
+{
+    while (l->mark_first < l->mark_n && l->marks[l->mark_first].log_seq <= log_seq) {
+        struct synced_mark m = l->marks[l->mark_first++];
+        struct part *p = l->parts[m.part];
+        fb_assert(m.ver >= p->synced_ver && m.ver <= p->last_ver); /* I18 */
+        p->synced_ver = m.ver;
+        if (p->open)
+            for (uint32_t f = 0; f < p->feed_cap; f++) {
+                struct feed *feed = p->feeds[f];
+                if (feed != NULL && feed->dirty.count > 0 && (!feed->announced || feed->due))
+                    feed_note(l, p, feed);
+            }
+    }
+    if (l->mark_first == l->mark_n)
+        l->mark_first = l->mark_n = 0;
+    waits_synced(l, log_seq);
+}
+
+void lane_flush(struct lane *l, uint32_t ns)
+{
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        struct part *p = l->parts[i];
+        if (p == NULL || !p->open)
+            continue;
+        for (uint32_t f = 0; f < p->feed_cap; f++)
+            if (p->feeds[f] != NULL && p->feeds[f]->dirty.count > 0 &&
+                (ns == UINT32_MAX || l->ns[f].conf_index == ns))
+                feed_due(l, p, p->feeds[f]);
+    }
+}
+
+void lane_notes_all(struct lane *l)
+{
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        struct part *p = l->parts[i];
+        if (p == NULL || !p->open)
+            continue;
+        for (uint32_t f = 0; f < p->feed_cap; f++)
+            if (p->feeds[f] != NULL && p->feeds[f]->dirty.count > 0)
+                feed_note(l, p, p->feeds[f]);
+    }
+}

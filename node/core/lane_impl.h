@@ -1,0 +1,265 @@
+/* Inside of the partition core: state of a lane and the calls between its files. Nobody outside node/core/ includes this.
+ *
+ * Thread: the lane's writer, always. What readers see is in the store (node/store/object.h).
+ */
+#ifndef FB_NODE_CORE_LANE_IMPL_H_
+#define FB_NODE_CORE_LANE_IMPL_H_
+
+#include "node/core/lane.h"
+#include "node/store/object.h"
+#include "proto/base/bounds.h"
+#include "proto/wire/version.h"
+
+#define NOTE_PERIOD_NS (UINT64_C(1000) * 1000 * 1000)
+#define TICK_PERIOD_NS (UINT64_C(20) * 1000 * 1000)
+#define LOAD_TIMEOUT_NS (UINT64_C(10) * 1000 * 1000 * 1000)
+#define LOAD_STALE_RETRIES_MAX 5u
+#define LOAD_STALE_BACKOFF_NS (UINT64_C(50) * 1000 * 1000)
+#define DATABASE_WAIT_NS (UINT64_C(30) * 1000 * 1000 * 1000)
+#define FEED_BATCH_BYTES_MAX (4u << 20)
+#define LOAD_WAITERS_MAX 65536u /* requests that may queue behind loads in one lane */
+#define NSID_NONE UINT16_MAX
+
+/* One namespace as the lane numbers it: the number stays when the configuration changes. */
+struct ns_state {
+    char name[FB_NAME_BYTES_MAX + 1];
+    uint32_t conf_index;             /* into the present nsset */
+    const struct fb_namespace *conf; /* NULL = not declared now */
+    const struct fb_schema *schema;  /* mapped only; NULL = not known */
+    uint64_t dirty_bytes;
+};
+
+struct park_info {
+    char sqlstate[6];
+    uint32_t n;
+    char message[];
+};
+
+/* Kept beside an object while it is dirty, parked, or a tombstone that may not be dropped yet. */
+struct object_extra {
+    uint64_t changed;            /* columns changed since the base */
+    uint64_t changed_since_feed; /* the part of it that no emitted version has */
+    uint64_t emitted_ver;        /* last version given to a feed since the last sync, 0 = none */
+    uint64_t group_last;         /* last ver of the GROUP that wrote it, 0 = none */
+    uint64_t changed_at_ms;
+    uint8_t emitted_kind;
+    bool parked_list;            /* in feed.parked instead of feed.dirty */
+    bool rewritten;              /* in feed.rewritten */
+    uint32_t bytes;              /* counted as dirty */
+    struct park_info *park;
+};
+
+struct rep_wait; /* waits.c */
+struct wait_list {
+    struct rep_wait *head, *tail;
+};
+
+struct feed { /* one (partition, namespace) */
+    uint16_t nsid;
+    struct slot_list dirty;  /* ver order: dirty objects and tombstones above dsafe */
+    struct slot_list parked; /* parked objects the checkpoint has passed */
+    uint64_t ckpt, dsafe, purge_ver;
+    uint64_t oldest_ms;      /* ptime of the oldest unsynced change, 0 = none */
+    uint32_t *rewritten;     /* slots emitted and written again since */
+    uint32_t rewritten_n, rewritten_cap;
+    bool announced;          /* a note went out since it became non-empty */
+    bool due;                /* somebody waits for PostgreSQL */
+    struct wait_list waits;  /* level database, in ver order */
+};
+
+struct part {
+    uint16_t id;
+    bool open;
+    uint32_t epoch;
+    uint64_t history;
+    uint64_t last_ver, synced_ver, ptime;
+    uint64_t tick_seq;     /* log sequence at which it was last put on lane.ticked */
+    uint64_t ttl_count;    /* objects that expire */
+    uint64_t group_end;    /* recovery: last ver of the GROUP being replayed */
+    uint64_t snapshot_ver; /* recovery: records at or below are skipped */
+    bool recovered;
+    struct feed **feeds;   /* by nsid */
+    uint32_t feed_cap;
+    struct store_part *sp;
+};
+
+struct pending { /* newest unpublished version of a key */
+    uint64_t hash;
+    struct object *next;
+    struct object_extra *extra; /* the slot's, or new when the slot has none */
+    uint32_t older, newer;      /* list in version order */
+};
+
+struct pending_set {
+    struct pending *e;
+    uint32_t n, cap;
+    uint32_t *table; /* index + 1, open addressing */
+    uint32_t table_cap;
+    uint32_t oldest, newest;
+};
+
+struct synced_mark { /* fsync of log_seq makes everything up to ver of the partition synced */
+    uint64_t log_seq, ver;
+    uint16_t part;
+};
+
+struct load_entry; /* load.c */
+struct loads {
+    struct load_entry *entries; /* circular list of all, NULL = none */
+    struct load_entry **table;
+    uint32_t table_cap, count, waiters;
+    struct load_entry **by_index;
+    uint32_t index_cap, index_n;
+    uint32_t generation;
+    uint64_t next_check_ns;
+};
+
+struct lane {
+    struct lane_config config;
+    struct store *store;
+    struct store_writer *writer;
+    struct lane_effects fx;
+    struct lane_stats stats;
+    const struct fb_nsset *nsset;
+    struct ns_state *ns;
+    uint16_t ns_n;
+    uint16_t *nsid_of_conf;
+    struct part **parts; /* by partition, NULL = never ours */
+    uint64_t mono_ns, wall_ms;
+    struct pending_set pending;
+    struct fb_buf *log_to;  /* where records go: fx.log or txn_log */
+    struct fb_buf txn_log;
+    struct fb_buf payload;  /* reply being built */
+    struct fb_buf value;    /* value being built */
+    struct fb_buf txn_reps;
+    struct synced_mark *marks;
+    size_t mark_n, mark_cap, mark_first;
+    struct wait_list durable;
+    struct loads loads;
+    uint64_t next_tick_ns, next_note_ns;
+    uint32_t expire_part, expire_slot, evict_part;
+};
+
+/* One operation being evaluated. */
+struct op {
+    struct lane *l;
+    struct part *p;
+    struct ns_state *ns;
+    const struct fb_req *req;
+    struct fb_bytes key;
+    uint64_t hash;
+    uint64_t now;
+    const struct object *cur; /* newest version, pending or published; may be a tombstone or negative; NULL = not resident */
+    bool live;                /* cur has a value */
+    bool admitted;            /* admission was checked for the whole transaction */
+    bool loaded;              /* a load was waited for */
+    uint16_t nsid;
+    uint8_t ns_len;
+    bool wrote;
+    uint64_t wrote_ver;
+    struct fb_rep rep;
+};
+
+#define STAT_ADD(l, name, n) atomic_fetch_add_explicit(&(l)->stats.name, (uint64_t)(n), memory_order_relaxed)
+#define STAT_SUB(l, name, n) atomic_fetch_sub_explicit(&(l)->stats.name, (uint64_t)(n), memory_order_relaxed)
+
+/* partition.c */
+struct part *part_get(struct lane *l, uint16_t id);
+struct feed *feed_find(struct part *p, uint16_t nsid);
+struct feed *feed_get(struct part *p, uint16_t nsid);
+uint64_t part_now(const struct lane *l, const struct part *p);
+uint16_t nsid_by_name(struct lane *l, struct fb_bytes name, bool add);
+/* Namespace of a key under the present configuration. */
+uint16_t nsid_of_key(struct lane *l, struct fb_bytes key, uint8_t *ns_len);
+/* Key of (namespace, id) as typed, appended to out. */
+void key_of_id(struct fb_buf *out, const struct ns_state *ns, struct fb_bytes id, uint8_t *ns_len);
+/* install.c: the only places that change what is published. Takes next and extra (NULL = clean). */
+void part_install(struct lane *l, struct part *p, struct object *next, struct object_extra *extra, uint64_t hash);
+void part_remove(struct lane *l, struct part *p, struct object *o);
+/* A dirty object becomes clean: to the SIEVE list, extra freed. */
+void part_clean(struct lane *l, struct part *p, struct object *o);
+void extra_free(struct object_extra *x);
+struct object_extra *slot_extra(struct part *p, const struct object *o);
+/* Deadline of a clean copy of a mapped row. */
+void mapped_deadline(struct lane *l, struct part *p, struct object *o);
+void feed_parked_move(struct part *p, struct feed *f, const struct object *o);
+/* record.c */
+void log_record(struct lane *l, struct part *p, struct fb_record *r);
+/* pending.c */
+struct pending *pending_find(struct lane *l, struct fb_bytes key, uint64_t hash);
+/* Newest version of a key, pending before published. */
+const struct object *newest_object(struct lane *l, struct fb_bytes key, uint64_t hash);
+/* Append a record for `next` (taken), give it its version and make it the newest pending one. `changed`: columns this
+ * write changes. type: PUT, DEL or EXPIRE. Returns the version. */
+uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint64_t hash, uint8_t type,
+                      const struct object *cur, uint64_t changed, bool fresh_base);
+void pending_publish(struct lane *l);
+/* request.c */
+bool op_init(struct op *op, struct lane *l, struct part *p, const struct fb_req *req);
+void op_refresh(struct op *op); /* look the object up again, expire it when due */
+void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
+void dest_touch(struct lane *l, struct reply_dest *dest);
+void feed_dest_touch(struct lane *l, struct feed_dest *dest);
+void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded);
+void reply_error(struct lane *l, struct reply_dest *dest, uint32_t seq, uint8_t err, const char *text);
+/* Level a request waits for. */
+uint8_t level_wanted(const struct op *op);
+/* exec_*.c: evaluate into op->rep, write through put/del below. */
+void exec_op(struct op *op);
+void exec_string(struct op *op);
+void exec_hash(struct op *op);
+void exec_key(struct op *op);
+void exec_read(struct op *op);
+void op_err(struct op *op, const char *fmt, ...) FB_PRINTF(2, 3);
+void op_int(struct op *op, int64_t n);
+void op_ok(struct op *op);
+void op_nil(struct op *op);
+void op_bulk(struct op *op, struct fb_bytes v);
+bool op_arg(const struct op *op, uint32_t index, struct fb_bytes *out);
+bool op_wrong_type(struct op *op, uint8_t kind); /* true: the error is set */
+/* False: refused, op->rep has the error. */
+bool op_put(struct op *op, uint8_t kind, struct fb_bytes value, int64_t expires_ms, uint64_t changed);
+bool op_del(struct op *op);
+/* row.c: rules of mapped namespaces. True: refused, error set. */
+bool row_refuses_op(struct op *op);
+bool row_refuses_string(struct op *op, struct fb_bytes value, uint64_t *changed);
+bool row_refuses_fields(struct op *op, struct fb_bytes hash_value, uint64_t changed_in, uint64_t *changed);
+uint64_t row_writable_mask(const struct ns_state *ns);
+/* admission.c */
+bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf *why);
+bool op_grows(uint16_t op);
+/* txn.c */
+void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded);
+/* load.c */
+bool load_needed(const struct op *op);
+/* Queue behind running loads, or start the loads that are needed. True: the request was queued (or refused). */
+bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req);
+void loads_tick(struct lane *l);
+bool key_is_loading(struct lane *l, struct fb_bytes key, uint64_t hash);
+void loads_close_partition(struct lane *l, uint16_t part);
+void loads_fini(struct lane *l);
+/* waits.c: replies owed */
+void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
+void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
+                   uint64_t ver, uint64_t hash, uint64_t timeout_ns);
+void waits_synced(struct lane *l, uint64_t log_seq);
+void waits_dsafe(struct lane *l, struct feed *f);
+void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver, const struct park_info *park);
+void waits_tick(struct lane *l, struct part *p, struct feed *f);
+void waits_close(struct lane *l, struct part *p);
+void waits_fini(struct wait_list *w);
+/* feed.c, sync_pos.c */
+void feed_note(struct lane *l, struct part *p, struct feed *f);
+void feed_due(struct lane *l, struct part *p, struct feed *f);
+void feeds_tick(struct lane *l);
+void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid);
+/* Effects of a checkpoint on objects; `live` also appends records for re-based objects. */
+void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid, bool live);
+/* expire.c, evict.c */
+void expire_object(struct lane *l, struct part *p, const struct object *o, uint64_t hash);
+bool object_expired(const struct object *o, uint64_t now);
+void expire_tick(struct lane *l);
+void evict_tick(struct lane *l, uint32_t steps);
+bool evictable(struct lane *l, const struct object *o);
+
+#endif

@@ -1,0 +1,563 @@
+/* Read-through (PROTOCOL 13): one load per key at a time, everything that comes for the key queues behind it in order.
+ *
+ * A request that names several keys (TXN) stands in the queue of each; it runs when it is first in all of them and none
+ * is loading. All of its places are taken at once, so two such requests never wait for each other. */
+#include "node/core/lane_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct place { /* of a waiter in the queue of one key */
+    struct place *next;
+    struct waiter *waiter;
+    struct load_entry *entry;
+};
+
+struct waiter {
+    struct reply_dest *dest;
+    struct fb_req req; /* views into bytes */
+    uint16_t part;
+    uint32_t place_n;
+    struct place *places;
+    uint8_t *bytes;
+};
+
+struct load_entry {
+    struct load_entry *prev, *next, *chain;
+    uint64_t hash, token, deadline_ns, retry_ns;
+    uint32_t index, epoch;
+    uint32_t retries;
+    uint16_t part, nsid;
+    uint8_t ns_len;
+    bool loading;
+    struct place *head, *tail;
+    uint16_t klen;
+    uint8_t key[];
+};
+
+#define TOKEN_INDEX_BITS 24
+
+static struct fb_bytes entry_key(const struct load_entry *e)
+{
+    return fb_bytes(e->key, e->klen);
+}
+
+static struct load_entry *entry_find(struct loads *q, struct fb_bytes key, uint64_t hash)
+{
+    struct load_entry *e = q->count == 0 ? NULL : q->table[hash & (q->table_cap - 1)];
+    while (e != NULL && !(e->hash == hash && fb_bytes_equal(entry_key(e), key)))
+        e = e->chain;
+    return e;
+}
+
+bool key_is_loading(struct lane *l, struct fb_bytes key, uint64_t hash)
+{
+    return entry_find(&l->loads, key, hash) != NULL;
+}
+
+static void table_grow(struct loads *q)
+{
+    if (q->count < q->table_cap)
+        return;
+    q->table_cap = q->table_cap ? q->table_cap * 2 : 256;
+    free(q->table);
+    q->table = fb_xcalloc(q->table_cap, sizeof *q->table);
+    struct load_entry *e = q->entries;
+    for (uint32_t i = 0; i < q->count; i++, e = e->next) {
+        e->chain = q->table[e->hash & (q->table_cap - 1)];
+        q->table[e->hash & (q->table_cap - 1)] = e;
+    }
+}
+
+static struct load_entry *entry_new(struct lane *l, struct part *p, struct fb_bytes key, uint64_t hash)
+{
+    struct loads *q = &l->loads;
+    struct load_entry *e = fb_xcalloc(1, sizeof *e + key.n);
+
+    e->hash = hash;
+    e->part = p->id;
+    e->klen = (uint16_t)key.n;
+    memcpy(e->key, key.p, key.n);
+    e->nsid = nsid_of_key(l, key, &e->ns_len);
+    table_grow(q);
+    e->chain = q->table[hash & (q->table_cap - 1)];
+    q->table[hash & (q->table_cap - 1)] = e;
+    if (q->entries == NULL) {
+        q->entries = e->prev = e->next = e;
+    } else {
+        e->next = q->entries;
+        e->prev = q->entries->prev;
+        e->prev->next = e->next->prev = e;
+    }
+    for (e->index = 0; e->index < q->index_n && q->by_index[e->index] != NULL && q->index_n < q->count + 64; e->index++)
+        ;
+    if (e->index >= q->index_n || q->by_index[e->index] != NULL) {
+        if (q->index_n == q->index_cap) {
+            q->index_cap = q->index_cap ? q->index_cap * 2 : 64;
+            q->by_index = fb_xrealloc(q->by_index, q->index_cap * sizeof(struct load_entry *));
+        }
+        e->index = q->index_n++;
+    }
+    q->by_index[e->index] = e;
+    q->count++;
+    return e;
+}
+
+static void entry_free(struct lane *l, struct load_entry *e)
+{
+    struct loads *q = &l->loads;
+    struct load_entry **at = &q->table[e->hash & (q->table_cap - 1)];
+
+    fb_assert(e->head == NULL);
+    while (*at != e)
+        at = &(*at)->chain;
+    *at = e->chain;
+    q->by_index[e->index] = NULL;
+    while (q->index_n > 0 && q->by_index[q->index_n - 1] == NULL)
+        q->index_n--;
+    if (e->next == e) {
+        q->entries = NULL;
+    } else {
+        e->prev->next = e->next;
+        e->next->prev = e->prev;
+        if (q->entries == e)
+            q->entries = e->next;
+    }
+    q->count--;
+    free(e);
+}
+
+static void load_send(struct lane *l, struct load_entry *e)
+{
+    struct lane_effects *fx = &l->fx;
+    struct fb_bytes id = fb_key_id(entry_key(e), e->ns_len);
+    const uint8_t *was = fx->load_bytes.p;
+
+    if (fx->load_count == fx->load_cap) {
+        fx->load_cap = fx->load_cap ? fx->load_cap * 2 : 64;
+        fx->loads = fb_xrealloc(fx->loads, fx->load_cap * sizeof *fx->loads);
+    }
+    fx->loads[fx->load_count++] = (struct lane_load){.part = e->part, .ns = l->ns[e->nsid].conf_index, .token = e->token,
+                                                     .id = fb_bytes(NULL, id.n)};
+    fb_buf_put_bytes(&fx->load_bytes, id);
+    if (id.n == 0)
+        (void)fb_buf_reserve(&fx->load_bytes, 1);
+    if (fx->load_bytes.p != was || true) { /* views follow the buffer when it moves */
+        const uint8_t *at = fx->load_bytes.p;
+        size_t first = fx->load_bytes.p != was ? 0 : fx->load_count - 1;
+        if (first > 0)
+            at = fx->loads[first - 1].id.p + fx->loads[first - 1].id.n;
+        for (size_t i = first; i < fx->load_count; i++) {
+            fx->loads[i].id.p = at;
+            at += fx->loads[i].id.n;
+        }
+    }
+}
+
+static void load_start(struct lane *l, struct load_entry *e)
+{
+    const struct part *p = l->parts[e->part];
+    e->loading = true;
+    e->epoch = p->epoch;
+    e->retry_ns = 0;
+    e->deadline_ns = l->mono_ns + LOAD_TIMEOUT_NS;
+    fb_assert(e->index < (1u << TOKEN_INDEX_BITS));
+    e->token = (uint64_t)++l->loads.generation << TOKEN_INDEX_BITS | e->index; /* fresh: an old answer finds no one */
+    load_send(l, e);
+}
+
+bool load_needed(const struct op *op)
+{
+    const struct fb_namespace *conf = op->ns->conf;
+    const struct object *o = op->cur;
+    uint16_t n = op->req->op;
+
+    if (n == FB_OP_EVICT || n == FB_OP_SYNC)
+        return false;
+    if (o != NULL) {
+        int64_t until = object_expires(o);
+        bool aged = (object_flags(o) & OBJECT_NEGATIVE) ||
+                    ((object_flags(o) & (OBJECT_MAPPED | OBJECT_DIRTY)) == OBJECT_MAPPED);
+        return aged && until != 0 && (int64_t)op->now >= until;
+    }
+    if (n == FB_OP_SET && !(op->req->flags & (FB_REQ_NX | FB_REQ_XX | FB_REQ_GET | FB_REQ_KEEPTTL)))
+        return conf->mapped && !(conf->blind_writes && conf->value == FB_VALUE_COLUMN);
+    return true;
+}
+
+/* Keys of a request, one or those of a transaction, through `fn`; false when fn said so or the request is malformed. */
+static bool each_key(struct lane *l, struct part *p, const struct fb_req *req,
+                     bool (*fn)(struct lane *, struct part *, const struct fb_req *, void *), void *arg)
+{
+    struct fb_reader r = fb_reader(req->args);
+    struct fb_bytes rest = req->args, item;
+    struct fb_req sub;
+
+    if (req->op != FB_OP_TXN)
+        return fn(l, p, req, arg);
+    (void)r;
+    while (fb_list_next(&rest, &item)) {
+        struct fb_reader in = fb_reader(item);
+        if (fb_req_decode(&in, &sub) != FB_OK)
+            return false;
+        if (!fn(l, p, &sub, arg))
+            return false;
+    }
+    return true;
+}
+
+struct survey {
+    bool needs, queued;
+    uint32_t keys;
+};
+
+static bool survey_key(struct lane *l, struct part *p, const struct fb_req *req, void *arg)
+{
+    struct survey *s = arg;
+    struct op op;
+
+    s->keys++;
+    if (!op_init(&op, l, p, req))
+        return true; /* evaluation will say what is wrong */
+    if (entry_find(&l->loads, op.key, op.hash) != NULL) {
+        s->queued = true;
+        return true;
+    }
+    op.cur = newest_object(l, op.key, op.hash);
+    if (load_needed(&op))
+        s->needs = true;
+    return true;
+}
+
+struct enqueue {
+    struct waiter *w;
+};
+
+static bool enqueue_key(struct lane *l, struct part *p, const struct fb_req *req, void *arg)
+{
+    struct waiter *w = ((struct enqueue *)arg)->w;
+    struct load_entry *e;
+    struct place *at;
+    struct op op;
+
+    if (!op_init(&op, l, p, req))
+        return true;
+    e = entry_find(&l->loads, op.key, op.hash);
+    for (uint32_t i = 0; i < w->place_n; i++)
+        if (w->places[i].entry == e && e != NULL) {
+            op.cur = newest_object(l, op.key, op.hash);
+            if (!e->loading && load_needed(&op))
+                load_start(l, e);
+            return true; /* the key was named before */
+        }
+    if (e == NULL)
+        e = entry_new(l, p, op.key, op.hash);
+    op.cur = newest_object(l, op.key, op.hash);
+    if (!e->loading && load_needed(&op)) {
+        STAT_ADD(l, misses, 1);
+        load_start(l, e);
+    }
+    at = &w->places[w->place_n++];
+    *at = (struct place){.waiter = w, .entry = e};
+    if (e->tail != NULL)
+        e->tail->next = at;
+    else
+        e->head = at;
+    e->tail = at;
+    return true;
+}
+
+static void waiter_free(struct lane *l, struct waiter *w)
+{
+    l->loads.waiters--;
+    fb_assert(w->dest->held > 0);
+    w->dest->held--;
+    dest_touch(l, w->dest);
+    free(w->places);
+    free(w->bytes);
+    free(w);
+}
+
+bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req)
+{
+    struct survey s = {0};
+    struct waiter *w;
+
+    if (!each_key(l, p, req, survey_key, &s) || (!s.needs && !s.queued))
+        return false;
+    if (l->loads.waiters >= LOAD_WAITERS_MAX || l->loads.count + s.keys >= (1u << TOKEN_INDEX_BITS)) {
+        STAT_ADD(l, rejected_overload, 1);
+        reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN,
+                    "OVERLOADED too many requests wait for PostgreSQL; nothing happened, try again later");
+        return true;
+    }
+    w = fb_xcalloc(1, sizeof *w);
+    w->dest = dest;
+    w->req = *req;
+    w->part = p->id;
+    w->bytes = fb_xmalloc(req->key.n + req->args.n);
+    if (req->key.n > 0)
+        memcpy(w->bytes, req->key.p, req->key.n);
+    if (req->args.n > 0)
+        memcpy(w->bytes + req->key.n, req->args.p, req->args.n);
+    w->req.key.p = w->bytes;
+    w->req.args.p = w->bytes + req->key.n;
+    w->places = fb_xcalloc(s.keys, sizeof *w->places);
+    dest->held++;
+    l->loads.waiters++;
+    (void)each_key(l, p, &w->req, enqueue_key, &(struct enqueue){w});
+    fb_assert(w->place_n > 0);
+    return true;
+}
+
+/* Take a waiter out of all its queues. Entries stay; the caller goes on with them. */
+static void waiter_unlink(struct waiter *w)
+{
+    for (uint32_t i = 0; i < w->place_n; i++) {
+        struct load_entry *e = w->places[i].entry;
+        struct place **at = &e->head, *before = NULL;
+        while (*at != &w->places[i]) {
+            before = *at;
+            at = &(*at)->next;
+        }
+        *at = w->places[i].next;
+        if (e->tail == &w->places[i])
+            e->tail = before;
+    }
+}
+
+static bool waiter_ready(const struct waiter *w)
+{
+    for (uint32_t i = 0; i < w->place_n; i++)
+        if (w->places[i].entry->loading || w->places[i].entry->head != &w->places[i])
+            return false;
+    return true;
+}
+
+struct recheck {
+    const char *why;
+    bool fails, reload;
+};
+
+static bool recheck_key(struct lane *l, struct part *p, const struct fb_req *req, void *arg)
+{
+    struct recheck *r = arg;
+    struct op op;
+
+    if (!op_init(&op, l, p, req))
+        return true;
+    op.cur = newest_object(l, op.key, op.hash);
+    /* an old copy or hint counts after its load was answered; nothing at all does not */
+    if (!load_needed(&op) || (op.cur != NULL && (r->why == NULL || !(object_flags(op.cur) & OBJECT_NEGATIVE))))
+        return true;
+    r->fails = true;
+    return true;
+}
+
+static void drain(struct lane *l, struct load_entry *first, const char *why)
+{
+    struct load_entry *stack[1] = {first};
+    (void)stack;
+    while (first->head != NULL && !first->loading) {
+        struct waiter *w = first->head->waiter;
+        struct part *p = l->parts[w->part];
+        struct recheck r = {.why = why};
+        struct load_entry **others;
+        uint32_t n = w->place_n;
+
+        if (!waiter_ready(w))
+            return;
+        (void)each_key(l, p, &w->req, recheck_key, &r);
+        if (r.fails && why == NULL) { /* evicted meanwhile: load again */
+            bool started = false;
+            for (uint32_t i = 0; i < n; i++) {
+                struct load_entry *e = w->places[i].entry;
+                if (newest_object(l, entry_key(e), e->hash) == NULL) {
+                    load_start(l, e);
+                    started = true;
+                }
+            }
+            if (started)
+                return;
+        }
+        waiter_unlink(w);
+        if (!p->open) {
+            reply_error(l, w->dest, w->req.seq, FB_REP_ERR_NOT_PRIMARY, "");
+        } else if (r.fails) {
+            char text[640];
+            snprintf(text, sizeof text, "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
+                     why == NULL ? "no answer" : why);
+            for (char *c = text; *c != '\0'; c++)
+                if (*c == '\r' || *c == '\n')
+                    *c = ' ';
+            STAT_ADD(l, loads_failed, 1);
+            reply_error(l, w->dest, w->req.seq, FB_REP_ERR_PLAIN, text);
+        } else {
+            request_run(l, w->dest, p, &w->req, true);
+        }
+        others = fb_xmalloc((n + 1) * sizeof(struct load_entry *));
+        uint32_t m = 0;
+        for (uint32_t i = 0; i < n; i++)
+            if (w->places[i].entry != first)
+                others[m++] = w->places[i].entry;
+        waiter_free(l, w);
+        for (uint32_t i = 0; i < m; i++)
+            drain(l, others[i], NULL);
+        free(others);
+    }
+    if (first->head == NULL && !first->loading)
+        entry_free(l, first);
+}
+
+static void load_failed(struct lane *l, struct load_entry *e, const char *why)
+{
+    e->loading = false;
+    drain(l, e, why);
+}
+
+static void install(struct lane *l, struct part *p, struct load_entry *e, const struct fb_load_rep *rep)
+{
+    struct ns_state *ns = &l->ns[e->nsid];
+    bool mapped = ns->conf->mapped, found = rep->status == FB_LOAD_FOUND;
+    struct feed *f = feed_get(p, e->nsid);
+    const struct object *old = store_find_own(l->store, entry_key(e), e->hash);
+    struct object *o;
+    uint8_t flags = mapped ? OBJECT_MAPPED : 0;
+
+    /* written meanwhile is impossible: writes queue behind the load. Only an old clean copy or hint may be there. */
+    if (old != NULL && slot_extra(p, old) != NULL)
+        return;
+    if (pending_find(l, entry_key(e), e->hash) != NULL)
+        return;
+    if (found && !mapped && rep->expires_ms != 0 && (uint64_t)rep->expires_ms <= part_now(l, p))
+        found = false;
+    o = object_new(entry_key(e), e->ns_len, e->nsid, p->id, found ? rep->kind : FB_KIND_NONE, found ? rep->value.n : 0);
+    if (found) {
+        if (rep->value.n > 0)
+            memcpy(o->bytes + o->klen, rep->value.p, rep->value.n);
+        flags |= OBJECT_HAS_BASE | (rep->xmin != 0 ? OBJECT_TOKEN_KNOWN : 0);
+        atomic_store_explicit(&o->base_xid, rep->xmin, memory_order_relaxed);
+        o->ver = rep->xmin; /* epoch 0: never the version of a record */
+        if (!mapped) {
+            /* the version of the record that wrote the row, when it is one of this history */
+            if (rep->stored_ver != 0 && rep->stored_ver <= rep->ckpt_ver && rep->stored_ver <= f->ckpt)
+                o->ver = rep->stored_ver;
+            atomic_store_explicit(&o->expires_ms, rep->expires_ms, memory_order_relaxed);
+        }
+    } else {
+        uint64_t ttl = ns->conf->negative_ttl_ms;
+        flags |= OBJECT_NEGATIVE;
+        atomic_store_explicit(&o->expires_ms, (int64_t)(part_now(l, p) + ttl), memory_order_relaxed);
+    }
+    atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
+    if (fb_ver_epoch(o->ver) != 0 && o->ver > f->purge_ver)
+        f->purge_ver = o->ver; /* it does not enter the list */
+    if (found && mapped)
+        mapped_deadline(l, p, o);
+    part_install(l, p, o, NULL, e->hash);
+    if (found)
+        STAT_ADD(l, loads_found, 1);
+    else
+        STAT_ADD(l, loads_absent, 1);
+}
+
+void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
+{
+    struct loads *q = &l->loads;
+    uint32_t index = (uint32_t)(rep->token & ((1u << TOKEN_INDEX_BITS) - 1));
+    struct load_entry *e = index < q->index_n ? q->by_index[index] : NULL;
+    struct part *p;
+    struct feed *f;
+    char why[512];
+
+    if (e == NULL || !e->loading || e->token != rep->token || e->part != rep->part) {
+        STAT_ADD(l, loads_stale, 1); /* I27: nobody waits for it any more */
+        return;
+    }
+    p = l->parts[e->part];
+    if (rep->status == FB_LOAD_DB_DOWN || rep->status == FB_LOAD_REFUSED) {
+        snprintf(why, sizeof why, "%.*s", (int)(rep->value.n > 400 ? 400 : rep->value.n),
+                 rep->value.n ? (const char *)rep->value.p : "");
+        load_failed(l, e, why);
+        return;
+    }
+    f = feed_get(p, e->nsid);
+    if (e->epoch != p->epoch || rep->history > p->history || rep->ckpt_ver < f->purge_ver || l->ns[e->nsid].conf == NULL) {
+        STAT_ADD(l, loads_stale, 1); /* I27 */
+        if (e->retries < LOAD_STALE_RETRIES_MAX && l->ns[e->nsid].conf != NULL) {
+            e->retry_ns = l->mono_ns + (LOAD_STALE_BACKOFF_NS << e->retries);
+            e->retries++;
+            e->token = 0;
+        } else {
+            load_failed(l, e, "its answer is older than what was written here");
+        }
+        return;
+    }
+    if (rep->status == FB_LOAD_FOUND && (rep->value.n > FB_VALUE_BYTES_MAX ||
+                                         (rep->kind != FB_KIND_STRING && rep->kind != FB_KIND_HASH) ||
+                                         (rep->kind == FB_KIND_HASH && !fb_hash_valid(rep->value)))) {
+        load_failed(l, e, "the row is too large or cannot be held");
+        return;
+    }
+    install(l, p, e, rep);
+    e->loading = false;
+    drain(l, e, NULL);
+}
+
+/* Collect first: draining frees entries, others too. A token is looked up again before use. */
+static void each_token(struct lane *l, int32_t part, const char *why, void (*fn)(struct lane *, struct load_entry *, const char *))
+{
+    struct loads *q = &l->loads;
+    uint32_t n = q->index_n;
+    for (uint32_t i = 0; i < n && i < q->index_n; i++) {
+        struct load_entry *e = q->by_index[i];
+        if (e != NULL && e->loading && (part < 0 || e->part == part))
+            fn(l, e, why);
+    }
+}
+
+void lane_loads_fail(struct lane *l, const char *why)
+{
+    each_token(l, -1, why, load_failed);
+}
+
+void loads_close_partition(struct lane *l, uint16_t part)
+{
+    each_token(l, part, "the partition has moved", load_failed);
+}
+
+static void load_tick(struct lane *l, struct load_entry *e, const char *why)
+{
+    if (l->mono_ns >= e->deadline_ns)
+        load_failed(l, e, why);
+    else if (e->retry_ns != 0 && l->mono_ns >= e->retry_ns) {
+        uint64_t deadline = e->deadline_ns;
+        load_start(l, e);
+        e->deadline_ns = deadline;
+    }
+}
+
+void loads_tick(struct lane *l)
+{
+    if (l->loads.count > 0)
+        each_token(l, -1, "no answer within 10 s", load_tick);
+}
+
+void loads_fini(struct lane *l)
+{
+    struct loads *q = &l->loads;
+    while (q->entries != NULL) {
+        struct load_entry *e = q->entries;
+        if (e->head != NULL) {
+            struct waiter *w = e->head->waiter;
+            waiter_unlink(w);
+            free(w->places);
+            free(w->bytes);
+            free(w);
+        } else {
+            entry_free(l, e);
+        }
+    }
+    free(q->table);
+    free(q->by_index);
+}

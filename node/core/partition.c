@@ -1,0 +1,119 @@
+/* Partitions, feeds and the lane's numbers of namespaces. */
+#include "node/core/lane_impl.h"
+
+#include <stdlib.h>
+
+struct part *part_get(struct lane *l, uint16_t id)
+{
+    fb_assert(id < l->config.partitions);
+    if (l->parts[id] == NULL) {
+        struct part *p = fb_xcalloc(1, sizeof *p);
+        p->id = id;
+        p->sp = store_part(l->store, id);
+        l->parts[id] = p;
+    }
+    return l->parts[id];
+}
+
+struct feed *feed_find(struct part *p, uint16_t nsid)
+{
+    return nsid < p->feed_cap ? p->feeds[nsid] : NULL;
+}
+
+struct feed *feed_get(struct part *p, uint16_t nsid)
+{
+    if (nsid >= p->feed_cap) {
+        uint32_t cap = nsid + 4u;
+        p->feeds = fb_xrealloc(p->feeds, cap * sizeof *p->feeds);
+        memset(p->feeds + p->feed_cap, 0, (cap - p->feed_cap) * sizeof *p->feeds);
+        p->feed_cap = cap;
+    }
+    if (p->feeds[nsid] == NULL) {
+        struct feed *f = fb_xcalloc(1, sizeof *f);
+        f->nsid = nsid;
+        f->dirty = f->parked = SLOT_LIST_EMPTY;
+        p->feeds[nsid] = f;
+    }
+    return p->feeds[nsid];
+}
+
+uint64_t part_now(const struct lane *l, const struct part *p)
+{
+    return p->ptime > l->wall_ms ? p->ptime : l->wall_ms; /* I30 */
+}
+
+uint16_t nsid_by_name(struct lane *l, struct fb_bytes name, bool add)
+{
+    for (uint16_t i = 0; i < l->ns_n; i++)
+        if (fb_bytes_is(name, l->ns[i].name))
+            return i;
+    if (!add || name.n == 0 || name.n > FB_NAME_BYTES_MAX)
+        return NSID_NONE;
+    l->ns = fb_xrealloc(l->ns, (l->ns_n + 1u) * sizeof *l->ns);
+    l->ns[l->ns_n] = (struct ns_state){.conf_index = UINT32_MAX};
+    memcpy(l->ns[l->ns_n].name, name.p, name.n);
+    return l->ns_n++;
+}
+
+uint16_t nsid_of_key(struct lane *l, struct fb_bytes key, uint8_t *ns_len)
+{
+    *ns_len = 0;
+    if (l->nsset == NULL)
+        return 0;
+    if (l->nsset->count == 1)
+        return l->nsid_of_conf[0];
+    return l->nsid_of_conf[fb_nsset_of_key(l->nsset, key, ns_len)];
+}
+
+void key_of_id(struct fb_buf *out, const struct ns_state *ns, struct fb_bytes id, uint8_t *ns_len)
+{
+    if (strcmp(ns->name, "default") == 0) {
+        *ns_len = 0;
+    } else {
+        *ns_len = (uint8_t)strlen(ns->name);
+        fb_buf_put_str(out, ns->name);
+        fb_buf_put_u8(out, ':');
+    }
+    fb_buf_put_bytes(out, id);
+}
+
+void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t history, uint64_t wall_ms)
+{
+    struct part *p = part_get(l, part);
+    struct fb_record r = {.type = FB_RECORD_EPOCH_START, .history = history};
+
+    fb_assert(epoch > fb_ver_epoch(p->last_ver)); /* I2: a version is never given twice */
+    fb_assert(history >= p->history);
+    if (wall_ms > l->wall_ms)
+        l->wall_ms = wall_ms;
+    p->epoch = epoch;
+    p->history = history;
+    log_record(l, p, &r);
+    fb_assert(p->last_ver == fb_ver(epoch, 0));
+    p->open = true; /* one copy: the record is committed before anything of this tick is answered (I9) */
+}
+
+void lane_close_partition(struct lane *l, uint16_t part)
+{
+    struct part *p = l->parts[part];
+    if (p == NULL || !p->open)
+        return;
+    p->open = false;
+    loads_close_partition(l, part);
+    waits_close(l, p);
+}
+
+bool lane_partition_open(const struct lane *l, uint16_t part)
+{
+    return part < l->config.partitions && l->parts[part] != NULL && l->parts[part]->open;
+}
+
+uint64_t lane_last_ver(const struct lane *l, uint16_t part)
+{
+    return l->parts[part] == NULL ? 0 : l->parts[part]->last_ver;
+}
+
+uint64_t lane_history(const struct lane *l, uint16_t part)
+{
+    return l->parts[part] == NULL ? 0 : l->parts[part]->history;
+}

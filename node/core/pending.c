@@ -1,0 +1,181 @@
+/* Versions written in this tick and not published yet: evaluated on, logged, then published together (I11). */
+#include "node/core/lane_impl.h"
+
+#include <stdlib.h>
+
+#define NIL UINT32_MAX
+
+static uint32_t probe(const struct pending_set *s, struct fb_bytes key, uint64_t hash)
+{
+    uint32_t at = (uint32_t)hash & (s->table_cap - 1);
+    while (s->table[at] != 0) {
+        const struct pending *e = &s->e[s->table[at] - 1];
+        if (e->hash == hash && fb_bytes_equal(object_key(e->next), key))
+            break;
+        at = (at + 1) & (s->table_cap - 1);
+    }
+    return at;
+}
+
+struct pending *pending_find(struct lane *l, struct fb_bytes key, uint64_t hash)
+{
+    struct pending_set *s = &l->pending;
+    uint32_t at;
+    if (s->n == 0)
+        return NULL;
+    at = probe(s, key, hash);
+    return s->table[at] == 0 ? NULL : &s->e[s->table[at] - 1];
+}
+
+const struct object *newest_object(struct lane *l, struct fb_bytes key, uint64_t hash)
+{
+    struct pending *e = pending_find(l, key, hash);
+    return e != NULL ? e->next : store_find_own(l->store, key, hash);
+}
+
+static void grow(struct pending_set *s)
+{
+    if (s->n == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : 256;
+        s->e = fb_xrealloc(s->e, s->cap * sizeof *s->e);
+    }
+    if (s->n * 2 >= s->table_cap) {
+        free(s->table);
+        s->table_cap = s->table_cap ? s->table_cap * 2 : 1024;
+        s->table = fb_xcalloc(s->table_cap, sizeof *s->table);
+        for (uint32_t i = 0; i < s->n; i++)
+            s->table[probe(s, object_key(s->e[i].next), s->e[i].hash)] = i + 1;
+    }
+}
+
+static void list_out(struct pending_set *s, uint32_t i)
+{
+    struct pending *e = &s->e[i];
+    if (e->older != NIL)
+        s->e[e->older].newer = e->newer;
+    else
+        s->oldest = e->newer;
+    if (e->newer != NIL)
+        s->e[e->newer].older = e->older;
+    else
+        s->newest = e->older;
+}
+
+static void list_in(struct pending_set *s, uint32_t i)
+{
+    struct pending *e = &s->e[i];
+    e->older = s->n == 0 ? NIL : s->newest;
+    e->newer = NIL;
+    if (e->older != NIL)
+        s->e[e->older].newer = i;
+    else
+        s->oldest = i;
+    s->newest = i;
+}
+
+/* The entry of a key, made when there is none; it becomes the newest. Takes next. */
+static struct pending *pending_put(struct lane *l, struct part *p, struct object *next, uint64_t hash)
+{
+    struct pending_set *s = &l->pending;
+    struct pending *e = pending_find(l, object_key(next), hash);
+    uint32_t i;
+
+    if (e != NULL) {
+        i = (uint32_t)(e - s->e);
+        list_out(s, i);
+        object_free(e->next);
+        e->next = next;
+        list_in(s, i);
+        return e;
+    }
+    grow(s);
+    i = s->n;
+    e = &s->e[i];
+    *e = (struct pending){.hash = hash, .next = next};
+    list_in(s, i);
+    s->table[probe(s, object_key(next), hash)] = i + 1;
+    s->n++;
+    const struct object *old = store_find_own(l->store, object_key(next), hash);
+    e->extra = old != NULL ? slot_extra(p, old) : NULL;
+    if (e->extra == NULL)
+        e->extra = fb_xcalloc(1, sizeof *e->extra);
+    return e;
+}
+
+static void note_rewritten(struct part *p, struct object *next, struct object_extra *x, const struct object *old)
+{
+    struct feed *f = feed_get(p, next->ns);
+    if (x->emitted_ver == 0 || x->rewritten || old == NULL || old->slot == SLOT_NONE)
+        return;
+    x->rewritten = true;
+    if (f->rewritten_n == f->rewritten_cap) {
+        f->rewritten_cap = f->rewritten_cap ? f->rewritten_cap * 2 : 16;
+        f->rewritten = fb_xrealloc(f->rewritten, f->rewritten_cap * sizeof *f->rewritten);
+    }
+    f->rewritten[f->rewritten_n++] = old->slot;
+}
+
+uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint64_t hash, uint8_t type,
+                      const struct object *cur, uint64_t changed, bool fresh_base)
+{
+    const struct object *published = store_find_own(l->store, object_key(next), hash);
+    uint8_t flags = object_flags(next) | OBJECT_DIRTY, old = cur == NULL ? OBJECT_BLIND : object_flags(cur);
+    struct object_extra *x;
+    struct fb_record r = {.type = type, .kind = next->kind, .ns_len = next->ns_len};
+
+    if (!fresh_base) {
+        flags |= old & (OBJECT_HAS_BASE | OBJECT_TOKEN_KNOWN | OBJECT_BLIND);
+        atomic_store_explicit(&next->base_xid, cur == NULL ? 0 : object_xid(cur), memory_order_relaxed);
+    }
+    if (cur != NULL && type == FB_RECORD_EXPIRE)
+        r.obj_ver = cur->ver;
+    atomic_store_explicit(&next->flags, flags, memory_order_relaxed);
+    x = pending_put(l, p, next, hash)->extra; /* frees cur when that was pending: not to be used below */
+    if (fresh_base)
+        x->changed = x->changed_since_feed = 0;
+    x->changed |= changed;
+    x->changed_since_feed |= changed;
+    x->group_last = 0;
+    free(x->park);
+    x->park = NULL;
+    note_rewritten(p, next, x, published);
+
+    r.flags = (flags & OBJECT_HAS_BASE ? FB_RECORD_HAS_BASE : 0) | (flags & OBJECT_TOKEN_KNOWN ? FB_RECORD_TOKEN_KNOWN : 0) |
+              (flags & OBJECT_BLIND ? FB_RECORD_BLIND : 0);
+    r.base_xid = object_xid(next);
+    r.changed = x->changed;
+    r.expires_ms = object_expires(next);
+    r.key = object_key(next);
+    r.value = object_value(next);
+    log_record(l, p, &r);
+    next->ver = r.ver;
+    x->changed_at_ms = r.ptime_ms;
+    STAT_ADD(l, sync_enqueued, 1);
+    if (published != NULL && (object_flags(published) & OBJECT_DIRTY))
+        STAT_ADD(l, sync_coalesced, 1);
+    return r.ver;
+}
+
+void pending_publish(struct lane *l)
+{
+    struct pending_set *s = &l->pending;
+    if (s->n == 0)
+        return;
+    for (uint32_t i = s->oldest; i != NIL; i = s->e[i].newer) {
+        struct pending *e = &s->e[i];
+        struct part *p = l->parts[e->next->part];
+        struct feed *f = feed_get(p, e->next->ns);
+        bool was_empty = f->dirty.count == 0;
+        fb_assert(e->next->ver <= p->last_ver);
+        part_install(l, p, e->next, e->extra, e->hash);
+        if (was_empty || !f->announced)
+            f->announced = false;
+    }
+    s->n = 0;
+    memset(s->table, 0, s->table_cap * sizeof *s->table);
+    if (s->table_cap > 65536) { /* a huge transaction must not slow every later tick */
+        free(s->table);
+        s->table = NULL;
+        s->table_cap = 0;
+    }
+}

@@ -1,0 +1,37 @@
+/* Appending to the log: the only place that gives out versions. */
+#include "node/core/lane_impl.h"
+
+void log_record(struct lane *l, struct part *p, struct fb_record *r)
+{
+    uint64_t now = part_now(l, p);
+
+    r->part = p->id;
+    r->prev = p->last_ver;
+    if (r->type == FB_RECORD_EPOCH_START) {
+        r->ver = fb_ver(p->epoch, 0);
+    } else {
+        fb_assert(fb_ver_epoch(p->last_ver) == p->epoch);
+        fb_assert(fb_ver_counter(p->last_ver) < FB_VER_COUNTER_MAX);
+        r->ver = p->last_ver + 1;
+    }
+    fb_assert(r->ver > r->prev);
+    fb_assert(now >= p->ptime); /* I30 */
+    r->ptime_ms = p->ptime = now;
+    fb_record_encode(l->log_to, r);
+    p->last_ver = r->ver;
+    if (p->tick_seq != l->fx.log_seq) {
+        p->tick_seq = l->fx.log_seq;
+        if (l->mark_n == l->mark_cap) {
+            if (l->mark_first > l->mark_n / 2) {
+                memmove(l->marks, l->marks + l->mark_first, (l->mark_n - l->mark_first) * sizeof *l->marks);
+                l->mark_n -= l->mark_first;
+                l->mark_first = 0;
+            } else {
+                l->mark_cap = l->mark_cap ? l->mark_cap * 2 : 64;
+                l->marks = fb_xrealloc(l->marks, l->mark_cap * sizeof *l->marks);
+            }
+        }
+        l->marks[l->mark_n++] = (struct synced_mark){.log_seq = l->fx.log_seq, .part = p->id};
+    }
+    STAT_ADD(l, records, 1);
+}

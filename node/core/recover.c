@@ -1,0 +1,166 @@
+/* Recovery: the log is replayed into exactly the state that wrote it. Called before a partition is opened. */
+#include "node/core/lane_impl.h"
+
+#include <stdlib.h>
+
+static uint8_t object_flags_of(const struct lane *l, uint16_t nsid, const struct fb_record *r)
+{
+    bool mapped = l->ns[nsid].conf != NULL && l->ns[nsid].conf->mapped;
+    return (uint8_t)((r->flags & FB_RECORD_HAS_BASE ? OBJECT_HAS_BASE : 0) |
+                     (r->flags & FB_RECORD_TOKEN_KNOWN ? OBJECT_TOKEN_KNOWN : 0) |
+                     (r->flags & FB_RECORD_BLIND ? OBJECT_BLIND : 0) | (mapped ? OBJECT_MAPPED : 0));
+}
+
+static uint16_t nsid_of_record(struct lane *l, const struct fb_record *r)
+{
+    return r->ns_len == 0 ? 0 : nsid_by_name(l, fb_bytes(r->key.p, r->ns_len), true);
+}
+
+static enum fb_status bad(struct fb_err *err, const struct fb_record *r, const char *what)
+{
+    return fb_err_set(err, FB_ECORRUPT, "partition %u, record %s with version %u/%llu: %s", r->part,
+                      fb_record_type_name(r->type), fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver), what);
+}
+
+static enum fb_status replay_write(struct lane *l, struct part *p, const struct fb_record *r, struct fb_err *err)
+{
+    uint64_t hash = object_hash(r->key);
+    const struct object *old = store_find_own(l->store, r->key, hash);
+    uint16_t nsid = nsid_of_record(l, r);
+    struct object *o;
+    struct object_extra *x;
+
+    if (nsid == NSID_NONE || r->key.n == 0)
+        return bad(err, r, "its key has no valid namespace");
+    if ((r->kind != FB_KIND_NONE) != (r->type == FB_RECORD_PUT) || (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)))
+        return bad(err, r, "its value is not of its kind");
+    if (old != NULL && old->ver >= r->ver)
+        return FB_OK; /* the snapshot is newer */
+    o = object_new(r->key, r->ns_len, nsid, p->id, r->kind, r->value.n);
+    if (r->value.n > 0)
+        memcpy(o->bytes + o->klen, r->value.p, r->value.n);
+    o->ver = r->ver;
+    atomic_store_explicit(&o->base_xid, r->base_xid, memory_order_relaxed);
+    atomic_store_explicit(&o->expires_ms, r->expires_ms, memory_order_relaxed);
+    atomic_store_explicit(&o->flags, object_flags_of(l, nsid, r) | OBJECT_DIRTY, memory_order_relaxed);
+    x = old != NULL ? slot_extra(p, old) : NULL;
+    if (x == NULL)
+        x = fb_xcalloc(1, sizeof *x);
+    free(x->park);
+    x->park = NULL;
+    x->changed = x->changed_since_feed = r->changed;
+    x->emitted_ver = 0;
+    x->changed_at_ms = r->ptime_ms;
+    x->group_last = r->ver <= p->group_end ? p->group_end : 0;
+    part_install(l, p, o, x, hash);
+    return FB_OK;
+}
+
+static void replay_park(struct lane *l, struct part *p, const struct fb_record *r)
+{
+    struct object *o = store_find_own(l->store, r->key, object_hash(r->key));
+    struct object_extra *x = o == NULL ? NULL : slot_extra(p, o);
+
+    if (x == NULL || o->ver != r->obj_ver)
+        return;
+    free(x->park);
+    x->park = fb_xcalloc(1, sizeof *x->park + r->value.n + 1);
+    memcpy(x->park->sqlstate, r->sqlstate, sizeof x->park->sqlstate);
+    x->park->n = (uint32_t)r->value.n;
+    if (r->value.n > 0)
+        memcpy(x->park->message, r->value.p, r->value.n);
+    if (!(object_flags(o) & OBJECT_PARKED))
+        STAT_ADD(l, objects_parked, 1);
+    atomic_store_explicit(&o->flags, object_flags(o) | OBJECT_PARKED, memory_order_relaxed);
+}
+
+/* Values read back, or only a new base (kind NONE) of a dirty object. */
+static void replay_refresh(struct lane *l, struct part *p, const struct fb_record *r)
+{
+    uint64_t hash = object_hash(r->key);
+    struct object *o = store_find_own(l->store, r->key, hash), *next;
+    struct object_extra *x = o == NULL ? NULL : slot_extra(p, o);
+    uint8_t base = OBJECT_HAS_BASE | OBJECT_TOKEN_KNOWN | OBJECT_BLIND;
+
+    if (o == NULL || o->ver != r->obj_ver)
+        return;
+    if (r->kind != FB_KIND_NONE && o->kind != FB_KIND_NONE && x == NULL) {
+        next = object_new(r->key, o->ns_len, o->ns, p->id, r->kind, r->value.n);
+        if (r->value.n > 0)
+            memcpy(next->bytes + next->klen, r->value.p, r->value.n);
+        next->ver = o->ver;
+        atomic_store_explicit(&next->expires_ms, object_expires(o), memory_order_relaxed);
+        atomic_store_explicit(&next->flags, object_flags(o), memory_order_relaxed);
+        part_install(l, p, next, x, hash);
+        o = next;
+    }
+    atomic_store_explicit(&o->base_xid, r->base_xid, memory_order_relaxed);
+    atomic_store_explicit(&o->flags, (uint8_t)((object_flags(o) & ~base) | (object_flags_of(l, o->ns, r) & base)),
+                          memory_order_relaxed);
+    if (x != NULL)
+        x->changed = x->changed_since_feed = r->changed;
+}
+
+static enum fb_status replay_synced(struct lane *l, struct part *p, const struct fb_record *r, struct fb_err *err)
+{
+    uint16_t nsid = nsid_by_name(l, r->key, true);
+    struct feed *f;
+
+    if (nsid == NSID_NONE)
+        return bad(err, r, "its namespace has no valid name");
+    f = feed_get(p, nsid);
+    if (r->obj_ver < f->ckpt && r->obj_ver >= r->ver)
+        return bad(err, r, "its checkpoint is above itself");
+    if (r->obj_ver > f->ckpt)
+        f->ckpt = r->obj_ver;
+    if (r->changed > f->dsafe)
+        f->dsafe = r->changed;
+    synced_apply(l, p, f, r->xid, false);
+    return FB_OK;
+}
+
+enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, struct fb_err *err)
+{
+    struct part *p;
+
+    if (r->part >= l->config.partitions)
+        return bad(err, r, "there is no such partition");
+    p = part_get(l, r->part);
+    fb_assert(!p->open);
+    if (r->ver <= p->snapshot_ver)
+        return FB_OK;
+    if (p->last_ver != 0 && r->prev != p->last_ver)
+        return bad(err, r, r->prev > p->last_ver ? "records before it are missing" : "it does not follow the one before");
+    if (p->last_ver == 0 && r->prev != 0)
+        return bad(err, r, "records before it are missing and no snapshot covers them");
+    if (r->ptime_ms < p->ptime)
+        return bad(err, r, "its time goes back");
+    p->recovered = true;
+    p->last_ver = r->ver;
+    p->ptime = r->ptime_ms;
+    p->epoch = fb_ver_epoch(r->ver);
+    switch (r->type) {
+    case FB_RECORD_EPOCH_START:
+        if (fb_ver_counter(r->ver) != 0 || r->history < p->history)
+            return bad(err, r, "an epoch starts with counter 0 and no older history");
+        p->history = r->history;
+        return FB_OK;
+    case FB_RECORD_PUT:
+    case FB_RECORD_DEL:
+    case FB_RECORD_EXPIRE:
+        return replay_write(l, p, r, err);
+    case FB_RECORD_PARK:
+        replay_park(l, p, r);
+        return FB_OK;
+    case FB_RECORD_REFRESH:
+        replay_refresh(l, p, r);
+        return FB_OK;
+    case FB_RECORD_SYNCED:
+        return replay_synced(l, p, r, err);
+    case FB_RECORD_GROUP:
+        p->group_end = r->ver + r->count;
+        return FB_OK;
+    default:
+        return FB_OK; /* sessions and metadata: nothing to rebuild with one copy */
+    }
+}

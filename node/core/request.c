@@ -1,0 +1,175 @@
+/* Requests: checks, evaluation, replies at the level wanted. */
+#include "node/core/lane_impl.h"
+
+#include "proto/cluster/slot.h"
+
+void dest_touch(struct lane *l, struct reply_dest *dest)
+{
+    if (dest->touched)
+        return;
+    dest->touched = true;
+    dest->next_touched = l->fx.touched;
+    l->fx.touched = dest;
+}
+
+void feed_dest_touch(struct lane *l, struct feed_dest *dest)
+{
+    if (dest->touched)
+        return;
+    dest->touched = true;
+    dest->next_touched = l->fx.feeds_touched;
+    l->fx.feeds_touched = dest;
+}
+
+void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep)
+{
+    if (dest->closed)
+        return;
+    fb_rep_encode(&dest->out, rep);
+    dest->items++;
+    dest_touch(l, dest);
+}
+
+void reply_error(struct lane *l, struct reply_dest *dest, uint32_t seq, uint8_t err, const char *text)
+{
+    struct fb_rep rep = {.seq = seq, .type = FB_REP_ERR, .num = err, .payload = fb_bytes_str(text)};
+    reply_now(l, dest, &rep);
+}
+
+void op_refresh(struct op *op)
+{
+    op->cur = newest_object(op->l, op->key, op->hash);
+    if (op->cur != NULL && object_expired(op->cur, op->now)) {
+        expire_object(op->l, op->p, op->cur, op->hash);
+        op->cur = newest_object(op->l, op->key, op->hash);
+    }
+    op->live = op->cur != NULL && op->cur->kind != FB_KIND_NONE;
+}
+
+bool op_init(struct op *op, struct lane *l, struct part *p, const struct fb_req *req)
+{
+    *op = (struct op){.l = l, .p = p, .req = req, .key = req->key};
+    op->rep.seq = req->seq;
+    op->hash = object_hash(req->key);
+    op->now = part_now(l, p);
+    op->nsid = nsid_of_key(l, req->key, &op->ns_len);
+    op->ns = &l->ns[op->nsid];
+    if (req->key.n > FB_KEY_BYTES_MAX || req->key.n == 0) {
+        op_err(op, "ERR a key of %zu bytes is not possible: 1 to %u bytes", req->key.n, FB_KEY_BYTES_MAX);
+        return false;
+    }
+    if (fb_key_partition(req->key, l->config.partitions) != p->id) {
+        op_err(op, "ERR the key does not belong to partition %u", p->id);
+        return false;
+    }
+    if (op->ns->conf == NULL) {
+        op_err(op, "DBDOWN the namespaces of the cluster are not known here yet; nothing was changed, try again");
+        return false;
+    }
+    return !row_refuses_op(op);
+}
+
+uint8_t level_wanted(const struct op *op)
+{
+    uint8_t level = op->req->level != FB_LEVEL_NONE ? op->req->level : op->ns->conf->durability;
+    return level == FB_LEVEL_NONE ? FB_LEVEL_LOCAL : level;
+}
+
+/* One copy: what the log write satisfies is answered with this tick, the rest waits for fsync or PostgreSQL. */
+static void reply_write(struct reply_dest *dest, struct op *op, uint8_t level)
+{
+    struct lane *l = op->l;
+    op->rep.ver = op->wrote_ver;
+    op->rep.level = FB_LEVEL_LOCAL;
+    if (level <= FB_LEVEL_REPLICATED) {
+        reply_now(l, dest, &op->rep);
+    } else if (level == FB_LEVEL_DURABLE) {
+        wait_durable(l, dest, &op->rep);
+    } else {
+        struct feed *f = feed_get(op->p, op->nsid);
+        wait_database(l, op->p, f, dest, &op->rep, op->wrote_ver, op->hash, DATABASE_WAIT_NS);
+    }
+}
+
+static void sync_run(struct op *op, struct reply_dest *dest)
+{
+    struct feed *f = feed_find(op->p, op->nsid);
+    const struct object *o = op->cur;
+    struct fb_buf why = {0};
+
+    if (o != NULL && (object_flags(o) & OBJECT_PARKED)) {
+        const struct object_extra *x = slot_extra(op->p, o);
+        const struct park_info *park = x != NULL ? x->park : NULL;
+        op_err(op, "REJECTED %s %.*s (version %llu is parked)", park ? park->sqlstate : "", park ? (int)park->n : 0,
+               park ? park->message : "", (unsigned long long)o->ver);
+        reply_now(op->l, dest, &op->rep);
+    } else if (o == NULL || f == NULL || !(object_flags(o) & OBJECT_DIRTY) || o->ver <= f->dsafe) {
+        op_int(op, o == NULL ? 0 : (int64_t)o->ver);
+        op->rep.level = FB_LEVEL_DATABASE;
+        op->rep.ver = o == NULL ? 0 : o->ver;
+        reply_now(op->l, dest, &op->rep);
+    } else {
+        uint64_t ms = op->req->a > 0 ? (uint64_t)op->req->a : DATABASE_WAIT_NS / 1000000;
+        if (ms > 3600000)
+            ms = 3600000;
+        op_int(op, (int64_t)o->ver);
+        op->rep.ver = o->ver;
+        wait_database(op->l, op->p, f, dest, &op->rep, o->ver, op->hash, ms * 1000000);
+    }
+    fb_buf_fini(&why);
+}
+
+void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded)
+{
+    struct op op;
+
+    if (req->op == FB_OP_TXN) {
+        txn_run(l, dest, p, req, loaded);
+        return;
+    }
+    if (!op_init(&op, l, p, req)) {
+        reply_now(l, dest, &op.rep);
+        return;
+    }
+    op.loaded = loaded;
+    op_refresh(&op);
+    if (req->op == FB_OP_SYNC) {
+        sync_run(&op, dest);
+        return;
+    }
+    if (op_grows(req->op)) {
+        fb_buf_clear(&l->payload);
+        if (admission_refuses(l, op.ns, &l->payload)) {
+            op.rep.type = FB_REP_ERR;
+            op.rep.payload = fb_buf_view(&l->payload);
+            reply_now(l, dest, &op.rep);
+            return;
+        }
+    }
+    exec_op(&op);
+    op.rep.hit = !loaded && op.cur != NULL;
+    if (op.wrote) {
+        reply_write(dest, &op, level_wanted(&op));
+    } else {
+        if (fb_op_class(req->op) == FB_OP_WRITE)
+            op.rep.level = level_wanted(&op); /* nothing was written, so nothing can be lost */
+        reply_now(l, dest, &op.rep);
+    }
+}
+
+void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *req)
+{
+    struct part *p = req->part < l->config.partitions ? l->parts[req->part] : NULL;
+
+    if (p == NULL || !p->open || p->epoch != req->epoch) {
+        reply_error(l, dest, req->seq, FB_REP_ERR_NOT_PRIMARY, "");
+        return;
+    }
+    if (fb_op_class(req->op) == FB_OP_NODE) {
+        reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN, "ERR this command is about a node, not about a partition");
+        return;
+    }
+    if (load_defer(l, dest, p, req))
+        return;
+    request_run(l, dest, p, req, false);
+}

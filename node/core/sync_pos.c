@@ -1,0 +1,122 @@
+/* The checkpoint moved: SYNCED record, objects become clean, tombstones go, newer versions get a base. */
+#include "node/core/lane_impl.h"
+
+#include <stdlib.h>
+
+static void set_base(struct object *o, bool exists, uint64_t xid)
+{
+    uint8_t flags = object_flags(o) & (uint8_t)~(OBJECT_HAS_BASE | OBJECT_TOKEN_KNOWN | OBJECT_BLIND);
+    if (exists)
+        flags |= OBJECT_HAS_BASE | (xid != 0 ? OBJECT_TOKEN_KNOWN : 0);
+    atomic_store_explicit(&o->base_xid, exists ? (uint32_t)xid : 0, memory_order_relaxed);
+    atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
+}
+
+/* `o` is newer than what was synced: it keeps only the columns changed since, on the row as it was synced. */
+static void rebase(struct lane *l, struct part *p, struct object *o, struct object_extra *x, bool exists, uint64_t xid)
+{
+    struct fb_record r = {.type = FB_RECORD_REFRESH, .kind = FB_KIND_NONE, .ns_len = o->ns_len, .obj_ver = o->ver};
+
+    set_base(o, exists, xid);
+    x->changed = x->changed_since_feed;
+    x->emitted_ver = 0;
+    if (!(object_flags(o) & OBJECT_MAPPED))
+        return; /* forebay.objects is written by upsert: the base does not matter, nor does a record of it */
+    r.flags = (exists ? FB_RECORD_HAS_BASE : 0) | (exists && xid != 0 ? FB_RECORD_TOKEN_KNOWN : 0);
+    r.base_xid = object_xid(o);
+    r.changed = x->changed;
+    r.key = object_key(o);
+    log_record(l, p, &r);
+}
+
+static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < f->rewritten_n; i++) {
+        uint32_t slot = f->rewritten[i];
+        struct object *o = slab_object(p->sp, slot);
+        struct object_extra *x = o == NULL ? NULL : slab_slot(p->sp, slot)->extra;
+        struct pending *e;
+        if (x == NULL || !x->rewritten || o->ns != f->nsid)
+            continue;
+        if (x->emitted_ver > f->ckpt) {
+            f->rewritten[kept++] = slot;
+            continue;
+        }
+        x->rewritten = false;
+        e = pending_find(l, object_key(o), object_hash(object_key(o)));
+        if (x->emitted_ver == 0 || (e == NULL && o->ver <= f->ckpt)) {
+            x->emitted_ver = 0;
+            continue;
+        }
+        if (o->ver > f->ckpt)
+            set_base(o, x->emitted_kind != FB_KIND_NONE, xid);
+        rebase(l, p, e != NULL ? e->next : o, x, x->emitted_kind != FB_KIND_NONE, xid);
+    }
+    f->rewritten_n = kept;
+}
+
+void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid, bool live)
+{
+    uint32_t i, next;
+
+    for (i = f->dirty.head; i != SLOT_NONE; i = next) {
+        struct object *o = slab_object(p->sp, i);
+        next = slab_slot(p->sp, i)->next;
+        if (o->ver > f->ckpt)
+            break;
+        if (live && pending_find(l, object_key(o), object_hash(object_key(o))) != NULL)
+            continue; /* its newer version takes the place in the list with this tick */
+        if (object_flags(o) & OBJECT_PARKED) {
+            feed_parked_move(p, f, o);
+        } else if (o->kind != FB_KIND_NONE) {
+            set_base(o, true, xid);
+            part_clean(l, p, o);
+        } else if (o->ver <= f->dsafe) {
+            if (o->ver > f->purge_ver)
+                f->purge_ver = o->ver; /* I28 */
+            part_remove(l, p, o);
+        } else {
+            set_base(o, false, 0);
+        }
+    }
+    if (live)
+        rewritten_apply(l, p, f, xid);
+    i = f->dirty.head;
+    f->oldest_ms = i == SLOT_NONE ? 0 : slab_slot(p->sp, i)->extra->changed_at_ms;
+}
+
+void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid)
+{
+    struct fb_record r = {.type = FB_RECORD_SYNCED, .key = fb_bytes_str(l->ns[f->nsid].name), .obj_ver = ver, .xid = xid};
+
+    if (ver < f->ckpt)
+        ver = f->ckpt;
+    if (dsafe > ver)
+        dsafe = ver;
+    if (dsafe < f->dsafe)
+        dsafe = f->dsafe;
+    if (ver == f->ckpt && dsafe == f->dsafe)
+        return;
+    fb_assert(ver <= p->last_ver);
+    r.obj_ver = ver;
+    r.changed = dsafe; /* so that replay drops the same tombstones */
+    log_record(l, p, &r);
+    f->ckpt = ver;
+    f->dsafe = dsafe;
+    f->due = false;
+    synced_apply(l, p, f, xid, true);
+    waits_dsafe(l, f);
+    if (f->waits.head != NULL && f->dirty.count > 0)
+        feed_due(l, p, f);
+}
+
+void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos)
+{
+    struct part *p = pos->part < l->config.partitions ? l->parts[pos->part] : NULL;
+    uint16_t nsid = nsid_by_name(l, pos->ns, false);
+
+    if (p == NULL || !p->open || nsid == NSID_NONE || pos->history > p->history || pos->ver > p->last_ver)
+        return; /* not ours, or impossible: the sync process asks again from what PostgreSQL says */
+    sync_pos(l, p, feed_get(p, nsid), pos->ver, pos->dsafe, pos->xid);
+}

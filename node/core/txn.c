@@ -1,0 +1,124 @@
+/* Transactions: WATCH comparisons, then all operations as one GROUP of records (PROTOCOL 2.4). */
+#include "node/core/lane_impl.h"
+
+#include "proto/cluster/slot.h"
+
+static void refuse(struct lane *l, struct reply_dest *dest, const struct fb_req *req, const char *text)
+{
+    reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN, text);
+}
+
+/* Everything that must refuse the whole before anything is written. True: refused and answered. */
+static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req)
+{
+    struct fb_bytes rest = req->args, item;
+    uint32_t n = 0;
+
+    if (req->a < 0 || (uint64_t)req->a > req->nargs || req->nargs > FB_TXN_OPS_MAX) {
+        refuse(l, dest, req, "ERR malformed transaction");
+        return true;
+    }
+    for (; fb_list_next(&rest, &item); n++) {
+        struct fb_reader r = fb_reader(item);
+        struct fb_req sub;
+        if (fb_req_decode(&r, &sub) != FB_OK || r.n != 0 || sub.op == FB_OP_TXN || sub.op == FB_OP_SYNC ||
+            fb_op_class(sub.op) == FB_OP_NODE || (n < (uint64_t)req->a && sub.op != FB_OP_VERSION)) {
+            refuse(l, dest, req, "ERR malformed transaction");
+            return true;
+        }
+        if (fb_key_partition(sub.key, l->config.partitions) != p->id) {
+            refuse(l, dest, req, "CROSSSLOT Keys in request don't hash to the same partition");
+            return true;
+        }
+        if (op_grows(sub.op)) {
+            uint8_t ns_len;
+            fb_buf_clear(&l->payload);
+            if (admission_refuses(l, &l->ns[nsid_of_key(l, sub.key, &ns_len)], &l->payload)) {
+                struct fb_rep rep = {.seq = req->seq, .type = FB_REP_ERR, .payload = fb_buf_view(&l->payload)};
+                reply_now(l, dest, &rep);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void group_mark(struct lane *l, struct part *p, uint64_t first, uint64_t last)
+{
+    struct pending_set *s = &l->pending;
+    for (uint32_t i = s->n == 0 ? UINT32_MAX : s->newest; i != UINT32_MAX; i = s->e[i].older) {
+        if (s->e[i].next->part != p->id)
+            continue;
+        if (s->e[i].next->ver < first)
+            break;
+        s->e[i].extra->group_last = last;
+    }
+}
+
+void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded)
+{
+    struct fb_bytes rest = req->args, item;
+    struct fb_rep rep = {.seq = req->seq, .type = FB_REP_REPS, .level = FB_LEVEL_LOCAL, .hit = !loaded};
+    uint64_t before = p->last_ver, watches = (uint64_t)req->a, n = 0, hash = 0;
+    uint8_t level = req->level;
+    struct feed *f = NULL;
+
+    if (txn_refused(l, dest, p, req))
+        return;
+    fb_buf_clear(&l->txn_reps);
+    fb_buf_clear(&l->txn_log);
+    l->log_to = &l->txn_log;
+    p->last_ver++; /* the GROUP record's */
+    for (; fb_list_next(&rest, &item); n++) {
+        struct fb_reader r = fb_reader(item);
+        struct fb_req sub;
+        struct op op;
+        enum fb_status st = fb_req_decode(&r, &sub);
+        fb_assert(st == FB_OK); /* txn_refused decoded it */
+        if (op_init(&op, l, p, &sub)) {
+            op.admitted = true;
+            op.loaded = loaded;
+            op_refresh(&op);
+            exec_op(&op);
+            if (op.wrote && req->level == FB_LEVEL_NONE && level_wanted(&op) > level)
+                level = level_wanted(&op);
+            if (op.wrote) {
+                f = feed_get(p, op.nsid);
+                hash = op.hash;
+                op.rep.ver = op.wrote_ver;
+                op.rep.level = FB_LEVEL_LOCAL;
+            }
+        }
+        if (n < watches) {
+            if (op.rep.type != FB_REP_INT || op.rep.num != sub.a) {
+                rep.type = FB_REP_NIL;
+                break;
+            }
+            continue;
+        }
+        fb_rep_encode(&l->txn_reps, &op.rep);
+    }
+    l->log_to = &l->fx.log;
+    if (p->last_ver == before + 1) {
+        p->last_ver = before; /* nothing was written: no GROUP */
+        rep.level = level == FB_LEVEL_NONE ? FB_LEVEL_LOCAL : level;
+    } else {
+        uint64_t last = p->last_ver;
+        struct fb_record g = {.type = FB_RECORD_GROUP, .count = (uint32_t)(last - before - 1)};
+        p->last_ver = before;
+        log_record(l, p, &g);
+        fb_assert(g.ver == before + 1);
+        p->last_ver = last;
+        fb_buf_put_bytes(&l->fx.log, fb_buf_view(&l->txn_log));
+        group_mark(l, p, before + 2, last);
+        rep.ver = last;
+    }
+    if (rep.type == FB_REP_REPS)
+        rep.payload = fb_buf_view(&l->txn_reps);
+    if (rep.ver == 0 || level <= FB_LEVEL_REPLICATED || f == NULL)
+        reply_now(l, dest, &rep);
+    else if (level == FB_LEVEL_DURABLE)
+        wait_durable(l, dest, &rep);
+    else
+        wait_database(l, p, f, dest, &rep, rep.ver, hash, DATABASE_WAIT_NS);
+}

@@ -1,0 +1,199 @@
+/* Replies that wait for fsync or for PostgreSQL. */
+#include "node/core/lane_impl.h"
+
+#include <stdlib.h>
+
+struct rep_wait {
+    struct rep_wait *next;
+    struct reply_dest *dest;
+    uint64_t at;          /* log sequence, or version */
+    uint64_t log_seq;     /* database: the log sequence of the write, for the level reached at a time-out */
+    uint64_t hash;
+    uint64_t deadline_ns;
+    bool synced;
+    struct fb_rep rep;
+    uint8_t payload[];
+};
+
+static struct rep_wait *wait_new(struct reply_dest *dest, const struct fb_rep *rep)
+{
+    struct rep_wait *w = fb_xmalloc(sizeof *w + rep->payload.n);
+    *w = (struct rep_wait){.dest = dest, .rep = *rep};
+    if (rep->payload.n > 0)
+        memcpy(w->payload, rep->payload.p, rep->payload.n);
+    w->rep.payload.p = w->payload;
+    dest->held++;
+    return w;
+}
+
+static void append(struct wait_list *list, struct rep_wait *w)
+{
+    if (list->tail != NULL)
+        list->tail->next = w;
+    else
+        list->head = w;
+    list->tail = w;
+}
+
+static void finish(struct lane *l, struct rep_wait *w)
+{
+    fb_assert(w->dest->held > 0);
+    w->dest->held--;
+    if (w->dest->closed)
+        dest_touch(l, w->dest); /* so that the caller sees held reach 0 */
+    else
+        reply_now(l, w->dest, &w->rep);
+    free(w);
+}
+
+void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep)
+{
+    struct rep_wait *w = wait_new(dest, rep);
+    w->at = l->fx.log_seq;
+    append(&l->durable, w);
+    l->fx.sync_wanted = true;
+}
+
+void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
+                   uint64_t ver, uint64_t hash, uint64_t timeout_ns)
+{
+    struct rep_wait *w = wait_new(dest, rep);
+    w->at = ver;
+    w->hash = hash;
+    w->log_seq = l->fx.log_seq;
+    w->deadline_ns = l->mono_ns + timeout_ns;
+    append(&f->waits, w);
+    feed_due(l, p, f);
+}
+
+void waits_synced(struct lane *l, uint64_t log_seq)
+{
+    while (l->durable.head != NULL && l->durable.head->at <= log_seq) {
+        struct rep_wait *w = l->durable.head;
+        l->durable.head = w->next;
+        if (l->durable.head == NULL)
+            l->durable.tail = NULL;
+        w->rep.level = FB_LEVEL_DURABLE; /* I13: the caller's fsync covers the write */
+        finish(l, w);
+    }
+}
+
+/* Take out every waiter for which fate() gives a verdict. The lists are short: people wait for PostgreSQL one by one. */
+static void filter(struct lane *l, struct wait_list *list, bool (*fate)(struct lane *, struct rep_wait *, const void *),
+                   const void *arg)
+{
+    struct rep_wait *w = list->head;
+    *list = (struct wait_list){0};
+    while (w != NULL) {
+        struct rep_wait *next = w->next;
+        w->next = NULL;
+        if (fate(l, w, arg))
+            finish(l, w);
+        else
+            append(list, w);
+        w = next;
+    }
+}
+
+static bool fate_dsafe(struct lane *l, struct rep_wait *w, const void *arg)
+{
+    const uint64_t *dsafe = arg;
+    (void)l;
+    if (w->at > *dsafe)
+        return false;
+    w->rep.level = FB_LEVEL_DATABASE;
+    return true;
+}
+
+void waits_dsafe(struct lane *l, struct feed *f)
+{
+    if (f->waits.head != NULL)
+        filter(l, &f->waits, fate_dsafe, &f->dsafe);
+}
+
+struct parked_arg {
+    uint64_t hash, ver;
+    struct fb_bytes text;
+};
+
+static bool fate_parked(struct lane *l, struct rep_wait *w, const void *arg)
+{
+    const struct parked_arg *a = arg;
+    if (w->hash != a->hash || w->at > a->ver)
+        return false;
+    struct fb_rep rep = {.seq = w->rep.seq, .type = FB_REP_ERR, .ver = a->ver, .payload = a->text};
+    if (!w->dest->closed)
+        reply_now(l, w->dest, &rep);
+    else
+        dest_touch(l, w->dest);
+    w->dest->held--;
+    return true;
+}
+
+void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver, const struct park_info *park)
+{
+    struct parked_arg a = {.hash = hash, .ver = ver};
+    struct fb_buf text = {0};
+    struct rep_wait *w = f->waits.head;
+
+    if (w == NULL)
+        return;
+    fb_buf_printf(&text, "REJECTED %s %.*s (version %llu is parked)", park->sqlstate, (int)park->n, park->message,
+                  (unsigned long long)ver);
+    for (size_t i = 0; i < text.n; i++) /* one line: a reply cannot hold a line end */
+        if (text.p[i] == '\r' || text.p[i] == '\n')
+            text.p[i] = ' ';
+    a.text = fb_buf_view(&text);
+    f->waits = (struct wait_list){0};
+    while (w != NULL) {
+        struct rep_wait *next = w->next;
+        w->next = NULL;
+        if (fate_parked(l, w, &a))
+            free(w);
+        else
+            append(&f->waits, w);
+        w = next;
+    }
+    fb_buf_fini(&text);
+}
+
+static bool fate_late(struct lane *l, struct rep_wait *w, const void *arg)
+{
+    const struct part *p = arg;
+    if (w->deadline_ns > l->mono_ns)
+        return false;
+    /* the level it has reached by now, stated as such */
+    w->rep.level = p->synced_ver >= w->at ? FB_LEVEL_DURABLE : FB_LEVEL_LOCAL;
+    return true;
+}
+
+void waits_tick(struct lane *l, struct part *p, struct feed *f)
+{
+    if (f->waits.head != NULL)
+        filter(l, &f->waits, fate_late, p);
+}
+
+static bool fate_closed(struct lane *l, struct rep_wait *w, const void *arg)
+{
+    const struct part *p = arg;
+    (void)l;
+    w->rep.level = p->synced_ver >= w->at ? FB_LEVEL_DURABLE : FB_LEVEL_LOCAL;
+    return true;
+}
+
+void waits_close(struct lane *l, struct part *p)
+{
+    for (uint32_t i = 0; i < p->feed_cap; i++)
+        if (p->feeds[i] != NULL && p->feeds[i]->waits.head != NULL)
+            filter(l, &p->feeds[i]->waits, fate_closed, p);
+}
+
+void waits_fini(struct wait_list *list)
+{
+    while (list->head != NULL) {
+        struct rep_wait *w = list->head;
+        list->head = w->next;
+        free(w);
+    }
+    list->tail = NULL;
+}
