@@ -3,3 +3,4 @@ target_link_libraries(pg_fixture PUBLIC fb_flags fb_sanitize sync_pg PkgConfig::
 target_compile_definitions(pg_fixture PRIVATE PG_SERVER="${PROJECT_SOURCE_DIR}/tests/integration/pg_server")
 fb_add_test(pg_object LABELS unit TIMEOUT 30 SOURCES unit/pg/object_test.c LIBS sync_pg)
 fb_add_test(pg_unmapped LABELS unit TIMEOUT 120 SOURCES unit/pg/unmapped_test.c LIBS pg_fixture)
+fb_add_test(pg_rows LABELS unit TIMEOUT 120 SOURCES unit/pg/rows_test.c LIBS pg_fixture)
