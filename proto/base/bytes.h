@@ -80,8 +80,10 @@ static inline struct fb_bytes fb_take(struct fb_reader *r, size_t n)
         r->bad = true;
         return (struct fb_bytes){NULL, 0};
     }
-    r->p += n;
-    r->n -= n;
+    if (n > 0) { /* an empty reader may have no bytes at all */
+        r->p += n;
+        r->n -= n;
+    }
     return out;
 }
 static inline uint8_t fb_take_u8(struct fb_reader *r)

@@ -3,6 +3,8 @@
 
 #include "proto/base/clock.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
@@ -50,9 +52,17 @@ struct line {
     size_t n;
 };
 
+/* What a pair needs besides its key and value, with room to say that the value was cut. */
+#define PAIR_BYTES_MIN 64u
+
+static size_t line_room(const struct line *l)
+{
+    return sizeof(l->p) - 2 - l->n;
+}
+
 static void line_add(struct line *l, const char *s, size_t n)
 {
-    size_t room = sizeof(l->p) - 2 - l->n;
+    size_t room = line_room(l);
     if (n > room)
         n = room;
     memcpy(l->p + l->n, s, n);
@@ -69,6 +79,10 @@ static void line_quoted(struct line *l, const uint8_t *s, size_t n)
     line_str(l, "\"");
     for (size_t i = 0; i < n; i++) {
         char esc[8];
+        if (line_room(l) < 16) {
+            line_str(l, "..."); /* cut here, so that the line stays well-formed */
+            break;
+        }
         if (s[i] == '"' || s[i] == '\\') {
             esc[0] = '\\';
             esc[1] = (char)s[i];
@@ -97,7 +111,7 @@ static bool needs_quotes(const uint8_t *s, size_t n)
 
 static void line_text(struct line *l, const uint8_t *s, size_t n)
 {
-    if (log_format == FB_LOG_JSON || needs_quotes(s, n))
+    if (log_format == FB_LOG_JSON || needs_quotes(s, n) || n > line_room(l) - PAIR_BYTES_MIN / 2)
         line_quoted(l, s, n);
     else
         line_add(l, (const char *)s, n);
@@ -120,6 +134,8 @@ static void line_key(struct line *l, const char *key)
 static void line_kv(struct line *l, const struct fb_kv *kv)
 {
     char num[64];
+    if (line_room(l) < strlen(kv->key) + PAIR_BYTES_MIN)
+        return; /* the line is full: whole pairs are left out */
     line_key(l, kv->key);
     switch (kv->type) {
     case FB_KV_STR:
@@ -135,7 +151,11 @@ static void line_kv(struct line *l, const struct fb_kv *kv)
         snprintf(num, sizeof(num), "%lld", (long long)kv->i);
         break;
     case FB_KV_DOUBLE:
-        snprintf(num, sizeof(num), "%.6g", kv->d);
+        /* JSON has no word for what is not a number */
+        if (log_format == FB_LOG_JSON && !isfinite(kv->d))
+            snprintf(num, sizeof(num), "null");
+        else
+            snprintf(num, sizeof(num), "%.6g", kv->d);
         break;
     }
     line_str(l, num);
@@ -171,6 +191,8 @@ void fb_log_emit(enum fb_log_level level, const char *text, const struct fb_kv *
     l.p[l.n++] = '\n';
     for (size_t at = 0; at < l.n;) {
         ssize_t w = write(STDERR_FILENO, l.p + at, l.n - at);
+        if (w < 0 && errno == EINTR)
+            continue;
         if (w <= 0)
             break; /* nobody is left to be told */
         at += (size_t)w;

@@ -10,6 +10,9 @@
 #define PUT_i64(f) fb_buf_put_u64(out, (uint64_t)m->f);
 #define PUT_bool(f) fb_buf_put_u8(out, m->f);
 #define PUT_str(f) fb_list_put(out, m->f);
+#define PUT_name(f) PUT_str(f)
+#define PUT_key(f) PUT_str(f)
+#define PUT_kind(f) PUT_u8(f)
 #define PUT_sqlstate(f) fb_buf_put(out, m->f, 6);
 
 #define TAKE_u8(f) m->f = fb_take_u8(in);
@@ -19,7 +22,20 @@
 #define TAKE_i64(f) m->f = (int64_t)fb_take_u64(in);
 #define TAKE_bool(f) m->f = fb_take_u8(in) != 0;
 #define TAKE_str(f) m->f = fb_take(in, fb_take_u32(in));
+#define TAKE_name(f) m->f = take_at_most(in, FB_NAME_BYTES_MAX);
+#define TAKE_key(f) m->f = take_at_most(in, FB_KEY_BYTES_MAX);
+#define TAKE_kind(f)                                                                               \
+    m->f = fb_take_u8(in);                                                                         \
+    in->bad |= m->f > FB_KIND_HASH;
 #define TAKE_sqlstate(f) take_sqlstate(in, m->f);
+
+/* Receivers copy names and keys into places of fixed size, so their limits hold from here on. */
+static struct fb_bytes take_at_most(struct fb_reader *in, uint32_t max)
+{
+    uint32_t n = fb_take_u32(in);
+    in->bad |= n > max;
+    return fb_take(in, n);
+}
 
 static void take_sqlstate(struct fb_reader *in, char out[6])
 {
@@ -47,7 +63,7 @@ static void take_sqlstate(struct fb_reader *in, char out[6])
     F(u16, part)                                                                                  \
     F(u32, epoch)                                                                                 \
     F(u64, history)                                                                               \
-    F(str, ns)                                                                                    \
+    F(name, ns)                                                                                   \
     F(u64, dirty)                                                                                 \
     F(u64, last_ver)                                                                              \
     F(u64, age_ms)                                                                                \
@@ -57,27 +73,27 @@ CODEC(feed_note, FEED_NOTE_FIELDS)
 #define FEED_REQ_FIELDS(F)                                                                        \
     F(u16, part)                                                                                  \
     F(u64, history)                                                                               \
-    F(str, ns)                                                                                    \
+    F(name, ns)                                                                                   \
     F(u64, from_ver)                                                                              \
     F(u32, max)
 CODEC(feed_req, FEED_REQ_FIELDS)
 
 #define FEED_OBJECT_FIELDS(F)                                                                     \
     F(u64, ver)                                                                                   \
-    F(u8, kind)                                                                                   \
+    F(kind, kind)                                                                                   \
     F(u8, flags)                                                                                  \
     F(u32, base_xid)                                                                              \
     F(u64, changed)                                                                               \
     F(i64, expires_ms)                                                                            \
     F(u64, changed_at_ms)                                                                         \
-    F(str, id)                                                                                    \
+    F(key, id)                                                                                    \
     F(str, value)
 CODEC(feed_object, FEED_OBJECT_FIELDS)
 
 #define FEED_BATCH_FIELDS(F)                                                                      \
     F(u16, part)                                                                                  \
     F(u64, history)                                                                               \
-    F(str, ns)                                                                                    \
+    F(name, ns)                                                                                   \
     F(u8, status)                                                                                 \
     F(u64, from_ver)                                                                              \
     F(u64, scan_end)                                                                              \
@@ -90,7 +106,7 @@ CODEC(feed_batch, FEED_BATCH_FIELDS)
 #define FEED_POS_FIELDS(F)                                                                        \
     F(u16, part)                                                                                  \
     F(u64, history)                                                                               \
-    F(str, ns)                                                                                    \
+    F(name, ns)                                                                                   \
     F(u64, ver)                                                                                   \
     F(u64, dsafe)                                                                                 \
     F(u64, xid)
@@ -99,22 +115,22 @@ CODEC(feed_pos, FEED_POS_FIELDS)
 #define LOAD_REQ_FIELDS(F)                                                                        \
     F(u16, part)                                                                                  \
     F(u64, token)                                                                                 \
-    F(str, ns)                                                                                    \
-    F(str, id)
+    F(name, ns)                                                                                   \
+    F(key, id)
 CODEC(load_req, LOAD_REQ_FIELDS)
 
 #define LOAD_REP_FIELDS(F)                                                                        \
     F(u16, part)                                                                                  \
     F(u64, token)                                                                                 \
     F(u8, status)                                                                                 \
-    F(u8, kind)                                                                                   \
+    F(kind, kind)                                                                                   \
     F(u32, xmin)                                                                                  \
     F(u64, history)                                                                               \
     F(u64, ckpt_ver)                                                                              \
     F(i64, expires_ms)                                                                            \
     F(u64, stored_ver)                                                                            \
-    F(str, ns)                                                                                    \
-    F(str, id)                                                                                    \
+    F(name, ns)                                                                                   \
+    F(key, id)                                                                                    \
     F(str, value)
 CODEC(load_rep, LOAD_REP_FIELDS)
 
@@ -122,10 +138,10 @@ CODEC(load_rep, LOAD_REP_FIELDS)
     F(u8, verdict)                                                                                \
     F(u16, part)                                                                                  \
     F(u64, id64)                                                                                  \
-    F(str, ns)                                                                                    \
-    F(str, id)                                                                                    \
+    F(name, ns)                                                                                   \
+    F(key, id)                                                                                    \
     F(u64, ver)                                                                                   \
-    F(u8, kind)                                                                                   \
+    F(kind, kind)                                                                                   \
     F(u32, xmin)                                                                                  \
     F(sqlstate, sqlstate)                                                                         \
     F(str, message)                                                                               \

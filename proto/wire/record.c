@@ -25,6 +25,7 @@ void fb_record_encode(struct fb_buf *out, const struct fb_record *r)
                                   (r->sqlstate[0] ? P_SQLSTATE : 0));
     fb_assert(r->key.n <= FB_KEY_BYTES_MAX && r->value.n <= FB_VALUE_BYTES_MAX);
     fb_assert(r->prev < r->ver);
+    fb_assert(r->ns_len == 0 || (r->ns_len < r->key.n && r->key.p[r->ns_len] == ':'));
     fb_buf_put_u32(out, 0);
     fb_buf_put_u8(out, r->type);
     fb_buf_put_u8(out, r->flags);
@@ -109,7 +110,10 @@ enum fb_status fb_record_decode(struct fb_reader *in, struct fb_record *out)
     out->value = fb_take(&r, r.n);
     if (out->type < FB_RECORD_EPOCH_START || out->type > FB_RECORD_META || out->kind > FB_KIND_HASH ||
         key_n > FB_KEY_BYTES_MAX || out->value.n > FB_VALUE_BYTES_MAX || out->prev >= out->ver ||
-        out->ns_len > key_n || present > (P_SQLSTATE << 1) - 1)
+        present > (P_SQLSTATE << 1) - 1)
+        return FB_EPROTO;
+    /* the id is what follows the colon: readers subtract ns_len + 1 without a look */
+    if (out->ns_len != 0 && (out->ns_len >= key_n || out->key.p[out->ns_len] != ':'))
         return FB_EPROTO;
     return FB_OK;
 }

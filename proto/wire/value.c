@@ -1,6 +1,8 @@
 /* Hash and list encodings. */
 #include "proto/wire/value.h"
 
+#include <stdlib.h>
+
 bool fb_hash_get(struct fb_bytes hash, struct fb_bytes name, struct fb_bytes *value)
 {
     struct fb_field f;
@@ -22,10 +24,43 @@ size_t fb_hash_count(struct fb_bytes hash)
     return n;
 }
 
+/* Above this many fields names are sorted: comparing each with each would let one large hash hold up a thread. */
+#define PAIRWISE_FIELDS_MAX 16u
+
+static int by_name(const void *a, const void *b)
+{
+    const struct fb_bytes *x = a, *y = b;
+    size_t n = x->n < y->n ? x->n : y->n;
+    int c = n ? memcmp(x->p, y->p, n) : 0;
+    return c != 0 ? c : (x->n > y->n) - (x->n < y->n);
+}
+
+static bool names_unique_sorted(struct fb_bytes v, size_t count)
+{
+    struct fb_bytes *names = fb_xcalloc(count, sizeof(*names));
+    struct fb_field f;
+    bool unique = true;
+    for (size_t i = 0; i < count && fb_hash_next(&v, &f); i++)
+        names[i] = f.name;
+    qsort(names, count, sizeof(*names), by_name);
+    for (size_t i = 1; i < count && unique; i++)
+        unique = by_name(&names[i - 1], &names[i]) != 0;
+    free(names);
+    return unique;
+}
+
 bool fb_hash_valid(struct fb_bytes v)
 {
     struct fb_bytes rest = v;
     struct fb_field f;
+    size_t count = 0;
+    while (fb_hash_next(&rest, &f))
+        count++;
+    if (rest.n != 0)
+        return false;
+    if (count > PAIRWISE_FIELDS_MAX)
+        return names_unique_sorted(v, count);
+    rest = v;
     while (fb_hash_next(&rest, &f)) {
         struct fb_bytes later = rest, other;
         if (fb_hash_get(later, f.name, &other))
