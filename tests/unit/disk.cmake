@@ -1,4 +1,4 @@
-foreach(t log log_damage log_fault snapshot data_dir)
+foreach(t log log_damage log_fault snapshot data_dir dump)
   fb_add_test(disk_${t} LABELS unit TIMEOUT 120 SOURCES unit/disk/${t}_test.c LIBS node_disk)
 endforeach()
 # Storage errors on demand, without a seam in the product.
