@@ -19,7 +19,8 @@ static struct fb_bytes trim(struct fb_bytes s)
     return s;
 }
 
-/* A comment starts the line or follows a blank, so that "a;b" and "#1" inside of a word stay what they are. */
+/* A comment starts the line or follows a blank, so that "a;b" and "#1" inside of a word stay what
+ * they are. */
 static struct fb_bytes without_comment(struct fb_bytes s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -63,7 +64,8 @@ static struct fb_bytes take_word(struct fb_bytes *s)
     return word;
 }
 
-static enum fb_status read_section(struct fb_bytes line, struct fb_ini_item *item, struct fb_err *err)
+static enum fb_status read_section(struct fb_bytes line, struct fb_ini_item *item,
+                                   struct fb_err *err)
 {
     const uint8_t *close = memchr(line.p, ']', line.n);
     struct fb_bytes inner, after;
@@ -104,8 +106,8 @@ static enum fb_status read_pair(struct fb_bytes line, struct fb_ini_item *item, 
 }
 
 /* One line into `item`; *found says whether it is anything but blank or comment. */
-static enum fb_status read_line(struct fb_bytes line, struct fb_ini_item *item, bool *in_lost, bool *found,
-                                struct fb_err *err)
+static enum fb_status read_line(struct fb_bytes line, struct fb_ini_item *item, bool *in_lost,
+                                bool *found, struct fb_err *err)
 {
     enum fb_status st;
     *found = false;
@@ -139,20 +141,24 @@ static enum fb_status cursor_init(struct cursor *c, struct fb_bytes text, struct
 {
     *c = (struct cursor){.rest = text};
     if (text.n > FB_INI_FILE_BYTES_MAX)
-        return fb_err_set(err, FB_ETOOBIG, "%zu bytes are more than the %u allowed", text.n, FB_INI_FILE_BYTES_MAX);
-    if (text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0) { /* byte order mark of some editors */
+        return fb_err_set(err, FB_ETOOBIG, "%zu bytes are more than the %u allowed", text.n,
+                          FB_INI_FILE_BYTES_MAX);
+    if (text.n >= 3 &&
+        memcmp(text.p, "\xef\xbb\xbf", 3) == 0) { /* byte order mark of some editors */
         c->rest.p += 3;
         c->rest.n -= 3;
     }
     return FB_OK;
 }
 
-enum fb_status fb_ini_parse(const char *file, struct fb_bytes text, fb_ini_fn fn, void *arg, struct fb_err *err)
+enum fb_status fb_ini_parse(const char *file, struct fb_bytes text, fb_ini_fn fn, void *arg,
+                            struct fb_err *err)
 {
     struct cursor c;
     enum fb_status st;
     if (err != NULL)
-        *err = (struct fb_err){0}; /* `fn` may return a status without a message; wrapping needs some text */
+        *err = (struct fb_err){
+            0}; /* `fn` may return a status without a message; wrapping needs some text */
     st = cursor_init(&c, text, err);
     if (st != FB_OK)
         return fb_err_wrap(err, st, "%s", file);
@@ -199,7 +205,8 @@ static size_t min3(size_t a, size_t b, size_t c)
     return m < c ? m : c;
 }
 
-/* Optimal string alignment: insert, delete, replace, swap of neighbours. Both words at most WORD_BYTES_MAX. */
+/* Optimal string alignment: insert, delete, replace, swap of neighbours. Both words at most
+ * WORD_BYTES_MAX. */
 static size_t edit_distance(struct fb_bytes a, struct fb_bytes b)
 {
     size_t row[3][WORD_BYTES_MAX + 1];
@@ -212,7 +219,8 @@ static size_t edit_distance(struct fb_bytes a, struct fb_bytes b)
         for (size_t j = 1; j <= b.n; j++) {
             size_t differ = a.p[i - 1] != b.p[j - 1];
             cur[j] = min3(prev[j] + 1, cur[j - 1] + 1, prev[j - 1] + differ);
-            if (i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1] && before[j - 2] + 1 < cur[j])
+            if (i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1] &&
+                before[j - 2] + 1 < cur[j])
                 cur[j] = before[j - 2] + 1;
         }
         before = prev;

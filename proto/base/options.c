@@ -38,7 +38,8 @@ bool fb_options_any_section(const struct fb_options *o, struct fb_bytes section)
     return fb_options_own_section(o, section);
 }
 
-const char *fb_options_near_key(const struct fb_options *o, struct fb_bytes section, struct fb_bytes key)
+const char *fb_options_near_key(const struct fb_options *o, struct fb_bytes section,
+                                struct fb_bytes key)
 {
     const char **keys = fb_xcalloc(o->count, sizeof(*keys));
     const char *near;
@@ -92,7 +93,8 @@ static enum fb_status parse_uint(struct fb_bytes text, uint64_t *out, struct fb_
         ok = text.p[i] >= '0' && text.p[i] <= '9' && !__builtin_mul_overflow(v, 10u, &v) &&
              !__builtin_add_overflow(v, (uint64_t)(text.p[i] - '0'), &v);
     *out = ok ? v : 0;
-    return ok ? FB_OK : fb_err_set(err, FB_EINVAL, "\"%.40s\" is not a whole number", (const char *)text.p);
+    return ok ? FB_OK
+              : fb_err_set(err, FB_EINVAL, "\"%.40s\" is not a whole number", (const char *)text.p);
 }
 
 static enum fb_status parse_bool(struct fb_bytes text, uint64_t *out, struct fb_err *err)
@@ -108,7 +110,8 @@ static enum fb_status parse_bool(struct fb_bytes text, uint64_t *out, struct fb_
 }
 
 /* `text` ends with NUL. */
-static enum fb_status parse_value(const struct fb_option *opt, struct fb_bytes text, uint64_t *num, struct fb_err *err)
+static enum fb_status parse_value(const struct fb_option *opt, struct fb_bytes text, uint64_t *num,
+                                  struct fb_err *err)
 {
     enum fb_status st = FB_OK;
     *num = 0;
@@ -120,7 +123,8 @@ static enum fb_status parse_value(const struct fb_option *opt, struct fb_bytes t
     case FB_OPT_ENUM:
         if (choice_index(opt->choices, text, num))
             return FB_OK;
-        return fb_err_set(err, FB_EINVAL, "\"%.40s\" is none of %s", (const char *)text.p, opt->choices);
+        return fb_err_set(err, FB_EINVAL, "\"%.40s\" is none of %s", (const char *)text.p,
+                          opt->choices);
     case FB_OPT_UINT:
         st = parse_uint(text, num, err);
         break;
@@ -133,16 +137,18 @@ static enum fb_status parse_value(const struct fb_option *opt, struct fb_bytes t
     }
     if (st == FB_OK && (*num < opt->min || (opt->max != 0 && *num > opt->max))) {
         if (opt->max != 0)
-            st = fb_err_set(err, FB_EINVAL, "%.40s is out of range, %llu to %llu are allowed", (const char *)text.p,
-                            (unsigned long long)opt->min, (unsigned long long)opt->max);
+            st = fb_err_set(err, FB_EINVAL, "%.40s is out of range, %llu to %llu are allowed",
+                            (const char *)text.p, (unsigned long long)opt->min,
+                            (unsigned long long)opt->max);
         else
-            st = fb_err_set(err, FB_EINVAL, "%.40s is too small, at least %llu is needed", (const char *)text.p,
-                            (unsigned long long)opt->min);
+            st = fb_err_set(err, FB_EINVAL, "%.40s is too small, at least %llu is needed",
+                            (const char *)text.p, (unsigned long long)opt->min);
     }
     return st;
 }
 
-void fb_options_assign(struct fb_options *o, size_t i, struct fb_bytes text, enum option_source source, const char *at)
+void fb_options_assign(struct fb_options *o, size_t i, struct fb_bytes text,
+                       enum option_source source, const char *at)
 {
     static const char *const kinds[] = {
         [SOURCE_FILE] = "file", [SOURCE_ENV] = "environment", [SOURCE_FLAG] = "flag"};
@@ -159,7 +165,8 @@ void fb_options_assign(struct fb_options *o, size_t i, struct fb_bytes text, enu
         if (source == SOURCE_DEFAULT)
             fb_assert(!"a default in the option table is invalid");
         if (opt->secret)
-            fb_buf_printf(&o->problems, "%s: %s.%s: the value is invalid\n", at, opt->section, opt->key);
+            fb_buf_printf(&o->problems, "%s: %s.%s: the value is invalid\n", at, opt->section,
+                          opt->key);
         else
             fb_buf_printf(&o->problems, "%s: %s.%s: %s\n", at, opt->section, opt->key, err.msg);
         o->bad_usage |= source == SOURCE_FLAG;
@@ -217,7 +224,8 @@ static bool standard_flag(struct asked *a, const char *arg)
 
 static void unknown_flag(struct fb_options *o, struct fb_bytes name)
 {
-    static const char *const standard[] = {"config", "help", "config-help", "version", "check-config", "print-config"};
+    static const char *const standard[] = {"config",  "help",         "config-help",
+                                           "version", "check-config", "print-config"};
     size_t n = FB_COUNT_OF(standard);
     const char **all = fb_xcalloc(n + o->count, sizeof(*all));
     struct fb_buf names = {0};
@@ -236,9 +244,11 @@ static void unknown_flag(struct fb_options *o, struct fb_bytes name)
     }
     near = fb_nearest(name, all, n + o->count);
     if (near != NULL)
-        usage_problem(o, "unknown flag --%.*s; did you mean --%s?", (int)name.n, (const char *)name.p, near);
+        usage_problem(o, "unknown flag --%.*s; did you mean --%s?", (int)name.n,
+                      (const char *)name.p, near);
     else
-        usage_problem(o, "unknown flag --%.*s; --help lists what there is", (int)name.n, (const char *)name.p);
+        usage_problem(o, "unknown flag --%.*s; --help lists what there is", (int)name.n,
+                      (const char *)name.p);
     free(all);
     fb_buf_fini(&names);
 }
@@ -278,7 +288,8 @@ static void from_argv(struct fb_options *o, struct asked *a, int argc, char **ar
         if (standard_flag(a, arg))
             continue;
         if (strncmp(arg, "--", 2) != 0 || arg[2] == '\0') {
-            usage_problem(o, "unexpected argument \"%.100s\"; options are --SECTION.KEY VALUE", arg);
+            usage_problem(o, "unexpected argument \"%.100s\"; options are --SECTION.KEY VALUE",
+                          arg);
             continue;
         }
         name = fb_bytes(arg + 2, eq ? (size_t)(eq - arg) - 2 : strlen(arg + 2));
@@ -306,9 +317,12 @@ static void fill_defaults(struct fb_options *o)
         if (opt->default_value == NULL && (v->source == SOURCE_NONE || empty)) {
             struct fb_buf env = {0};
             fb_options_env_name(&env, opt);
-            fb_buf_printf(&o->problems, "%s.%s is required: %s; set it in the configuration file ([%s] %s = ...), with --%s.%s or %.*s\n",
-                          opt->section, opt->key, opt->help ? opt->help : "no default", opt->section, opt->key,
-                          opt->section, opt->key, (int)env.n, (const char *)env.p);
+            fb_buf_printf(&o->problems,
+                          "%s.%s is required: %s; set it in the configuration file ([%s] %s = "
+                          "...), with --%s.%s or %.*s\n",
+                          opt->section, opt->key, opt->help ? opt->help : "no default",
+                          opt->section, opt->key, opt->section, opt->key, (int)env.n,
+                          (const char *)env.p);
             fb_buf_fini(&env);
         } else if (v->source == SOURCE_NONE) {
             fb_options_assign(o, i, fb_bytes_str(opt->default_value), SOURCE_DEFAULT, "default");
@@ -340,8 +354,10 @@ static enum fb_options_outcome finish(struct fb_options *o, const struct asked *
     return a->print || a->check ? FB_OPTIONS_EXIT_OK : FB_OPTIONS_RUN;
 }
 
-enum fb_options_outcome fb_options_load(const char *program, const char *summary, const struct fb_option *table, size_t count,
-                                        const char *const *all_sections, int argc, char **argv, struct fb_options **out)
+enum fb_options_outcome fb_options_load(const char *program, const char *summary,
+                                        const struct fb_option *table, size_t count,
+                                        const char *const *all_sections, int argc, char **argv,
+                                        struct fb_options **out)
 {
     struct fb_options *o = fb_xcalloc(1, sizeof(*o));
     struct asked asked = {0};
@@ -391,7 +407,8 @@ void fb_options_free(struct fb_options *o)
     free(o);
 }
 
-static const struct option_value *value_of(const struct fb_options *o, const char *section, const char *key)
+static const struct option_value *value_of(const struct fb_options *o, const char *section,
+                                           const char *key)
 {
     size_t i = fb_options_find(o, fb_bytes_str(section), fb_bytes_str(key));
     fb_assert(i != SIZE_MAX);

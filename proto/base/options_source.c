@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-
 static void file_problem(void *arg, uint32_t line, const char *what)
 {
     struct fb_options *o = arg;
@@ -15,20 +14,22 @@ static void file_problem(void *arg, uint32_t line, const char *what)
         fb_buf_printf(&o->problems, "%s:%u: %s\n", o->file, line, what);
 }
 
-static enum fb_status file_section(struct fb_options *o, const struct fb_ini_item *item, struct fb_err *err)
+static enum fb_status file_section(struct fb_options *o, const struct fb_ini_item *item,
+                                   struct fb_err *err)
 {
     const char *near;
     if (fb_options_any_section(o, item->section)) {
         if (item->name.n > 0)
-            return fb_err_set(err, FB_EINVAL, "section [%.*s] takes no second word", (int)item->section.n,
-                              (const char *)item->section.p);
+            return fb_err_set(err, FB_EINVAL, "section [%.*s] takes no second word",
+                              (int)item->section.n, (const char *)item->section.p);
         return FB_OK;
     }
     near = fb_options_near_section(o, item->section);
     if (near != NULL)
-        return fb_err_set(err, FB_EINVAL, "unknown section [%.*s]; did you mean [%s]?", (int)item->section.n,
-                          (const char *)item->section.p, near);
-    return fb_err_set(err, FB_EINVAL, "unknown section [%.*s]", (int)item->section.n, (const char *)item->section.p);
+        return fb_err_set(err, FB_EINVAL, "unknown section [%.*s]; did you mean [%s]?",
+                          (int)item->section.n, (const char *)item->section.p, near);
+    return fb_err_set(err, FB_EINVAL, "unknown section [%.*s]", (int)item->section.n,
+                      (const char *)item->section.p);
 }
 
 static enum fb_status file_item(void *arg, const struct fb_ini_item *item, struct fb_err *err)
@@ -45,12 +46,13 @@ static enum fb_status file_item(void *arg, const struct fb_ini_item *item, struc
     if (i == SIZE_MAX) {
         const char *near = fb_options_near_key(o, item->section, item->key);
         return fb_err_set(err, FB_EINVAL, "unknown key \"%.*s\" in [%.*s]%s%s%s", (int)item->key.n,
-                          (const char *)item->key.p, (int)item->section.n, (const char *)item->section.p,
-                          near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+                          (const char *)item->key.p, (int)item->section.n,
+                          (const char *)item->section.p, near ? "; did you mean \"" : "",
+                          near ? near : "", near ? "\"?" : "");
     }
     if (o->values[i].file_line != 0)
-        return fb_err_set(err, FB_EINVAL, "key \"%s\" in [%s] is given twice; first at line %u", o->table[i].key,
-                          o->table[i].section, o->values[i].file_line);
+        return fb_err_set(err, FB_EINVAL, "key \"%s\" in [%s] is given twice; first at line %u",
+                          o->table[i].key, o->table[i].section, o->values[i].file_line);
     o->values[i].file_line = item->line;
     snprintf(at, sizeof(at), "%.500s:%u", o->file, item->line);
     fb_options_assign(o, i, item->value, SOURCE_FILE, at);
@@ -78,7 +80,8 @@ void fb_options_from_file(struct fb_options *o)
     fb_buf_fini(&text);
 }
 
-static void env_unknown(struct fb_options *o, struct fb_bytes name, const char *near_section, const char *near_key)
+static void env_unknown(struct fb_options *o, struct fb_bytes name, const char *near_section,
+                        const char *near_key)
 {
     fb_buf_printf(&o->problems, "unknown variable %.*s", (int)name.n, (const char *)name.p);
     if (near_key != NULL) {
@@ -109,7 +112,8 @@ static void env_item(struct fb_options *o, const char *entry)
         fb_buf_put_u8(&lower, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c));
     fb_buf_put_u8(&lower, 0);
     cut = strstr((const char *)lower.p, "__");
-    /* single underscores are others' business: FOREBAY_CLUSTER, or what an orchestrator sets for a service of our name */
+    /* single underscores are others' business: FOREBAY_CLUSTER, or what an orchestrator sets for a
+     * service of our name */
     if (cut != NULL) {
         struct fb_bytes name = fb_bytes(entry, (size_t)(eq - entry));
         struct fb_bytes section = fb_bytes(lower.p, (size_t)(cut - (const char *)lower.p));

@@ -35,7 +35,8 @@ static const char *value_word(const struct fb_option *opt)
     return "";
 }
 
-/* First option of its section? Sections are printed in the order in which the table names them first. */
+/* First option of its section? Sections are printed in the order in which the table names them
+ * first. */
 static bool starts_section(const struct fb_options *o, size_t i)
 {
     for (size_t j = 0; j < i; j++)
@@ -84,23 +85,31 @@ static void print_help_item(const struct fb_options *o, size_t i)
 
 void fb_options_print_help(const struct fb_options *o, const char *summary)
 {
-    printf("%s: %s\n\nUsage: %s [--config FILE] [--SECTION.KEY VALUE ...]\n\n", o->program, summary, o->program);
-    printf("  %-*s %s\n", NAME_COLUMNS, "--config FILE", "Configuration file (also FOREBAY_CONFIG); without one only flags and variables count.");
-    printf("  %-*s %s\n", NAME_COLUMNS, "--check-config", "Check the configuration, say what is wrong, and exit.");
-    printf("  %-*s %s\n", NAME_COLUMNS, "--print-config", "Print every value in force and where it came from, and exit.");
-    printf("  %-*s %s\n", NAME_COLUMNS, "--config-help", "Print a commented sample of the configuration file, and exit.");
+    printf("%s: %s\n\nUsage: %s [--config FILE] [--SECTION.KEY VALUE ...]\n\n", o->program, summary,
+           o->program);
+    printf("  %-*s %s\n", NAME_COLUMNS, "--config FILE",
+           "Configuration file (also FOREBAY_CONFIG); without one only flags and variables count.");
+    printf("  %-*s %s\n", NAME_COLUMNS, "--check-config",
+           "Check the configuration, say what is wrong, and exit.");
+    printf("  %-*s %s\n", NAME_COLUMNS, "--print-config",
+           "Print every value in force and where it came from, and exit.");
+    printf("  %-*s %s\n", NAME_COLUMNS, "--config-help",
+           "Print a commented sample of the configuration file, and exit.");
     printf("  %-*s %s\n", NAME_COLUMNS, "-h, --help", "Print this text, and exit.");
     printf("  %-*s %s\n", NAME_COLUMNS, "-V, --version", "Print the version, and exit.");
     by_section(o, true, print_help_item);
-    printf("\nEach option is also a key of the file ([node] listen = ...) and a variable (FOREBAY_NODE__LISTEN).\n"
-           "A flag wins over a variable, a variable over the file, the file over the default.\n"
-           "[reload]: read again on SIGHUP. Times are 250ms 5s 30m 2h 1d, sizes 64KiB 8MiB 2GiB.\n");
+    printf(
+        "\nEach option is also a key of the file ([node] listen = ...) and a variable "
+        "(FOREBAY_NODE__LISTEN).\n"
+        "A flag wins over a variable, a variable over the file, the file over the default.\n"
+        "[reload]: read again on SIGHUP. Times are 250ms 5s 30m 2h 1d, sizes 64KiB 8MiB 2GiB.\n");
 }
 
 static void print_sample_item(const struct fb_options *o, size_t i)
 {
     const struct fb_option *opt = &o->table[i];
-    printf("# %s %s%s\n", opt->help ? opt->help : "", value_word(opt), opt->reloadable ? ", reload" : "");
+    printf("# %s %s%s\n", opt->help ? opt->help : "", value_word(opt),
+           opt->reloadable ? ", reload" : "");
     if (opt->default_value == NULL)
         printf("%s =\n", opt->key);
     else
@@ -109,7 +118,9 @@ static void print_sample_item(const struct fb_options *o, size_t i)
 
 void fb_options_print_config_help(const struct fb_options *o)
 {
-    printf("# Configuration of %s. Lines that start with '#' show the defaults; keys without '#' are required.\n", o->program);
+    printf("# Configuration of %s. Lines that start with '#' show the defaults; keys without '#' "
+           "are required.\n",
+           o->program);
     by_section(o, true, print_sample_item);
 }
 
@@ -118,8 +129,8 @@ static void print_value_item(const struct fb_options *o, size_t i)
     const struct fb_option *opt = &o->table[i];
     const struct option_value *v = &o->values[i];
     bool hide = opt->secret && v->text[0] != '\0';
-    printf("%s.%s = %s  # %s%s\n", opt->section, opt->key, hide ? "***" : v->text, v->where ? "from " : "",
-           v->where ? v->where : "default");
+    printf("%s.%s = %s  # %s%s\n", opt->section, opt->key, hide ? "***" : v->text,
+           v->where ? "from " : "", v->where ? v->where : "default");
 }
 
 void fb_options_print_config(const struct fb_options *o)

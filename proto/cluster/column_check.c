@@ -37,15 +37,16 @@ static const char *quote(struct fb_bytes s, char out[QUOTE_TEXT_MAX])
     return out;
 }
 
-static enum fb_status invalid(const struct fb_column *c, struct fb_bytes text, const char *is_not, struct fb_err *err)
+static enum fb_status invalid(const struct fb_column *c, struct fb_bytes text, const char *is_not,
+                              struct fb_err *err)
 {
     char q[QUOTE_TEXT_MAX];
-    return fb_err_set(err, FB_EINVAL, "invalid input for column \"%s\" of type %s: %s is not %s", c->name, c->type,
-                      quote(text, q), is_not);
+    return fb_err_set(err, FB_EINVAL, "invalid input for column \"%s\" of type %s: %s is not %s",
+                      c->name, c->type, quote(text, q), is_not);
 }
 
-static enum fb_status judged(const struct fb_column *c, struct fb_bytes text, enum fb_input result, const char *is_not,
-                             struct fb_err *err)
+static enum fb_status judged(const struct fb_column *c, struct fb_bytes text, enum fb_input result,
+                             const char *is_not, struct fb_err *err)
 {
     char q[QUOTE_TEXT_MAX];
     switch (result) {
@@ -56,42 +57,51 @@ static enum fb_status judged(const struct fb_column *c, struct fb_bytes text, en
     case FB_INPUT_RANGE:
         break;
     }
-    return fb_err_set(err, FB_EINVAL, "value for column \"%s\" of type %s is out of range: %s", c->name, c->type,
-                      quote(text, q));
+    return fb_err_set(err, FB_EINVAL, "value for column \"%s\" of type %s is out of range: %s",
+                      c->name, c->type, quote(text, q));
 }
 
 /* What every type shares: PostgreSQL takes no value that is not text. */
-static enum fb_status check_text(const struct fb_column *c, struct fb_bytes text, size_t *chars, struct fb_err *err)
+static enum fb_status check_text(const struct fb_column *c, struct fb_bytes text, size_t *chars,
+                                 struct fb_err *err)
 {
     char q[QUOTE_TEXT_MAX];
     if (text.n > 0 && memchr(text.p, 0, text.n) != NULL)
-        return fb_err_set(err, FB_EINVAL, "value for column \"%s\" of type %s contains a zero byte, which PostgreSQL cannot store: %s",
+        return fb_err_set(err, FB_EINVAL,
+                          "value for column \"%s\" of type %s contains a zero byte, which "
+                          "PostgreSQL cannot store: %s",
                           c->name, c->type, quote(text, q));
     if (!fb_utf8_valid(text, chars))
         return invalid(c, text, "valid UTF-8", err);
     return FB_OK;
 }
 
-static enum fb_status check_length(const struct fb_column *c, size_t chars, struct fb_bytes text, struct fb_err *err)
+static enum fb_status check_length(const struct fb_column *c, size_t chars, struct fb_bytes text,
+                                   struct fb_err *err)
 {
     char q[QUOTE_TEXT_MAX];
     if (c->length >= 0 && chars > (size_t)c->length)
-        return fb_err_set(err, FB_EINVAL, "value for column \"%s\" of type %s is too long: %zu characters, at most %d: %s", c->name,
-                          c->type, chars, (int)c->length, quote(text, q));
+        return fb_err_set(
+            err, FB_EINVAL,
+            "value for column \"%s\" of type %s is too long: %zu characters, at most %d: %s",
+            c->name, c->type, chars, (int)c->length, quote(text, q));
     return FB_OK;
 }
 
-static enum fb_status check_json(const struct fb_column *c, struct fb_bytes text, struct fb_err *err)
+static enum fb_status check_json(const struct fb_column *c, struct fb_bytes text,
+                                 struct fb_err *err)
 {
     char q[QUOTE_TEXT_MAX];
     const char *why = "";
     if (fb_input_json(text, c->check == FB_TYPE_JSONB, &why) == FB_INPUT_OK)
         return FB_OK;
-    return fb_err_set(err, FB_EINVAL, "invalid input for column \"%s\" of type %s: %s is not JSON: %s", c->name, c->type,
-                      quote(text, q), why);
+    return fb_err_set(err, FB_EINVAL,
+                      "invalid input for column \"%s\" of type %s: %s is not JSON: %s", c->name,
+                      c->type, quote(text, q), why);
 }
 
-static enum fb_status check_label(const struct fb_column *c, struct fb_bytes text, struct fb_err *err)
+static enum fb_status check_label(const struct fb_column *c, struct fb_bytes text,
+                                  struct fb_err *err)
 {
     char q[QUOTE_TEXT_MAX], list[200];
     size_t n = 0;
@@ -102,8 +112,9 @@ static enum fb_status check_label(const struct fb_column *c, struct fb_bytes tex
     list[0] = '\0';
     for (i = 0; i < c->label_count && n + strlen(c->labels[i]) + 8 < sizeof(list); i++)
         n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", i ? ", " : "", c->labels[i]);
-    return fb_err_set(err, FB_EINVAL, "invalid input for column \"%s\" of type %s: %s is none of its labels (%s%s)", c->name,
-                      c->type, quote(text, q), list, i < c->label_count ? ", ..." : "");
+    return fb_err_set(err, FB_EINVAL,
+                      "invalid input for column \"%s\" of type %s: %s is none of its labels (%s%s)",
+                      c->name, c->type, quote(text, q), list, i < c->label_count ? ", ..." : "");
 }
 
 enum fb_status fb_column_check(const struct fb_column *c, struct fb_bytes text, struct fb_err *err)

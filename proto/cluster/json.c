@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-enum fb_status fb_json_parse_object(struct fb_bytes in, size_t max, json_t **out, struct fb_err *err)
+enum fb_status fb_json_parse_object(struct fb_bytes in, size_t max, json_t **out,
+                                    struct fb_err *err)
 {
     json_error_t e;
     *out = NULL;
@@ -24,13 +25,15 @@ enum fb_status fb_json_parse_object(struct fb_bytes in, size_t max, json_t **out
     return FB_OK;
 }
 
-static enum fb_status field_of(const json_t *obj, const char *field, json_t **out, struct fb_err *err)
+static enum fb_status field_of(const json_t *obj, const char *field, json_t **out,
+                               struct fb_err *err)
 {
     *out = json_object_get(obj, field);
     return *out ? FB_OK : fb_err_set(err, FB_EPROTO, "field \"%s\" is missing", field);
 }
 
-enum fb_status fb_json_text(const json_t *obj, const char *field, size_t max, char *out, struct fb_err *err)
+enum fb_status fb_json_text(const json_t *obj, const char *field, size_t max, char *out,
+                            struct fb_err *err)
 {
     json_t *v;
     size_t n;
@@ -41,13 +44,15 @@ enum fb_status fb_json_text(const json_t *obj, const char *field, size_t max, ch
         return fb_err_set(err, FB_EPROTO, "field \"%s\" is not a string", field);
     n = json_string_length(v);
     if (n > max)
-        return fb_err_set(err, FB_EPROTO, "field \"%s\" has %zu bytes, at most %zu are allowed", field, n, max);
+        return fb_err_set(err, FB_EPROTO, "field \"%s\" has %zu bytes, at most %zu are allowed",
+                          field, n, max);
     memcpy(out, json_string_value(v), n);
     out[n] = '\0';
     return FB_OK;
 }
 
-enum fb_status fb_json_int(const json_t *obj, const char *field, int64_t min, int64_t max, int64_t *out, struct fb_err *err)
+enum fb_status fb_json_int(const json_t *obj, const char *field, int64_t min, int64_t max,
+                           int64_t *out, struct fb_err *err)
 {
     json_t *v;
     enum fb_status st = field_of(obj, field, &v, err);
@@ -57,14 +62,17 @@ enum fb_status fb_json_int(const json_t *obj, const char *field, int64_t min, in
         return fb_err_set(err, FB_EPROTO, "field \"%s\" is not a whole number", field);
     *out = json_integer_value(v);
     if (*out < min || *out > max)
-        return fb_err_set(err, FB_EPROTO, "field \"%s\" is out of range: %lld", field, (long long)*out);
+        return fb_err_set(err, FB_EPROTO, "field \"%s\" is out of range: %lld", field,
+                          (long long)*out);
     return FB_OK;
 }
 
-enum fb_status fb_json_uint(const json_t *obj, const char *field, uint64_t max, uint64_t *out, struct fb_err *err)
+enum fb_status fb_json_uint(const json_t *obj, const char *field, uint64_t max, uint64_t *out,
+                            struct fb_err *err)
 {
     int64_t v = 0;
-    enum fb_status st = fb_json_int(obj, field, 0, max > INT64_MAX ? INT64_MAX : (int64_t)max, &v, err);
+    enum fb_status st =
+        fb_json_int(obj, field, 0, max > INT64_MAX ? INT64_MAX : (int64_t)max, &v, err);
     *out = (uint64_t)v;
     return st;
 }
@@ -81,7 +89,8 @@ enum fb_status fb_json_bool(const json_t *obj, const char *field, bool *out, str
     return FB_OK;
 }
 
-enum fb_status fb_json_hex64(const json_t *obj, const char *field, uint64_t *out, struct fb_err *err)
+enum fb_status fb_json_hex64(const json_t *obj, const char *field, uint64_t *out,
+                             struct fb_err *err)
 {
     char text[17];
     uint64_t v = 0;
@@ -102,7 +111,8 @@ enum fb_status fb_json_hex64(const json_t *obj, const char *field, uint64_t *out
     return FB_OK;
 }
 
-enum fb_status fb_json_array(const json_t *obj, const char *field, size_t max, json_t **out, struct fb_err *err)
+enum fb_status fb_json_array(const json_t *obj, const char *field, size_t max, json_t **out,
+                             struct fb_err *err)
 {
     enum fb_status st = field_of(obj, field, out, err);
     if (st != FB_OK)
@@ -110,8 +120,8 @@ enum fb_status fb_json_array(const json_t *obj, const char *field, size_t max, j
     if (!json_is_array(*out))
         return fb_err_set(err, FB_EPROTO, "field \"%s\" is not a list", field);
     if (json_array_size(*out) > max)
-        return fb_err_set(err, FB_EPROTO, "field \"%s\" has %zu items, at most %zu are allowed", field,
-                          json_array_size(*out), max);
+        return fb_err_set(err, FB_EPROTO, "field \"%s\" has %zu items, at most %zu are allowed",
+                          field, json_array_size(*out), max);
     return FB_OK;
 }
 

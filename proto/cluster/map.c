@@ -20,7 +20,8 @@ void fb_map_free(struct fb_map *m)
     free(m);
 }
 
-const struct fb_member_info *fb_map_member(const struct fb_map *m, enum fb_member_kind kind, const char *name)
+const struct fb_member_info *fb_map_member(const struct fb_map *m, enum fb_member_kind kind,
+                                           const char *name)
 {
     uint32_t low = 0, high = m->member_count;
     while (low < high) {
@@ -51,8 +52,8 @@ void fb_member_info_encode(struct fb_buf *out, const struct fb_member_info *m)
     put_field(out, "listen", m->listen);
     put_field(out, "admin", m->admin);
     put_field(out, "client", m->client);
-    fb_buf_printf(out, ",\"inc\":\"%016llx\",\"weight\":%u,\"started_ms\":%llu,\"pid\":%u}", (unsigned long long)m->inc,
-                  m->weight, (unsigned long long)m->started_ms, m->pid);
+    fb_buf_printf(out, ",\"inc\":\"%016llx\",\"weight\":%u,\"started_ms\":%llu,\"pid\":%u}",
+                  (unsigned long long)m->inc, m->weight, (unsigned long long)m->started_ms, m->pid);
 }
 
 static enum fb_status take_kind(const json_t *obj, enum fb_member_kind *out, struct fb_err *err)
@@ -99,7 +100,8 @@ static enum fb_status take_info(const json_t *obj, struct fb_member_info *m, str
     return st;
 }
 
-enum fb_status fb_member_info_decode(struct fb_bytes in, struct fb_member_info *out, struct fb_err *err)
+enum fb_status fb_member_info_decode(struct fb_bytes in, struct fb_member_info *out,
+                                     struct fb_err *err)
 {
     json_t *obj;
     enum fb_status st = fb_json_parse_object(in, MEMBER_BYTES_MAX, &obj, err);

@@ -27,12 +27,13 @@ static const char *const cluster_keys[] = {"partitions", "replicas", "max_dirty_
 struct parse {
     const char *file;
     struct fb_nsset *set;
-    struct fb_ns_said *said;       /* one for each namespace */
-    uint32_t current;              /* index of the section being read; NO_NAMESPACE: [cluster] or an unusable one */
+    struct fb_ns_said *said; /* one for each namespace */
+    uint32_t
+        current; /* index of the section being read; NO_NAMESPACE: [cluster] or an unusable one */
     bool in_cluster;
-    uint32_t cluster_line[4];      /* of cluster_keys */
-    struct fb_buf *problems;       /* may be NULL */
-    struct fb_err *err;            /* may be NULL */
+    uint32_t cluster_line[4]; /* of cluster_keys */
+    struct fb_buf *problems;  /* may be NULL */
+    struct fb_err *err;       /* may be NULL */
     uint32_t problem_count;
 };
 
@@ -56,7 +57,8 @@ static int shown(struct fb_bytes s)
 }
 #define SHOW(s) shown(s), (s).p ? (const char *)(s).p : ""
 
-static enum fb_status read_word(struct fb_bytes v, const char *const *words, size_t count, uint64_t *out, struct fb_err *err)
+static enum fb_status read_word(struct fb_bytes v, const char *const *words, size_t count,
+                                uint64_t *out, struct fb_err *err)
 {
     char list[200];
     size_t n = 0;
@@ -73,7 +75,8 @@ static enum fb_status read_word(struct fb_bytes v, const char *const *words, siz
 }
 #define READ_WORD(v, words, out, err) read_word(v, words, FB_COUNT_OF(words), out, err)
 
-static enum fb_status read_number(struct fb_bytes v, uint64_t min, uint64_t max, uint64_t *out, struct fb_err *err)
+static enum fb_status read_number(struct fb_bytes v, uint64_t min, uint64_t max, uint64_t *out,
+                                  struct fb_err *err)
 {
     uint64_t n = 0;
     bool ok = v.n > 0 && v.n <= 18;
@@ -82,8 +85,8 @@ static enum fb_status read_number(struct fb_bytes v, uint64_t min, uint64_t max,
         n = n * 10 + (uint64_t)(v.p[i] - '0');
     }
     if (!ok || n < min || n > max)
-        return fb_err_set(err, FB_EINVAL, "\"%.*s\" is not a whole number from %llu to %llu", SHOW(v),
-                          (unsigned long long)min, (unsigned long long)max);
+        return fb_err_set(err, FB_EINVAL, "\"%.*s\" is not a whole number from %llu to %llu",
+                          SHOW(v), (unsigned long long)min, (unsigned long long)max);
     *out = n;
     return FB_OK;
 }
@@ -93,7 +96,8 @@ static enum fb_status read_size(struct fb_bytes v, uint64_t max, uint64_t *out, 
     char text[32];
     enum fb_status st = fb_size_parse(v, out, err);
     if (st == FB_OK && max != 0 && (*out == 0 || *out > max))
-        st = fb_err_set(err, FB_EINVAL, "%.*s is out of range, 1B to %s are allowed", SHOW(v), fb_size_text(max, text));
+        st = fb_err_set(err, FB_EINVAL, "%.*s is out of range, 1B to %s are allowed", SHOW(v),
+                        fb_size_text(max, text));
     return st;
 }
 
@@ -108,14 +112,18 @@ static enum fb_status read_flag(struct fb_bytes v, bool *out, struct fb_err *err
 }
 
 /* A name of PostgreSQL as pg_catalog has it: no quotes, no folding. `what` for the message. */
-static enum fb_status read_name(struct fb_bytes v, const char *what, char out[FB_NAME_BYTES_MAX + 1], struct fb_err *err)
+static enum fb_status read_name(struct fb_bytes v, const char *what,
+                                char out[FB_NAME_BYTES_MAX + 1], struct fb_err *err)
 {
     if (v.n == 0)
         return fb_err_set(err, FB_EINVAL, "the name of the %s is empty", what);
     if (v.n > FB_NAME_BYTES_MAX)
-        return fb_err_set(err, FB_EINVAL, "the name of the %s is longer than %u bytes", what, FB_NAME_BYTES_MAX);
+        return fb_err_set(err, FB_EINVAL, "the name of the %s is longer than %u bytes", what,
+                          FB_NAME_BYTES_MAX);
     if (memchr(v.p, '"', v.n) != NULL)
-        return fb_err_set(err, FB_EINVAL, "write the name of the %s without quotes, in the case it has in the database", what);
+        return fb_err_set(
+            err, FB_EINVAL,
+            "write the name of the %s without quotes, in the case it has in the database", what);
     memcpy(out, v.p, v.n);
     out[v.n] = '\0';
     return FB_OK;
@@ -140,7 +148,9 @@ static enum fb_status read_table(struct fb_bytes v, struct fb_namespace *ns, str
         schema = fb_bytes(v.p, (size_t)(dot - v.p));
         table = fb_bytes(dot + 1, v.n - schema.n - 1);
         if (memchr(table.p, '.', table.n) != NULL)
-            return fb_err_set(err, FB_EINVAL, "table is schema.table or table; \"%.*s\" has more than one dot", SHOW(v));
+            return fb_err_set(err, FB_EINVAL,
+                              "table is schema.table or table; \"%.*s\" has more than one dot",
+                              SHOW(v));
     }
     st = read_name(schema, "schema", ns->table_schema, err);
     if (st == FB_OK)
@@ -160,7 +170,8 @@ static struct fb_bytes trim(struct fb_bytes s)
     return s;
 }
 
-static enum fb_status read_key_columns(struct fb_bytes v, struct fb_namespace *ns, struct fb_err *err)
+static enum fb_status read_key_columns(struct fb_bytes v, struct fb_namespace *ns,
+                                       struct fb_err *err)
 {
     char names[FB_NS_KEY_COLUMNS_MAX][FB_NAME_BYTES_MAX + 1];
     size_t count = 0, n = 0;
@@ -172,7 +183,8 @@ static enum fb_status read_key_columns(struct fb_bytes v, struct fb_namespace *n
         struct fb_bytes part = comma ? fb_bytes(rest.p, (size_t)(comma - rest.p)) : rest;
         enum fb_status st;
         if (count == FB_NS_KEY_COLUMNS_MAX)
-            return fb_err_set(err, FB_EINVAL, "a key has at most %u columns", FB_NS_KEY_COLUMNS_MAX);
+            return fb_err_set(err, FB_EINVAL, "a key has at most %u columns",
+                              FB_NS_KEY_COLUMNS_MAX);
         st = read_name(trim(part), "key column", names[count], err);
         if (st != FB_OK)
             return st;
@@ -180,8 +192,11 @@ static enum fb_status read_key_columns(struct fb_bytes v, struct fb_namespace *n
             if (strcmp(names[i], names[count]) == 0)
                 return fb_err_set(err, FB_EINVAL, "column \"%s\" is in the key twice", names[i]);
         if (n + strlen(names[count]) + 2 > sizeof(ns->key))
-            return fb_err_set(err, FB_EINVAL, "the names of the key columns are longer than %zu bytes", sizeof(ns->key) - 1);
-        n += (size_t)snprintf(ns->key + n, sizeof(ns->key) - n, "%s%s", count ? "," : "", names[count]);
+            return fb_err_set(err, FB_EINVAL,
+                              "the names of the key columns are longer than %zu bytes",
+                              sizeof(ns->key) - 1);
+        n += (size_t)snprintf(ns->key + n, sizeof(ns->key) - n, "%s%s", count ? "," : "",
+                              names[count]);
         count++;
         more = comma != NULL;
         if (more)
@@ -220,7 +235,8 @@ static enum fb_status read_conflict(struct fb_bytes v, struct fb_namespace *ns, 
         ns->conflict = FB_CONFLICT_LAST_WRITE_WINS;
         return read_name(column, "timestamp column", ns->conflict_column, err);
     } else
-        return fb_err_set(err, FB_EINVAL, "\"%.*s\" is none of merge-columns, cache-wins, db-wins", SHOW(v));
+        return fb_err_set(err, FB_EINVAL, "\"%.*s\" is none of merge-columns, cache-wins, db-wins",
+                          SHOW(v));
     return FB_OK;
 }
 
@@ -235,11 +251,13 @@ static enum fb_status read_on_delete(struct fb_bytes v, struct fb_namespace *ns,
         ns->on_delete = FB_ON_DELETE_NULL;
         return read_name(column, "column to set to null", ns->delete_column, err);
     } else
-        return fb_err_set(err, FB_EINVAL, "\"%.*s\" is none of refuse, delete, null:<column>", SHOW(v));
+        return fb_err_set(err, FB_EINVAL, "\"%.*s\" is none of refuse, delete, null:<column>",
+                          SHOW(v));
     return FB_OK;
 }
 
-static enum fb_status read_ns_key(struct fb_namespace *ns, enum fb_ns_key key, struct fb_bytes v, struct fb_err *err)
+static enum fb_status read_ns_key(struct fb_namespace *ns, enum fb_ns_key key, struct fb_bytes v,
+                                  struct fb_err *err)
 {
     enum fb_status st;
     uint64_t n = 0;
@@ -309,7 +327,8 @@ static enum fb_status read_ns_key(struct fb_namespace *ns, enum fb_ns_key key, s
     return FB_EINVAL;
 }
 
-static enum fb_status read_cluster_key(struct fb_nsset *set, size_t key, struct fb_bytes v, struct fb_err *err)
+static enum fb_status read_cluster_key(struct fb_nsset *set, size_t key, struct fb_bytes v,
+                                       struct fb_err *err)
 {
     enum fb_status st;
     uint64_t n = 0;
@@ -350,18 +369,20 @@ static uint32_t find_unsorted(const struct fb_nsset *s, struct fb_bytes name)
     return NO_NAMESPACE;
 }
 
-static enum fb_status start_namespace(struct parse *p, const struct fb_ini_item *item, struct fb_err *err)
+static enum fb_status start_namespace(struct parse *p, const struct fb_ini_item *item,
+                                      struct fb_err *err)
 {
     uint32_t i;
     if (item->name.n == 0)
         return fb_err_set(err, FB_EINVAL, "[namespace] needs a name: [namespace session]");
     if (!name_ok(item->name))
-        return fb_err_set(err, FB_EINVAL, "namespace \"%.*s\": a name is 1 to %u of a-z, 0-9, '_', '-' and '.'",
+        return fb_err_set(err, FB_EINVAL,
+                          "namespace \"%.*s\": a name is 1 to %u of a-z, 0-9, '_', '-' and '.'",
                           SHOW(item->name), FB_NAME_BYTES_MAX);
     i = find_unsorted(p->set, item->name);
     if (i != NO_NAMESPACE && p->said[i].line != 0)
-        return fb_err_set(err, FB_EINVAL, "namespace \"%.*s\" is declared twice; first at line %u", SHOW(item->name),
-                          p->said[i].line);
+        return fb_err_set(err, FB_EINVAL, "namespace \"%.*s\" is declared twice; first at line %u",
+                          SHOW(item->name), p->said[i].line);
     if (i == NO_NAMESPACE) {
         if (p->set->count == FB_NAMESPACES_MAX)
             return fb_err_set(err, FB_EINVAL, "more than %u namespaces", FB_NAMESPACES_MAX);
@@ -380,19 +401,25 @@ static enum fb_status section(struct parse *p, const struct fb_ini_item *item, s
     p->current = NO_NAMESPACE;
     p->in_cluster = fb_bytes_is(item->section, "cluster");
     if (p->in_cluster)
-        return item->name.n == 0 ? FB_OK : fb_err_set(err, FB_EINVAL, "section [cluster] takes no second word");
+        return item->name.n == 0
+                   ? FB_OK
+                   : fb_err_set(err, FB_EINVAL, "section [cluster] takes no second word");
     if (fb_bytes_is(item->section, "namespace"))
         return start_namespace(p, item, err);
     near = fb_nearest(item->section, sections, FB_COUNT_OF(sections));
-    return fb_err_set(err, FB_EINVAL, "unknown section [%.*s]%s%s%s", SHOW(item->section), near ? "; did you mean [" : "",
-                      near ? near : "; a cluster file has [cluster] and [namespace <name>]", near ? "]?" : "");
+    return fb_err_set(err, FB_EINVAL, "unknown section [%.*s]%s%s%s", SHOW(item->section),
+                      near ? "; did you mean [" : "",
+                      near ? near : "; a cluster file has [cluster] and [namespace <name>]",
+                      near ? "]?" : "");
 }
 
-static enum fb_status unknown_key(const struct fb_ini_item *item, const char *const *keys, size_t count, struct fb_err *err)
+static enum fb_status unknown_key(const struct fb_ini_item *item, const char *const *keys,
+                                  size_t count, struct fb_err *err)
 {
     const char *near = fb_nearest(item->key, keys, count);
-    return fb_err_set(err, FB_EINVAL, "unknown key \"%.*s\" in [%.*s]%s%s%s", SHOW(item->key), SHOW(item->section),
-                      near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    return fb_err_set(err, FB_EINVAL, "unknown key \"%.*s\" in [%.*s]%s%s%s", SHOW(item->key),
+                      SHOW(item->section), near ? "; did you mean \"" : "", near ? near : "",
+                      near ? "\"?" : "");
 }
 
 static size_t find_key(struct fb_bytes key, const char *const *keys, size_t count)
@@ -420,7 +447,8 @@ static enum fb_status item_cb(void *arg, const struct fb_ini_item *item, struct 
         return unknown_key(item, keys, count, err);
     line = p->in_cluster ? &p->cluster_line[k] : &p->said[p->current].key_line[k];
     if (*line != 0)
-        return fb_err_set(err, FB_EINVAL, "key \"%s\" is given twice; first at line %u", keys[k], *line);
+        return fb_err_set(err, FB_EINVAL, "key \"%s\" is given twice; first at line %u", keys[k],
+                          *line);
     *line = item->line;
     if (p->in_cluster)
         st = read_cluster_key(p->set, k, item->value, err);
@@ -438,8 +466,10 @@ static void check_tables(struct parse *p)
             if (!s->ns[j].mapped || strcmp(s->ns[i].table_schema, s->ns[j].table_schema) != 0 ||
                 strcmp(s->ns[i].table_name, s->ns[j].table_name) != 0)
                 continue;
-            snprintf(what, sizeof(what), "table %s.%s already belongs to namespace \"%s\"; a row must have one key only",
-                     s->ns[i].table_schema, s->ns[i].table_name, s->ns[j].name);
+            snprintf(
+                what, sizeof(what),
+                "table %s.%s already belongs to namespace \"%s\"; a row must have one key only",
+                s->ns[i].table_schema, s->ns[i].table_name, s->ns[j].name);
             tell(p, p->said[i].key_line[FB_NS_table], what);
             break;
         }
@@ -451,8 +481,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct fb_namespace *)a)->name, ((const struct fb_namespace *)b)->name);
 }
 
-enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text, struct fb_nsset **out, struct fb_buf *problems,
-                              struct fb_err *err)
+enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text, struct fb_nsset **out,
+                              struct fb_buf *problems, struct fb_err *err)
 {
     struct parse p = {.file = file, .current = NO_NAMESPACE, .problems = problems, .err = err};
 
@@ -473,7 +503,8 @@ enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text, struct fb_
         free(p.set);
         return FB_EINVAL;
     }
-    /* sorted behind "default": the order of the file means nothing, and lookups are a binary search */
+    /* sorted behind "default": the order of the file means nothing, and lookups are a binary search
+     */
     qsort(p.set->ns + 1, p.set->count - 1, sizeof(p.set->ns[0]), by_name);
     *out = p.set;
     return FB_OK;
@@ -541,7 +572,8 @@ static void print_mapping(struct fb_buf *out, const struct fb_namespace *ns)
 
 static void print_namespace(struct fb_buf *out, const struct fb_namespace *ns)
 {
-    static const char *const conflicts[] = {"cache-wins", "db-wins", "merge-columns", "last-write-wins"};
+    static const char *const conflicts[] = {"cache-wins", "db-wins", "merge-columns",
+                                            "last-write-wins"};
     char text[32];
 
     fb_buf_printf(out, "\n[namespace %s]\n", ns->name);
@@ -560,12 +592,14 @@ static void print_namespace(struct fb_buf *out, const struct fb_namespace *ns)
     fb_buf_printf(out, "durability = %s\n", durability_words[ns->durability]);
     fb_buf_printf(out, "reads = %s\n", reads_words[ns->reads]);
     fb_buf_printf(out, "on_degraded = %s\n", degraded_words[ns->on_degraded_refuse]);
-    fb_buf_printf(out, "conflict = %s%s%s\n", conflicts[ns->conflict], ns->conflict_column[0] ? ":" : "", ns->conflict_column);
+    fb_buf_printf(out, "conflict = %s%s%s\n", conflicts[ns->conflict],
+                  ns->conflict_column[0] ? ":" : "", ns->conflict_column);
     fb_buf_printf(out, "external = %s\n", external_words[ns->external]);
     if (ns->on_delete == FB_ON_DELETE_NULL)
         fb_buf_printf(out, "on_delete = null:%s\n", ns->delete_column);
     else
-        fb_buf_printf(out, "on_delete = %s\n", ns->on_delete == FB_ON_DELETE_DELETE ? "delete" : "refuse");
+        fb_buf_printf(out, "on_delete = %s\n",
+                      ns->on_delete == FB_ON_DELETE_DELETE ? "delete" : "refuse");
     fb_buf_printf(out, "max_value = %s\n", size(ns->max_value, text));
     fb_buf_printf(out, "max_dirty_bytes = %s\n", size(ns->max_dirty_bytes, text));
     fb_buf_printf(out, "max_dirty_age = %s\n", duration(ns->max_dirty_age_ms, text));

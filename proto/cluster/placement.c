@@ -1,19 +1,21 @@
 /* Placement: weighted rendezvous hashing with bounded load and zones, in integers.
  *
- * Weights. With h uniform in (0,1), -log2(h)/w is an exponential variable of rate proportional to w, and the node with
- * the smallest one is chosen with probability w / sum of w ("logarithmic method": Schindelhauer and Schomaker, Weighted
- * Distributed Hash Tables, SPAA 2005). log2 is taken bit by bit in fixed point by repeated squaring (Turner, A Fast
- * Binary Logarithm Algorithm, IEEE Signal Processing Magazine 27(5), 2010): integer multiplications and shifts only,
- * hence the same on every machine. Ties are broken by the node's name.
+ * Weights. With h uniform in (0,1), -log2(h)/w is an exponential variable of rate proportional to
+ * w, and the node with the smallest one is chosen with probability w / sum of w ("logarithmic
+ * method": Schindelhauer and Schomaker, Weighted Distributed Hash Tables, SPAA 2005). log2 is taken
+ * bit by bit in fixed point by repeated squaring (Turner, A Fast Binary Logarithm Algorithm, IEEE
+ * Signal Processing Magazine 27(5), 2010): integer multiplications and shifts only, hence the same
+ * on every machine. Ties are broken by the node's name.
  *
- * Bounded load. Pairs (partition, node) are taken in the order of their score, best first, as long as the node has room
- * and the partition needs a copy. As both sides rank a pair by the same score, this is the stable matching between
- * partitions and places (Gale and Shapley 1962); it depends on no order of partitions or nodes, and a change of one
- * node disturbs only those that its places chain to. Room is the fair share by weight plus 1/ROOM_SLACK, rounded up, for
- * primaries and for all copies alike.
+ * Bounded load. Pairs (partition, node) are taken in the order of their score, best first, as long
+ * as the node has room and the partition needs a copy. As both sides rank a pair by the same score,
+ * this is the stable matching between partitions and places (Gale and Shapley 1962); it depends on
+ * no order of partitions or nodes, and a change of one node disturbs only those that its places
+ * chain to. Room is the fair share by weight plus 1/ROOM_SLACK, rounded up, for primaries and for
+ * all copies alike.
  *
- * Zones. A copy goes to a zone that the partition does not use yet, where there is one; this is worth more than even
- * load, so a zone with few nodes may exceed its room.
+ * Zones. A copy goes to a zone that the partition does not use yet, where there is one; this is
+ * worth more than even load, so a zone with few nodes may exceed its room.
  */
 #include "proto/cluster/placement.h"
 
@@ -117,8 +119,8 @@ static void make_pairs(struct place *p, uint64_t seed)
     p->pairs = fb_xcalloc(p->pair_count, sizeof(*p->pairs));
     for (uint32_t part = 0; part < p->partitions; part++)
         for (uint32_t n = 0; n < p->count; n++)
-            p->pairs[(size_t)part * p->count + n] =
-                (struct pair){score(&p->nodes[p->order[n]], part, seed), (uint16_t)part, (uint16_t)n};
+            p->pairs[(size_t)part * p->count + n] = (struct pair){
+                score(&p->nodes[p->order[n]], part, seed), (uint16_t)part, (uint16_t)n};
     qsort(p->pairs, p->pair_count, sizeof(*p->pairs), by_score);
 }
 
@@ -126,7 +128,8 @@ static void make_pairs(struct place *p, uint64_t seed)
 static void set_room(struct place *p, uint32_t copies)
 {
     for (uint32_t n = 0; n < p->count; n++) {
-        uint64_t share = (uint64_t)p->partitions * copies * p->nodes[p->order[n]].weight * (ROOM_SLACK + 1);
+        uint64_t share =
+            (uint64_t)p->partitions * copies * p->nodes[p->order[n]].weight * (ROOM_SLACK + 1);
         uint64_t by = p->weight * ROOM_SLACK;
         uint64_t room = (share + by - 1) / by;
         p->room[n] = room > p->partitions ? p->partitions : (uint32_t)room;
@@ -157,7 +160,8 @@ static uint32_t sweep(struct place *p, uint32_t level, bool bounded, bool new_zo
         missing += p->out->count[part] == level;
     for (size_t i = 0; i < p->pair_count && missing > 0; i++) {
         const struct pair *pair = &p->pairs[i];
-        if (p->out->count[pair->part] != level || (bounded && p->load[pair->node] >= p->room[pair->node]) ||
+        if (p->out->count[pair->part] != level ||
+            (bounded && p->load[pair->node] >= p->room[pair->node]) ||
             holds(p, pair->part, pair->node) || (new_zone && zone_used(p, pair->part, pair->node)))
             continue;
         p->out->node[pair->part][p->out->count[pair->part]++] = pair->node;
@@ -179,20 +183,23 @@ static void place_level(struct place *p, uint32_t level)
         (void)sweep(p, level, false, false);
 }
 
-static enum fb_status check(const struct fb_place_node *nodes, uint32_t node_count, uint32_t partitions, uint32_t copies,
-                            struct fb_err *err)
+static enum fb_status check(const struct fb_place_node *nodes, uint32_t node_count,
+                            uint32_t partitions, uint32_t copies, struct fb_err *err)
 {
     bool any = false;
     if (node_count > FB_NODES_MAX)
         return fb_err_set(err, FB_EINVAL, "%u nodes are more than %u", node_count, FB_NODES_MAX);
     if (partitions < 1 || partitions > FB_PARTITIONS_MAX)
-        return fb_err_set(err, FB_EINVAL, "%u partitions, 1 to %u are allowed", partitions, FB_PARTITIONS_MAX);
+        return fb_err_set(err, FB_EINVAL, "%u partitions, 1 to %u are allowed", partitions,
+                          FB_PARTITIONS_MAX);
     if (copies < 1 || copies > FB_REPLICAS_MAX + 1)
-        return fb_err_set(err, FB_EINVAL, "%u copies, 1 to %u are allowed", copies, FB_REPLICAS_MAX + 1);
+        return fb_err_set(err, FB_EINVAL, "%u copies, 1 to %u are allowed", copies,
+                          FB_REPLICAS_MAX + 1);
     for (uint32_t i = 0; i < node_count; i++) {
         any = any || nodes[i].weight > 0;
         if (nodes[i].weight > WEIGHT_MAX)
-            return fb_err_set(err, FB_EINVAL, "weight of node %.63s is more than %u", nodes[i].name, WEIGHT_MAX);
+            return fb_err_set(err, FB_EINVAL, "weight of node %.63s is more than %u", nodes[i].name,
+                              WEIGHT_MAX);
         for (uint32_t j = 0; j < i; j++)
             if (strcmp(nodes[i].name, nodes[j].name) == 0)
                 return fb_err_set(err, FB_EINVAL, "node %.63s is there twice", nodes[i].name);
@@ -200,8 +207,9 @@ static enum fb_status check(const struct fb_place_node *nodes, uint32_t node_cou
     return any ? FB_OK : fb_err_set(err, FB_EINVAL, "no node has weight");
 }
 
-enum fb_status fb_place(const struct fb_place_node *nodes, uint32_t node_count, uint32_t partitions, uint32_t copies,
-                        uint64_t seed, struct fb_placement *out, struct fb_err *err)
+enum fb_status fb_place(const struct fb_place_node *nodes, uint32_t node_count, uint32_t partitions,
+                        uint32_t copies, uint64_t seed, struct fb_placement *out,
+                        struct fb_err *err)
 {
     struct place p = {.nodes = nodes, .partitions = partitions, .out = out};
     enum fb_status st = check(nodes, node_count, partitions, copies, err);

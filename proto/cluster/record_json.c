@@ -77,7 +77,8 @@ static enum fb_status take_record(const json_t *obj, struct fb_part_record *r, s
     const char *wrong;
     enum fb_status st = FB_OK;
 
-    /* a field of a later release would be lost by the next compare-and-swap from here, so it is not passed over */
+    /* a field of a later release would be lost by the next compare-and-swap from here, so it is not
+     * passed over */
     if (json_object_size(obj) > 6)
         return fb_err_set(err, FB_EPROTO, "unknown fields; was it written by a later release?");
     st = fb_json_uint(obj, "history", UINT32_MAX, &history, err);
@@ -98,7 +99,8 @@ static enum fb_status take_record(const json_t *obj, struct fb_part_record *r, s
     return wrong == NULL ? FB_OK : fb_err_set(err, FB_EPROTO, "%s", wrong);
 }
 
-enum fb_status fb_part_record_decode(struct fb_bytes in, struct fb_part_record *out, struct fb_err *err)
+enum fb_status fb_part_record_decode(struct fb_bytes in, struct fb_part_record *out,
+                                     struct fb_err *err)
 {
     json_t *obj;
     enum fb_status st = fb_json_parse_object(in, RECORD_BYTES_MAX, &obj, err);

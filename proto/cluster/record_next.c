@@ -1,4 +1,5 @@
-/* The transitions of a partition's record. Everything that changes a record anywhere goes through here. */
+/* The transitions of a partition's record. Everything that changes a record anywhere goes through
+ * here. */
 #include "proto/cluster/record_next.h"
 
 #include <stdio.h>
@@ -78,7 +79,8 @@ static bool name_ends(const char *name)
 
 static enum fb_status refuse(struct fb_err *err, const char *what, const struct fb_member *m)
 {
-    return fb_err_set(err, FB_EREFUSED, "%s: %.63s/%016llx", what, m->node, (unsigned long long)m->inc);
+    return fb_err_set(err, FB_EREFUSED, "%s: %.63s/%016llx", what, m->node,
+                      (unsigned long long)m->inc);
 }
 
 static enum fb_status next_epoch(struct fb_part_record *r, struct fb_err *err)
@@ -89,22 +91,27 @@ static enum fb_status next_epoch(struct fb_part_record *r, struct fb_err *err)
     return FB_OK;
 }
 
-static enum fb_status assign(struct fb_part_record *r, const struct fb_record_event *ev, struct fb_err *err)
+static enum fb_status assign(struct fb_part_record *r, const struct fb_record_event *ev,
+                             struct fb_err *err)
 {
     if (r->epoch != 0 || r->isr_count != 0)
-        return refuse(err, "the partition is assigned already, it cannot be assigned anew to", &ev->member);
+        return refuse(err, "the partition is assigned already, it cannot be assigned anew to",
+                      &ev->member);
     if (ev->min_isr < 1 || ev->min_isr > MEMBERS_MAX)
-        return fb_err_set(err, FB_EREFUSED, "min_isr %u is out of range, 1 to %u are allowed", ev->min_isr, MEMBERS_MAX);
+        return fb_err_set(err, FB_EREFUSED, "min_isr %u is out of range, 1 to %u are allowed",
+                          ev->min_isr, MEMBERS_MAX);
     r->min_isr = ev->min_isr;
     reduce_to(r, &ev->member);
     return next_epoch(r, err);
 }
 
-static enum fb_status promote(struct fb_part_record *r, const struct fb_record_event *ev, struct fb_err *err)
+static enum fb_status promote(struct fb_part_record *r, const struct fb_record_event *ev,
+                              struct fb_err *err)
 {
     struct fb_member old = r->primary;
     if (!fb_part_record_has(r, &ev->member))
-        return refuse(err, "only a member of the in-sync set can be promoted, this is none", &ev->member);
+        return refuse(err, "only a member of the in-sync set can be promoted, this is none",
+                      &ev->member);
     if (ev->drop_old && same(&old, &ev->member))
         return refuse(err, "a promoted member cannot be dropped at once", &ev->member);
     r->primary = ev->member;
@@ -113,7 +120,8 @@ static enum fb_status promote(struct fb_part_record *r, const struct fb_record_e
     return next_epoch(r, err);
 }
 
-static enum fb_status shrink(struct fb_part_record *r, const struct fb_record_event *ev, struct fb_err *err)
+static enum fb_status shrink(struct fb_part_record *r, const struct fb_record_event *ev,
+                             struct fb_err *err)
 {
     if (!fb_part_record_has(r, &ev->member))
         return refuse(err, "not in the in-sync set", &ev->member);
@@ -123,12 +131,14 @@ static enum fb_status shrink(struct fb_part_record *r, const struct fb_record_ev
     return FB_OK;
 }
 
-static enum fb_status expand(struct fb_part_record *r, const struct fb_record_event *ev, struct fb_err *err)
+static enum fb_status expand(struct fb_part_record *r, const struct fb_record_event *ev,
+                             struct fb_err *err)
 {
     if (!has_learner(r, ev->member.node))
         return refuse(err, "only a learner can join the in-sync set, this is none", &ev->member);
     if (isr_has_node(r, ev->member.node))
-        return refuse(err, "an incarnation of the node is in the in-sync set; remove it first", &ev->member);
+        return refuse(err, "an incarnation of the node is in the in-sync set; remove it first",
+                      &ev->member);
     if (r->isr_count == MEMBERS_MAX)
         return refuse(err, "the in-sync set is full", &ev->member);
     drop_learner(r, ev->member.node);
@@ -136,7 +146,8 @@ static enum fb_status expand(struct fb_part_record *r, const struct fb_record_ev
     return FB_OK;
 }
 
-static enum fb_status learner_add(struct fb_part_record *r, const struct fb_record_event *ev, struct fb_err *err)
+static enum fb_status learner_add(struct fb_part_record *r, const struct fb_record_event *ev,
+                                  struct fb_err *err)
 {
     if (has_learner(r, ev->member.node))
         return refuse(err, "a learner already", &ev->member);
@@ -148,7 +159,8 @@ static enum fb_status learner_add(struct fb_part_record *r, const struct fb_reco
     return FB_OK;
 }
 
-static enum fb_status learner_drop(struct fb_part_record *r, const struct fb_record_event *ev, struct fb_err *err)
+static enum fb_status learner_drop(struct fb_part_record *r, const struct fb_record_event *ev,
+                                   struct fb_err *err)
 {
     if (!has_learner(r, ev->member.node))
         return refuse(err, "not a learner", &ev->member);
@@ -156,16 +168,20 @@ static enum fb_status learner_drop(struct fb_part_record *r, const struct fb_rec
     return FB_OK;
 }
 
-static enum fb_status last_set(struct fb_part_record *r, const struct fb_record_event *ev, struct fb_err *err)
+static enum fb_status last_set(struct fb_part_record *r, const struct fb_record_event *ev,
+                               struct fb_err *err)
 {
     if (!isr_has_node(r, ev->member.node))
-        return refuse(err, "only a node of the recorded in-sync set can lead after all of it restarted, this is none",
+        return refuse(err,
+                      "only a node of the recorded in-sync set can lead after all of it restarted, "
+                      "this is none",
                       &ev->member);
     reduce_to(r, &ev->member);
     return next_epoch(r, err);
 }
 
-static enum fb_status force(struct fb_part_record *r, const struct fb_record_event *ev, struct fb_err *err)
+static enum fb_status force(struct fb_part_record *r, const struct fb_record_event *ev,
+                            struct fb_err *err)
 {
     enum fb_status st = next_epoch(r, err);
     if (st != FB_OK)
@@ -184,7 +200,9 @@ const char *fb_part_record_broken(const struct fb_part_record *r)
     if (r->isr_count > MEMBERS_MAX || r->learner_count > FB_REPLICAS_MAX)
         return "too many members";
     if (r->epoch == 0)
-        return r->isr_count == 0 && r->primary.node[0] == '\0' && r->primary.inc == 0 ? NULL : "members without an epoch";
+        return r->isr_count == 0 && r->primary.node[0] == '\0' && r->primary.inc == 0
+                   ? NULL
+                   : "members without an epoch";
     if (r->min_isr < 1 || r->min_isr > MEMBERS_MAX)
         return "min_isr out of range";
     if (!fb_part_record_has(r, &r->primary))

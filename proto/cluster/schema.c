@@ -46,7 +46,9 @@ static enum fb_status unescape(struct fb_bytes in, struct fb_buf *out, struct fb
             low = in.n - i > 2 ? hex_digit(in.p[i + 2]) : -1;
             c = high < 0 || low < 0 ? 0 : (uint8_t)(high << 4 | low);
             if (c != '%' && c != '/')
-                return fb_err_set(err, FB_EINVAL, "in an id of several columns only %% and / are escaped, as %%25 and %%2F");
+                return fb_err_set(
+                    err, FB_EINVAL,
+                    "in an id of several columns only %% and / are escaped, as %%25 and %%2F");
             i += 2;
         }
         fb_buf_put_u8(out, c);
@@ -69,11 +71,12 @@ static enum fb_status wrong_count(const struct fb_schema *s, size_t got, struct 
         memcpy(names + n, name, len + 1);
         n += len;
     }
-    return fb_err_set(err, FB_EINVAL, "the id has %zu parts and the key %u columns; write %s:%s", got, s->key_count, s->ns, names);
+    return fb_err_set(err, FB_EINVAL, "the id has %zu parts and the key %u columns; write %s:%s",
+                      got, s->key_count, s->ns, names);
 }
 
-enum fb_status fb_schema_split_id(const struct fb_schema *s, struct fb_bytes id, struct fb_buf *scratch,
-                                  struct fb_bytes *parts)
+enum fb_status fb_schema_split_id(const struct fb_schema *s, struct fb_bytes id,
+                                  struct fb_buf *scratch, struct fb_bytes *parts)
 {
     struct fb_bytes rest = id;
     uint32_t count = 0;
@@ -101,7 +104,8 @@ enum fb_status fb_schema_split_id(const struct fb_schema *s, struct fb_bytes id,
     return count == s->key_count ? FB_OK : FB_EINVAL;
 }
 
-static enum fb_status check_part(const struct fb_column *c, struct fb_bytes part, struct fb_err *err)
+static enum fb_status check_part(const struct fb_column *c, struct fb_bytes part,
+                                 struct fb_err *err)
 {
     enum fb_status st = fb_column_check(c, part, err);
     if (st != FB_OK)
@@ -112,24 +116,32 @@ static enum fb_status check_part(const struct fb_column *c, struct fb_bytes part
     case FB_TYPE_INT8:
         if (fb_canonical_int(part))
             return FB_OK;
-        return fb_err_set(err, FB_EINVAL, "id: column \"%s\" of type %s: write the integer without blanks, plus sign or leading zeros",
+        return fb_err_set(err, FB_EINVAL,
+                          "id: column \"%s\" of type %s: write the integer without blanks, plus "
+                          "sign or leading zeros",
                           c->name, c->type);
     case FB_TYPE_UUID:
         if (fb_canonical_uuid(part))
             return FB_OK;
-        return fb_err_set(err, FB_EINVAL, "id: column \"%s\" of type uuid: write it in lower case with dashes, "
-                                          "such as 0b1f2c3d-0000-4000-8000-000000000001", c->name);
+        return fb_err_set(err, FB_EINVAL,
+                          "id: column \"%s\" of type uuid: write it in lower case with dashes, "
+                          "such as 0b1f2c3d-0000-4000-8000-000000000001",
+                          c->name);
     case FB_TYPE_DATE:
         if (fb_canonical_date(part))
             return FB_OK;
-        return fb_err_set(err, FB_EINVAL, "id: column \"%s\" of type date: write it as YYYY-MM-DD", c->name);
+        return fb_err_set(err, FB_EINVAL, "id: column \"%s\" of type date: write it as YYYY-MM-DD",
+                          c->name);
     case FB_TYPE_TEXT:
     case FB_TYPE_VARCHAR:
     case FB_TYPE_ENUM:
         return FB_OK;
     default:
-        return fb_err_set(err, FB_EINVAL, "id: column \"%s\" of type %s cannot be a key; smallint, integer, bigint, uuid, text, "
-                                          "varchar, date and enums can", c->name, c->type);
+        return fb_err_set(
+            err, FB_EINVAL,
+            "id: column \"%s\" of type %s cannot be a key; smallint, integer, bigint, uuid, text, "
+            "varchar, date and enums can",
+            c->name, c->type);
     }
 }
 
@@ -149,7 +161,8 @@ enum fb_status fb_schema_check_id(const struct fb_schema *s, struct fb_bytes id,
     size_t parts = count_parts(s, id);
 
     if (s->key_count == 0)
-        return fb_err_set(err, FB_EINVAL, "namespace %s cannot be served: %s", s->ns, s->problem[0] ? s->problem : "no key is known");
+        return fb_err_set(err, FB_EINVAL, "namespace %s cannot be served: %s", s->ns,
+                          s->problem[0] ? s->problem : "no key is known");
     if (parts != s->key_count)
         return wrong_count(s, parts, err);
     if (s->key_count == 1)

@@ -13,11 +13,12 @@
 #define KEY_COLUMNS_MAX FB_COUNT_OF(((struct fb_schema *)0)->key_columns)
 
 static const char *const check_names[] = {
-    [FB_TYPE_OTHER] = "other",     [FB_TYPE_INT2] = "int2",       [FB_TYPE_INT4] = "int4", [FB_TYPE_INT8] = "int8",
-    [FB_TYPE_BOOL] = "bool",       [FB_TYPE_UUID] = "uuid",       [FB_TYPE_NUMERIC] = "numeric",
-    [FB_TYPE_FLOAT] = "float",     [FB_TYPE_TEXT] = "text",       [FB_TYPE_VARCHAR] = "varchar",
-    [FB_TYPE_CHAR] = "char",       [FB_TYPE_JSON] = "json",       [FB_TYPE_JSONB] = "jsonb", [FB_TYPE_ENUM] = "enum",
-    [FB_TYPE_BYTEA] = "bytea",     [FB_TYPE_DATE] = "date",
+    [FB_TYPE_OTHER] = "other",     [FB_TYPE_INT2] = "int2",   [FB_TYPE_INT4] = "int4",
+    [FB_TYPE_INT8] = "int8",       [FB_TYPE_BOOL] = "bool",   [FB_TYPE_UUID] = "uuid",
+    [FB_TYPE_NUMERIC] = "numeric", [FB_TYPE_FLOAT] = "float", [FB_TYPE_TEXT] = "text",
+    [FB_TYPE_VARCHAR] = "varchar", [FB_TYPE_CHAR] = "char",   [FB_TYPE_JSON] = "json",
+    [FB_TYPE_JSONB] = "jsonb",     [FB_TYPE_ENUM] = "enum",   [FB_TYPE_BYTEA] = "bytea",
+    [FB_TYPE_DATE] = "date",
 };
 
 static void put_bool(struct fb_buf *out, const char *field, bool v)
@@ -31,8 +32,8 @@ static void put_column(struct fb_buf *out, const struct fb_column *c)
     fb_json_put_text(out, c->name);
     fb_buf_put_str(out, ",\"type\":");
     fb_json_put_text(out, c->type);
-    fb_buf_printf(out, ",\"attnum\":%u,\"check\":\"%s\",\"length\":%d,\"scale\":%d", c->attnum, check_names[c->check],
-                  (int)c->length, (int)c->scale);
+    fb_buf_printf(out, ",\"attnum\":%u,\"check\":\"%s\",\"length\":%d,\"scale\":%d", c->attnum,
+                  check_names[c->check], (int)c->length, (int)c->scale);
     put_bool(out, "not_null", c->not_null);
     put_bool(out, "has_default", c->has_default);
     put_bool(out, "generated", c->generated);
@@ -77,7 +78,8 @@ static enum fb_status take_labels(const json_t *obj, struct fb_column *c, struct
     json_array_foreach(list, i, item)
     {
         if (!json_is_string(item) || json_string_length(item) > FB_NAME_BYTES_MAX)
-            return fb_err_set(err, FB_EPROTO, "label %zu is not a string of at most %u bytes", i, FB_NAME_BYTES_MAX);
+            return fb_err_set(err, FB_EPROTO, "label %zu is not a string of at most %u bytes", i,
+                              FB_NAME_BYTES_MAX);
         memcpy(c->labels[i], json_string_value(item), json_string_length(item) + 1);
         c->label_count++;
     }
@@ -165,12 +167,14 @@ static enum fb_status take_key(const json_t *obj, struct fb_schema *s, struct fb
     json_array_foreach(list, i, item)
     {
         uint32_t at = 0;
-        while (json_is_string(item) && at < s->column_count && strcmp(s->columns[at].name, json_string_value(item)) != 0)
+        while (json_is_string(item) && at < s->column_count &&
+               strcmp(s->columns[at].name, json_string_value(item)) != 0)
             at++;
         if (!json_is_string(item) || at == s->column_count)
             return fb_err_set(err, FB_EPROTO, "a key column is none of the columns");
         if (s->columns[at].is_key)
-            return fb_err_set(err, FB_EPROTO, "column \"%s\" is in the key twice", s->columns[at].name);
+            return fb_err_set(err, FB_EPROTO, "column \"%s\" is in the key twice",
+                              s->columns[at].name);
         s->columns[at].is_key = true;
         s->key_columns[s->key_count++] = (uint16_t)at;
     }

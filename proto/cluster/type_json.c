@@ -1,9 +1,10 @@
-/* Strict JSON (RFC 8259) as PostgreSQL reads it. Not jansson: it judges duplicates, depth and numbers otherwise. No
- * recursion: the kind of each open bracket is one bit. */
+/* Strict JSON (RFC 8259) as PostgreSQL reads it. Not jansson: it judges duplicates, depth and
+ * numbers otherwise. No recursion: the kind of each open bracket is one bit. */
 #include "proto/base/utf8.h"
 #include "proto/cluster/type_input.h"
 
-/* PostgreSQL stops at its stack (max_stack_depth), some thousand levels; nobody means more than this. */
+/* PostgreSQL stops at its stack (max_stack_depth), some thousand levels; nobody means more than
+ * this. */
 #define DEPTH_MAX 1000u
 
 struct scan {
@@ -17,7 +18,8 @@ struct scan {
 
 static void skip_blanks(struct scan *s)
 {
-    while (s->at < s->n && (s->p[s->at] == ' ' || s->p[s->at] == '\t' || s->p[s->at] == '\n' || s->p[s->at] == '\r'))
+    while (s->at < s->n && (s->p[s->at] == ' ' || s->p[s->at] == '\t' || s->p[s->at] == '\n' ||
+                            s->p[s->at] == '\r'))
         s->at++;
 }
 
@@ -54,7 +56,8 @@ static bool take_hex4(struct scan *s, unsigned *out)
     return true;
 }
 
-/* Behind "\u". Type json stores the text and does not look at what the escape means; jsonb decodes it. */
+/* Behind "\u". Type json stores the text and does not look at what the escape means; jsonb decodes
+ * it. */
 static bool take_unicode(struct scan *s)
 {
     unsigned c, low;
@@ -68,7 +71,8 @@ static bool take_unicode(struct scan *s)
         return fail(s, "a low surrogate without the high one before it");
     if (c < 0xd800 || c > 0xdbff)
         return true;
-    if (!take_byte(s, '\\') || !take_byte(s, 'u') || !take_hex4(s, &low) || low < 0xdc00 || low > 0xdfff)
+    if (!take_byte(s, '\\') || !take_byte(s, 'u') || !take_hex4(s, &low) || low < 0xdc00 ||
+        low > 0xdfff)
         return fail(s, "a high surrogate without the low one behind it");
     return true;
 }
@@ -142,7 +146,7 @@ static bool push(struct scan *s, bool object)
     if (object)
         s->is_object[s->depth / 8] |= (uint8_t)(1u << s->depth % 8);
     else
-        s->is_object[s->depth / 8] &= (uint8_t)~(1u << s->depth % 8);
+        s->is_object[s->depth / 8] &= (uint8_t) ~(1u << s->depth % 8);
     s->depth++;
     return true;
 }

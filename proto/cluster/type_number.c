@@ -1,4 +1,5 @@
-/* Input rules of integers, numeric and floats (PostgreSQL: pg_strtoint32 and friends, numeric_in, float8in_internal). */
+/* Input rules of integers, numeric and floats (PostgreSQL: pg_strtoint32 and friends, numeric_in,
+ * float8in_internal). */
 #include "proto/base/buf.h"
 #include "proto/cluster/type_input.h"
 
@@ -56,8 +57,8 @@ enum fb_input fb_input_int(struct fb_bytes s, unsigned bits)
         if (!is_digit(s.p[i]))
             return FB_INPUT_SYNTAX;
         /* the rest is still read, so that "99...9x" is a matter of form and not of range */
-        over = over || __builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v) ||
-               v > limit;
+        over = over || __builtin_mul_overflow(v, 10u, &v) ||
+               __builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v) || v > limit;
     }
     return over ? FB_INPUT_RANGE : FB_INPUT_OK;
 }
@@ -178,7 +179,8 @@ static enum fb_input judge_numeric(const struct decimal *d, int32_t precision, i
     int64_t lead = 0, fraction = d->fraction - d->exponent;
     bool zero = !leading_digit(d, &lead);
 
-    if ((!zero && lead > NUMERIC_WHOLE_DIGITS_MAX) || d->exponent >= EXPONENT_MAX || d->exponent <= -EXPONENT_MAX)
+    if ((!zero && lead > NUMERIC_WHOLE_DIGITS_MAX) || d->exponent >= EXPONENT_MAX ||
+        d->exponent <= -EXPONENT_MAX)
         return FB_INPUT_RANGE;
     if (precision < 0)
         return fraction > NUMERIC_FRACTION_DIGITS_MAX ? FB_INPUT_RANGE : FB_INPUT_OK;

@@ -1,4 +1,5 @@
-/* Input rules of bool, uuid, bytea and date (PostgreSQL: parse_bool_with_len, string_to_uuid, byteain, date_out). */
+/* Input rules of bool, uuid, bytea and date (PostgreSQL: parse_bool_with_len, string_to_uuid,
+ * byteain, date_out). */
 #include "proto/cluster/type_input.h"
 
 static bool is_space(uint8_t c)
@@ -37,8 +38,9 @@ enum fb_input fb_input_bool(struct fb_bytes s)
     while (s.n > 0 && is_space(s.p[s.n - 1]))
         s.n--;
     /* "o" alone could be on or off */
-    if (is_prefix(s, "true", 1) || is_prefix(s, "false", 1) || is_prefix(s, "yes", 1) || is_prefix(s, "no", 1) ||
-        is_prefix(s, "on", 2) || is_prefix(s, "off", 2) || fb_bytes_is(s, "1") || fb_bytes_is(s, "0"))
+    if (is_prefix(s, "true", 1) || is_prefix(s, "false", 1) || is_prefix(s, "yes", 1) ||
+        is_prefix(s, "no", 1) || is_prefix(s, "on", 2) || is_prefix(s, "off", 2) ||
+        fb_bytes_is(s, "1") || fb_bytes_is(s, "0"))
         return FB_INPUT_OK;
     return FB_INPUT_SYNTAX;
 }
@@ -102,7 +104,8 @@ enum fb_input fb_input_bytea(struct fb_bytes s)
             continue;
         if (s.n - i >= 2 && s.p[i + 1] == '\\')
             i++;
-        else if (s.n - i >= 4 && is_octal(s.p[i + 1], '3') && is_octal(s.p[i + 2], '7') && is_octal(s.p[i + 3], '7'))
+        else if (s.n - i >= 4 && is_octal(s.p[i + 1], '3') && is_octal(s.p[i + 2], '7') &&
+                 is_octal(s.p[i + 3], '7'))
             i += 3;
         else
             return FB_INPUT_SYNTAX;
@@ -134,9 +137,11 @@ bool fb_canonical_date(struct fb_bytes s)
         year = year * 10 + (unsigned)(s.p[i] - '0');
     }
     t = s.p + n;
-    if (t[0] != '-' || !is_digit(t[1]) || !is_digit(t[2]) || t[3] != '-' || !is_digit(t[4]) || !is_digit(t[5]))
+    if (t[0] != '-' || !is_digit(t[1]) || !is_digit(t[2]) || t[3] != '-' || !is_digit(t[4]) ||
+        !is_digit(t[5]))
         return false;
     month = (unsigned)(t[1] - '0') * 10 + (unsigned)(t[2] - '0');
     day = (unsigned)(t[4] - '0') * 10 + (unsigned)(t[5] - '0');
-    return year >= 1 && year <= DATE_YEAR_MAX && month >= 1 && month <= 12 && day >= 1 && day <= days_of(year, month);
+    return year >= 1 && year <= DATE_YEAR_MAX && month >= 1 && month <= 12 && day >= 1 &&
+           day <= days_of(year, month);
 }

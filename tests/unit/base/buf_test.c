@@ -105,7 +105,7 @@ static void statuses(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(buffers), cmocka_unit_test(readers), cmocka_unit_test(utf8),
-                                       cmocka_unit_test(statuses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(buffers), cmocka_unit_test(readers),
+                                       cmocka_unit_test(utf8), cmocka_unit_test(statuses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* Goal: the INI reader accepts exactly its grammar, names the line of each problem, and no bytes can break it.
- * Method: table of texts with the items they give; truncation and mutation of a good text. */
+/* Goal: the INI reader accepts exactly its grammar, names the line of each problem, and no bytes
+ * can break it. Method: table of texts with the items they give; truncation and mutation of a good
+ * text. */
 #include "proto/base/buf.h"
 #include "proto/base/ini.h"
 #include "tests/unit/cmocka.h"
@@ -10,9 +11,9 @@
 static enum fb_status collect(void *arg, const struct fb_ini_item *i, struct fb_err *err)
 {
     (void)err;
-    fb_buf_printf(arg, "%u[%.*s|%.*s]%.*s=%.*s;", i->line, (int)i->section.n, (const char *)i->section.p, (int)i->name.n,
-                  (const char *)i->name.p, (int)i->key.n, (const char *)i->key.p, (int)i->value.n,
-                  (const char *)i->value.p);
+    fb_buf_printf(arg, "%u[%.*s|%.*s]%.*s=%.*s;", i->line, (int)i->section.n,
+                  (const char *)i->section.p, (int)i->name.n, (const char *)i->name.p,
+                  (int)i->key.n, (const char *)i->key.p, (int)i->value.n, (const char *)i->value.p);
     return FB_OK;
 }
 
@@ -112,8 +113,9 @@ static void suggests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts),           cmocka_unit_test(refuses),  cmocka_unit_test(walk_names_all),
-        cmocka_unit_test(survives_mutation), cmocka_unit_test(suggests),
+        cmocka_unit_test(accepts),        cmocka_unit_test(refuses),
+        cmocka_unit_test(walk_names_all), cmocka_unit_test(survives_mutation),
+        cmocka_unit_test(suggests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

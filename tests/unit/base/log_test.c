@@ -1,4 +1,5 @@
-/* Goal: every line is well-formed logfmt or JSON whatever the values are, also when it is too long. */
+/* Goal: every line is well-formed logfmt or JSON whatever the values are, also when it is too long.
+ */
 #include "proto/base/log.h"
 #include "tests/unit/cmocka.h"
 
@@ -26,13 +27,17 @@ static void emit(const struct fb_kv *kv, size_t count)
 
 static void logfmt(void **state)
 {
-    const struct fb_kv kv[] = {FB_KS("s", "a b"), FB_KS("e", ""), FB_KS("q", "x=\"1\"\n"), FB_KU("u", UINT64_MAX), FB_KI("i", -1),
-                               FB_KB("b", fb_bytes("\x00\xff", 2)), FB_KD("d", 0.5), FB_KS("n", NULL), FB_KS("plain", "p-1")};
+    const struct fb_kv kv[] = {
+        FB_KS("s", "a b"),      FB_KS("e", ""),   FB_KS("q", "x=\"1\"\n"),
+        FB_KU("u", UINT64_MAX), FB_KI("i", -1),   FB_KB("b", fb_bytes("\x00\xff", 2)),
+        FB_KD("d", 0.5),        FB_KS("n", NULL), FB_KS("plain", "p-1")};
     (void)state;
     fb_log_setup(FB_LOG_INFO, FB_LOG_LOGFMT, "node", "n1");
     emit(kv, sizeof(kv) / sizeof(kv[0]));
-    assert_non_null(strstr(text, " level=info process=node name=n1 msg=\"it happened\" s=\"a b\" e=\"\" q=\"x=\\\"1\\\"\\n\" "
-                                 "u=18446744073709551615 i=-1 b=\"\\u0000\\u00ff\" d=0.5 n=\"\" plain=p-1\n"));
+    assert_non_null(
+        strstr(text, " level=info process=node name=n1 msg=\"it happened\" s=\"a b\" e=\"\" "
+                     "q=\"x=\\\"1\\\"\\n\" "
+                     "u=18446744073709551615 i=-1 b=\"\\u0000\\u00ff\" d=0.5 n=\"\" plain=p-1\n"));
     assert_true(strncmp(text, "ts=2", 4) == 0);
 }
 
@@ -72,7 +77,8 @@ static void json_stays_whole(void **state)
     (void)state;
     fb_log_setup(FB_LOG_INFO, FB_LOG_JSON, "node", "");
     for (size_t n = 3700; n <= 4300; n++) {
-        struct fb_kv kv[] = {FB_KB("v", fb_bytes(big, n)), FB_KU("after", 1), FB_KD("nan", NAN), FB_KS("last", "x y")};
+        struct fb_kv kv[] = {FB_KB("v", fb_bytes(big, n)), FB_KU("after", 1), FB_KD("nan", NAN),
+                             FB_KS("last", "x y")};
         memset(big, n % 3 == 0 ? 'a' : n % 3 == 1 ? '\n' : 0x01, n);
         emit(kv, 4);
         if (!flat_json(text))
@@ -104,6 +110,7 @@ static void levels(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(logfmt), cmocka_unit_test(json_stays_whole), cmocka_unit_test(levels)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(logfmt), cmocka_unit_test(json_stays_whole),
+                                       cmocka_unit_test(levels)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

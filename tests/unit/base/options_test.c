@@ -1,5 +1,6 @@
-/* Goal: precedence, every problem at once with its place, and the texts that --print-config and --help give.
- * Method: load with made-up argv, environment and file; stdout and stderr captured through temporary files. */
+/* Goal: precedence, every problem at once with its place, and the texts that --print-config and
+ * --help give. Method: load with made-up argv, environment and file; stdout and stderr captured
+ * through temporary files. */
 #include "proto/base/options.h"
 #include "tests/unit/cmocka.h"
 
@@ -9,13 +10,46 @@
 
 static const struct fb_option table[] = {
     {.section = "process", .key = "name", .type = FB_OPT_TEXT, .help = "Name of this process."},
-    {.section = "process", .key = "log", .type = FB_OPT_ENUM, .default_value = "text", .choices = "text|json", .help = "Log format."},
-    {.section = "node", .key = "listen", .type = FB_OPT_TEXT, .default_value = "tcp://127.0.0.1:7400", .help = "Address.", .reloadable = true},
-    {.section = "node", .key = "memory", .type = FB_OPT_SIZE, .default_value = "1GiB", .help = "Memory."},
-    {.section = "node", .key = "threads", .type = FB_OPT_UINT, .default_value = "2", .help = "Threads.", .min = 1, .max = 64},
-    {.section = "node", .key = "tick", .type = FB_OPT_DURATION, .default_value = "5s", .help = "Tick."},
-    {.section = "node", .key = "fsync", .type = FB_OPT_BOOL, .default_value = "yes", .help = "Sync."},
-    {.section = "node", .key = "token_file", .type = FB_OPT_TEXT, .default_value = "", .help = "Token.", .secret = true},
+    {.section = "process",
+     .key = "log",
+     .type = FB_OPT_ENUM,
+     .default_value = "text",
+     .choices = "text|json",
+     .help = "Log format."},
+    {.section = "node",
+     .key = "listen",
+     .type = FB_OPT_TEXT,
+     .default_value = "tcp://127.0.0.1:7400",
+     .help = "Address.",
+     .reloadable = true},
+    {.section = "node",
+     .key = "memory",
+     .type = FB_OPT_SIZE,
+     .default_value = "1GiB",
+     .help = "Memory."},
+    {.section = "node",
+     .key = "threads",
+     .type = FB_OPT_UINT,
+     .default_value = "2",
+     .help = "Threads.",
+     .min = 1,
+     .max = 64},
+    {.section = "node",
+     .key = "tick",
+     .type = FB_OPT_DURATION,
+     .default_value = "5s",
+     .help = "Tick."},
+    {.section = "node",
+     .key = "fsync",
+     .type = FB_OPT_BOOL,
+     .default_value = "yes",
+     .help = "Sync."},
+    {.section = "node",
+     .key = "token_file",
+     .type = FB_OPT_TEXT,
+     .default_value = "",
+     .help = "Token.",
+     .secret = true},
 };
 static const char *const sections[] = {"process", "node", "router", NULL};
 
@@ -57,7 +91,8 @@ static void load(struct run *r, const char *file_text, ...)
     saved_err = dup(2);
     dup2(fileno(out), 1);
     dup2(fileno(err), 2);
-    r->outcome = fb_options_load("prog", "a program", table, sizeof(table) / sizeof(table[0]), sections, argc, argv, &r->o);
+    r->outcome = fb_options_load("prog", "a program", table, sizeof(table) / sizeof(table[0]),
+                                 sections, argc, argv, &r->o);
     fflush(stdout);
     fflush(stderr);
     dup2(saved_out, 1);
@@ -72,8 +107,10 @@ static void precedence(void **state)
 {
     struct run r;
     (void)state;
-    load(&r, "[process]\nname = n1\n[node]\nlisten = a\nmemory = 2GiB\ntick=250ms\n[router]\nwhatever = 1\n", "--node.memory",
-         "3GiB", "--node.fsync=no", NULL);
+    load(&r,
+         "[process]\nname = n1\n[node]\nlisten = a\nmemory = 2GiB\ntick=250ms\n[router]\nwhatever "
+         "= 1\n",
+         "--node.memory", "3GiB", "--node.fsync=no", NULL);
     assert_int_equal(r.outcome, FB_OPTIONS_RUN);
     assert_string_equal(r.err, "");
     assert_string_equal(fb_options_text(r.o, "process", "name"), "n1");
@@ -107,7 +144,10 @@ static void all_problems_at_once(void **state)
     setenv("FOREBAY_NDOE__LISTEN", "b", 1);
     setenv("FOREBAY_ELSEWHERE__X", "b", 1);
     setenv("FOREBAY_PORT_6380_TCP", "b", 1);
-    load(&r, "[process]\nlog = xml\n[node]\nlisen = a\nthreads = 0\nthreads = 3\n[nod]\nx = 1\n[node]\nmemory = lots\n", NULL);
+    load(&r,
+         "[process]\nlog = xml\n[node]\nlisen = a\nthreads = 0\nthreads = 3\n[nod]\nx = "
+         "1\n[node]\nmemory = lots\n",
+         NULL);
     unsetenv("FOREBAY_NODE__LISEN");
     unsetenv("FOREBAY_NDOE__LISTEN");
     unsetenv("FOREBAY_ELSEWHERE__X");
@@ -153,7 +193,8 @@ static void texts(void **state)
 {
     struct run r;
     (void)state;
-    load(&r, "[process]\nname = n1\n[node]\ntoken_file = /x\n", "--print-config", "--node.memory=3GiB", NULL);
+    load(&r, "[process]\nname = n1\n[node]\ntoken_file = /x\n", "--print-config",
+         "--node.memory=3GiB", NULL);
     assert_int_equal(r.outcome, FB_OPTIONS_EXIT_OK);
     assert_string_equal(r.out, "process.name = n1  # from file forebay.conf:2\n"
                                "process.log = text  # default\n"
@@ -214,7 +255,8 @@ static int leave(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(precedence), cmocka_unit_test(all_problems_at_once),
-                                       cmocka_unit_test(command_line), cmocka_unit_test(texts), cmocka_unit_test(secrets)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(precedence), cmocka_unit_test(all_problems_at_once),
+        cmocka_unit_test(command_line), cmocka_unit_test(texts), cmocka_unit_test(secrets)};
     return cmocka_run_group_tests(tests, enter, leave);
 }

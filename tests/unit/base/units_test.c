@@ -1,4 +1,5 @@
-/* Goal: durations and sizes read what people write, refuse the rest with an example, and print back exactly. */
+/* Goal: durations and sizes read what people write, refuse the rest with an example, and print back
+ * exactly. */
 #include "proto/base/units.h"
 #include "tests/unit/cmocka.h"
 
@@ -42,9 +43,20 @@ static void parses(void **state)
 
 static void refuses(void **state)
 {
-    static const char *const durations[] = {"", "5", "s", "-5s", "5 s", "5S", "1.5s", "5sec", "99999999999999999999s",
-                                            "36501d", "18446744073709551615d", "none "};
-    static const char *const sizes[] = {"", "x", "-1", "1kib", "1 MiB", "1.5GiB", "18446744073709551616", "2000000TiB"};
+    static const char *const durations[] = {"",
+                                            "5",
+                                            "s",
+                                            "-5s",
+                                            "5 s",
+                                            "5S",
+                                            "1.5s",
+                                            "5sec",
+                                            "99999999999999999999s",
+                                            "36501d",
+                                            "18446744073709551615d",
+                                            "none "};
+    static const char *const sizes[] = {
+        "", "x", "-1", "1kib", "1 MiB", "1.5GiB", "18446744073709551616", "2000000TiB"};
     uint64_t v;
     struct fb_err err;
     (void)state;
@@ -69,9 +81,11 @@ static void prints_back(void **state)
     for (uint64_t i = 1, x = 12345; i < 20000; i++) {
         uint64_t v;
         x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
-        assert_int_equal(fb_duration_parse(fb_bytes_str(fb_duration_text(x >> 23, text)), &v, NULL), FB_OK);
+        assert_int_equal(fb_duration_parse(fb_bytes_str(fb_duration_text(x >> 23, text)), &v, NULL),
+                         FB_OK);
         assert_int_equal(v, x >> 23);
-        assert_int_equal(fb_size_parse(fb_bytes_str(fb_size_text(x >> (4 + i % 60), text)), &v, NULL), FB_OK);
+        assert_int_equal(
+            fb_size_parse(fb_bytes_str(fb_size_text(x >> (4 + i % 60), text)), &v, NULL), FB_OK);
         assert_int_equal(v, x >> (4 + i % 60));
     }
 }

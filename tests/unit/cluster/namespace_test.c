@@ -1,4 +1,5 @@
-/* Goal: defaults, every cross check with its sentence, and that what is printed reads back the same. */
+/* Goal: defaults, every cross check with its sentence, and that what is printed reads back the
+ * same. */
 #include "proto/cluster/namespace.h"
 #include "proto/wire/request.h"
 #include "tests/unit/cmocka.h"
@@ -48,7 +49,8 @@ static void defaults(void **state)
     assert_int_equal(n->external, FB_EXTERNAL_NONE);
     assert_int_equal(n->conflict, FB_CONFLICT_CACHE_WINS);
     free(s);
-    s = parse("[cluster]\npartitions=64\n[namespace user]\ntable=app.users\n[namespace doc]\ntable=docs\nvalue=column:body\n"
+    s = parse("[cluster]\npartitions=64\n[namespace user]\ntable=app.users\n[namespace "
+              "doc]\ntable=docs\nvalue=column:body\n"
               "key = a, b\nexternal=none\ndurability = durable\n");
     assert_int_equal(s->partitions, 64);
     assert_int_equal(s->count, 3);
@@ -75,37 +77,48 @@ static void defaults(void **state)
 static void problems(void **state)
 {
     (void)state;
-    problem("[cluster]\npartitions=0\n", "c:2: partitions: \"0\" is not a whole number from 1 to 4096");
+    problem("[cluster]\npartitions=0\n",
+            "c:2: partitions: \"0\" is not a whole number from 1 to 4096");
     problem("[cluster]\npartitions=4097\n", "c:2: partitions: \"4097\" is not");
     problem("[clutser]\n", "c:1: unknown section [clutser]; did you mean [cluster]?");
     problem("[namespace]\n", "c:1: [namespace] needs a name");
     problem("[namespace A]\n", "c:1: namespace \"A\": a name is 1 to 63 of a-z");
-    problem("[namespace a]\n[namespace a]\n", "c:2: namespace \"a\" is declared twice; first at line 1");
-    problem("[namespace a]\ntabel=t\n", "c:2: unknown key \"tabel\" in [namespace]; did you mean \"table\"?");
+    problem("[namespace a]\n[namespace a]\n",
+            "c:2: namespace \"a\" is declared twice; first at line 1");
+    problem("[namespace a]\ntabel=t\n",
+            "c:2: unknown key \"tabel\" in [namespace]; did you mean \"table\"?");
     problem("[namespace a]\nttl=1s\nttl=2s\n", "c:3: key \"ttl\" is given twice; first at line 2");
     problem("[namespace a]\nvalue=row\n", "c:2: value = row needs a table");
     problem("[namespace a]\nkey=id\n", "c:2: key needs a table");
     problem("[namespace a]\nexternal=detect\n", "c:2: external = detect needs a table");
     problem("[namespace a]\nconflict=db-wins\n", "c:2: without a table only conflict = cache-wins");
     problem("[namespace a]\non_delete=null:x\n", "c:2: on_delete = null:<column> needs a table");
-    problem("[namespace default]\ntable=t\n", "c:2: namespace default holds the keys of no other namespace");
-    problem(U "external=trigger\n", "c:3: external = trigger is not available in this release; use detect or none");
-    problem(U "external=logical\n", "c:3: external = logical is not available in this release; use detect or none");
-    problem(U "conflict=last-write-wins:at\n", "c:3: conflict = last-write-wins is not available in this release");
+    problem("[namespace default]\ntable=t\n",
+            "c:2: namespace default holds the keys of no other namespace");
+    problem(U "external=trigger\n",
+            "c:3: external = trigger is not available in this release; use detect or none");
+    problem(U "external=logical\n",
+            "c:3: external = logical is not available in this release; use detect or none");
+    problem(U "conflict=last-write-wins:at\n",
+            "c:3: conflict = last-write-wins is not available in this release");
     problem(U "value=auto\n", "c:3: value = auto is for namespaces without a table");
     problem(U "value=column:id\n", "c:3: column \"id\" is the key");
-    problem(U "value=column:v\nconflict=merge-columns\n", "c:4: conflict = merge-columns needs value = row");
+    problem(U "value=column:v\nconflict=merge-columns\n",
+            "c:4: conflict = merge-columns needs value = row");
     problem(U "blind_writes=yes\n", "c:3: blind_writes needs value = column:<name>");
     problem(U "format=json\n", "c:3: format is about a single value");
     problem(U "key=a,a\n", "c:3: key: column \"a\" is in the key twice");
     problem(U "key=a,,b\n", "c:3: key: the name of the key column is empty");
-    problem(U "durability=none\n", "c:3: durability: \"none\" is none of local, replicated, durable, database");
+    problem(U "durability=none\n",
+            "c:3: durability: \"none\" is none of local, replicated, durable, database");
     problem(U "max_batch=0\n", "c:3: max_batch: \"0\" is not a whole number from 1 to 100000");
     problem(U "max_value=9MiB\n", "c:3: max_value: 9MiB is out of range, 1B to 8MiB are allowed");
     problem(U "sync_interval=5\n", "c:3: sync_interval: \"5\" is not a duration");
-    problem("[namespace a]\ntable=x.y.z\n", "c:2: table: table is schema.table or table; \"x.y.z\" has more than one dot");
+    problem("[namespace a]\ntable=x.y.z\n",
+            "c:2: table: table is schema.table or table; \"x.y.z\" has more than one dot");
     problem("[namespace a]\ntable=forebay.objects\n", "c:2: schema forebay is Forebay's own");
-    problem(U "[namespace v]\ntable=public.t\n", "c:4: table public.t already belongs to namespace \"u\"");
+    problem(U "[namespace v]\ntable=public.t\n",
+            "c:4: table public.t already belongs to namespace \"u\"");
 }
 
 static void all_at_once(void **state)
@@ -114,7 +127,9 @@ static void all_at_once(void **state)
     struct fb_err err = {0};
     struct fb_buf rest = {0};
     (void)state;
-    assert_int_equal(fb_nsset_parse("c", fb_bytes_str("nonsense\n[namespace a]\nttl=x\nkey=id\n"), &s, &rest, &err), FB_EINVAL);
+    assert_int_equal(fb_nsset_parse("c", fb_bytes_str("nonsense\n[namespace a]\nttl=x\nkey=id\n"),
+                                    &s, &rest, &err),
+                     FB_EINVAL);
     assert_string_equal(err.msg, "c:1: key before the first [section]");
     fb_buf_put_u8(&rest, 0);
     assert_non_null(strstr((char *)rest.p, "c:3: ttl: \"x\" is not a duration"));
@@ -124,10 +139,13 @@ static void all_at_once(void **state)
 
 static void prints_back(void **state)
 {
-    struct fb_nsset *s = parse("[cluster]\npartitions=32\nreplicas=0\nmax_dirty_bytes=1GiB\nmulti=relaxed\n"
-                               "[namespace b]\ntable=app.t\nkey=x,y\non_delete=null:gone\nexpires_column=e\nread_only=yes\n"
-                               "[namespace a]\ntable=t2\nvalue=column:v\nformat=json\nblind_writes=on\nttl=none\nmax_dirty_age=1h\n"
-                               "[namespace default]\nttl=30m\non_degraded=refuse\nreads=stale\n");
+    struct fb_nsset *s = parse(
+        "[cluster]\npartitions=32\nreplicas=0\nmax_dirty_bytes=1GiB\nmulti=relaxed\n"
+        "[namespace "
+        "b]\ntable=app.t\nkey=x,y\non_delete=null:gone\nexpires_column=e\nread_only=yes\n"
+        "[namespace "
+        "a]\ntable=t2\nvalue=column:v\nformat=json\nblind_writes=on\nttl=none\nmax_dirty_age=1h\n"
+        "[namespace default]\nttl=30m\non_degraded=refuse\nreads=stale\n");
     struct fb_nsset *again;
     struct fb_buf text = {0};
     struct fb_err err = {0};
@@ -166,7 +184,8 @@ static void keys(void **state)
 
 static void survives_mutation(void **state)
 {
-    static const char good[] = "[cluster]\npartitions = 12\n[namespace u]\ntable = a.b\nkey=x,y\nttl = 5s\non_delete=null:c\n";
+    static const char good[] = "[cluster]\npartitions = 12\n[namespace u]\ntable = "
+                               "a.b\nkey=x,y\nttl = 5s\non_delete=null:c\n";
     (void)state;
     srand(5); /* the same bytes every time */
     for (int round = 0; round < 2000; round++) {
@@ -187,7 +206,9 @@ static void survives_mutation(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults), cmocka_unit_test(problems), cmocka_unit_test(all_at_once),
-                                       cmocka_unit_test(prints_back), cmocka_unit_test(keys), cmocka_unit_test(survives_mutation)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults),    cmocka_unit_test(problems),
+        cmocka_unit_test(all_at_once), cmocka_unit_test(prints_back),
+        cmocka_unit_test(keys),        cmocka_unit_test(survives_mutation)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

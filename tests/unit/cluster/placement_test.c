@@ -1,5 +1,6 @@
-/* Goal: even load within its bound, zones kept apart, little movement, independence of the order of input.
- * Method: many clusters by size, weight, zone and seed; figures are asserted with the limits that the manual states. */
+/* Goal: even load within its bound, zones kept apart, little movement, independence of the order of
+ * input. Method: many clusters by size, weight, zone and seed; figures are asserted with the limits
+ * that the manual states. */
 #include "proto/cluster/placement.h"
 #include "tests/unit/cmocka.h"
 
@@ -89,7 +90,8 @@ static void zones_are_apart(void **state)
                 for (; used; used &= used - 1)
                     distinct++;
                 assert_int_equal(distinct, zones < 3 ? zones : 3);
-                assert_true(a.node[i][0] != a.node[i][1] && a.node[i][1] != a.node[i][2] && a.node[i][0] != a.node[i][2]);
+                assert_true(a.node[i][0] != a.node[i][1] && a.node[i][1] != a.node[i][2] &&
+                            a.node[i][0] != a.node[i][2]);
             }
         }
     }
@@ -121,8 +123,9 @@ static void order_does_not_matter(void **state)
     }
 }
 
-/* From `count` to `count + 1` nodes: how many primaries move beyond those that go to the new node (which is also what
- * moves beyond its own when the last node is taken away again: the function knows no past), relative to 1/(count+1). */
+/* From `count` to `count + 1` nodes: how many primaries move beyond those that go to the new node
+ * (which is also what moves beyond its own when the last node is taken away again: the function
+ * knows no past), relative to 1/(count+1). */
 static double excess_moves(uint32_t count, uint32_t parts, uint32_t *to_new)
 {
     struct fb_place_node n[FB_NODES_MAX];
@@ -147,7 +150,8 @@ static void movement_is_small(void **state)
     for (uint32_t count = 2; count <= 32; count *= 2) {
         uint32_t fresh;
         double excess = excess_moves(count, 256, &fresh);
-        print_message("%2u -> %2u nodes: %u of 256 to the new one, %.1f %% besides\n", count, count + 1, fresh, excess * 100);
+        print_message("%2u -> %2u nodes: %u of 256 to the new one, %.1f %% besides\n", count,
+                      count + 1, fresh, excess * 100);
         assert_true(fresh <= (uint32_t)(256 * 1.05 / (count + 1)) + 1);
         assert_true(excess <= 0.05);
     }
@@ -173,8 +177,9 @@ static void bad_input(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(load_is_bounded),   cmocka_unit_test(weights_count),
-                                       cmocka_unit_test(zones_are_apart),   cmocka_unit_test(order_does_not_matter),
-                                       cmocka_unit_test(movement_is_small), cmocka_unit_test(bad_input)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(load_is_bounded),   cmocka_unit_test(weights_count),
+        cmocka_unit_test(zones_are_apart),   cmocka_unit_test(order_does_not_matter),
+        cmocka_unit_test(movement_is_small), cmocka_unit_test(bad_input)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

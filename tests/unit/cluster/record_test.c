@@ -1,5 +1,6 @@
-/* Goal: only legal records come out of fb_record_next; texts read back the same; broken texts are refused.
- * Method: each event in legal and illegal states; a random walk whose invariants are checked at each step. */
+/* Goal: only legal records come out of fb_record_next; texts read back the same; broken texts are
+ * refused. Method: each event in legal and illegal states; a random walk whose invariants are
+ * checked at each step. */
 #include "proto/cluster/map.h"
 #include "tests/unit/cmocka.h"
 
@@ -13,9 +14,11 @@ static struct fb_member member(const char *node, uint64_t inc)
     return m;
 }
 
-static enum fb_status step(struct fb_part_record *r, enum fb_record_event_kind kind, const char *node, uint64_t inc, bool drop)
+static enum fb_status step(struct fb_part_record *r, enum fb_record_event_kind kind,
+                           const char *node, uint64_t inc, bool drop)
 {
-    struct fb_record_event ev = {.kind = kind, .member = member(node, inc), .drop_old = drop, .min_isr = 1};
+    struct fb_record_event ev = {
+        .kind = kind, .member = member(node, inc), .drop_old = drop, .min_isr = 1};
     struct fb_err err;
     return fb_record_next(r, &ev, r, &err);
 }
@@ -40,8 +43,9 @@ static void life(void **state)
     assert_true(fb_part_record_has(&r, &b));
     assert_int_equal(r.learner_count, 0);
     assert_int_equal(r.epoch, 1);
-    assert_int_equal(step(&r, FB_REC_PROMOTE, "b", 3, false), FB_EREFUSED); /* another incarnation is another member */
-    assert_int_equal(step(&r, FB_REC_SHRINK, "a", 1, false), FB_EREFUSED);  /* the primary */
+    assert_int_equal(step(&r, FB_REC_PROMOTE, "b", 3, false),
+                     FB_EREFUSED); /* another incarnation is another member */
+    assert_int_equal(step(&r, FB_REC_SHRINK, "a", 1, false), FB_EREFUSED); /* the primary */
     assert_int_equal(step(&r, FB_REC_PROMOTE, "b", 2, true), FB_OK);
     assert_int_equal(r.epoch, 2);
     assert_int_equal(r.isr_count, 1);
@@ -103,8 +107,8 @@ static void refused(const char *text)
 #define M(n, i) "{\"node\":\"" n "\",\"inc\":\"000000000000000" i "\"}"
 static void broken_texts(void **state)
 {
-    static const char good[] = "{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1")
-        "],\"learners\":[\"b\"],\"min_isr\":1}";
+    static const char good[] = "{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M(
+        "a", "1") "],\"learners\":[\"b\"],\"min_isr\":1}";
     struct fb_part_record r;
     (void)state;
     assert_int_equal(fb_part_record_decode(fb_bytes_str(good), &r, NULL), FB_OK);
@@ -112,23 +116,41 @@ static void broken_texts(void **state)
         assert_int_equal(fb_part_record_decode(fb_bytes(good, n), &r, NULL), FB_EPROTO);
     refused("[]");
     refused("{}");
-    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("b", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
-    refused("{\"history\":4,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
-    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "," M("a", "2") "],\"learners\":[],\"min_isr\":1}");
-    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":0}");
-    refused("{\"history\":0,\"epoch\":-3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
-    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "x") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
-    refused("{\"history\":0,\"epoch\":0,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1}");
-    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "],\"learners\":[],\"min_isr\":1,\"new\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("b", "1") ",\"isr\":[" M(
+        "a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":4,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M(
+        "a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M("a", "1") "," M(
+        "a", "2") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M(
+        "a", "1") "],\"learners\":[],\"min_isr\":0}");
+    refused("{\"history\":0,\"epoch\":-3,\"primary\":" M("a", "1") ",\"isr\":[" M(
+        "a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "x") ",\"isr\":[" M(
+        "a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":0,\"primary\":" M("a", "1") ",\"isr\":[" M(
+        "a", "1") "],\"learners\":[],\"min_isr\":1}");
+    refused("{\"history\":0,\"epoch\":3,\"primary\":" M("a", "1") ",\"isr\":[" M(
+        "a", "1") "],\"learners\":[],\"min_isr\":1,\"new\":1}");
 }
 
 static void members(void **state)
 {
-    struct fb_member_info m = {.kind = FB_MEMBER_ROUTER, .name = "r\"1\n", .zone = "z", .listen = "tcp://[::1]:1", .admin = "h:1",
-                               .client = "h:2", .inc = UINT64_MAX, .weight = 100, .started_ms = 5, .pid = 77};
+    struct fb_member_info m = {.kind = FB_MEMBER_ROUTER,
+                               .name = "r\"1\n",
+                               .zone = "z",
+                               .listen = "tcp://[::1]:1",
+                               .admin = "h:1",
+                               .client = "h:2",
+                               .inc = UINT64_MAX,
+                               .weight = 100,
+                               .started_ms = 5,
+                               .pid = 77};
     struct fb_member_info back;
-    struct fb_member_info list[4] = {{.kind = FB_MEMBER_NODE, .name = "a"}, {.kind = FB_MEMBER_NODE, .name = "b"},
-                                     {.kind = FB_MEMBER_SYNC, .name = "a"}, {.kind = FB_MEMBER_ROUTER, .name = "z"}};
+    struct fb_member_info list[4] = {{.kind = FB_MEMBER_NODE, .name = "a"},
+                                     {.kind = FB_MEMBER_NODE, .name = "b"},
+                                     {.kind = FB_MEMBER_SYNC, .name = "a"},
+                                     {.kind = FB_MEMBER_ROUTER, .name = "z"}};
     struct fb_map map = {.member_count = 4, .members = list};
     struct fb_buf text = {0};
     (void)state;
@@ -147,7 +169,7 @@ static void members(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(life), cmocka_unit_test(random_walk), cmocka_unit_test(broken_texts),
-                                       cmocka_unit_test(members)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(life), cmocka_unit_test(random_walk),
+                                       cmocka_unit_test(broken_texts), cmocka_unit_test(members)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
-/* Goal: each flat item (request, reply, feed, verdict, record) survives the round trip; every truncation is refused; no
- * mutation can make a decoder read outside of its bytes (run under the address sanitizer).
- * Method: encode one well-filled item of each kind; exact-size copies on the heap, so that overruns are seen. */
+/* Goal: each flat item (request, reply, feed, verdict, record) survives the round trip; every
+ * truncation is refused; no mutation can make a decoder read outside of its bytes (run under the
+ * address sanitizer). Method: encode one well-filled item of each kind; exact-size copies on the
+ * heap, so that overruns are seen. */
 #include "proto/wire/feed.h"
 #include "proto/wire/record.h"
 #include "proto/wire/request.h"
@@ -53,36 +54,39 @@ static void check(const struct fb_buf *item, decode_fn decode, encode_again_fn a
         struct fb_reader r = fb_reader(fb_bytes(exact, n));
         memcpy(exact, item->p, n);
         for (int k = 1 + rand() % 3; k > 0; k--)
-            exact[(size_t)rand() % n] = rand() % 3 ? (uint8_t)rand() : (uint8_t)(rand() % 2 ? 0xff : 0);
+            exact[(size_t)rand() % n] =
+                rand() % 3 ? (uint8_t)rand() : (uint8_t)(rand() % 2 ? 0xff : 0);
         (void)!decode(&r);
         free(exact);
     }
 }
 #define CHECK(name, ...)                                                                           \
     do {                                                                                           \
-        struct fb_##name item_ = {__VA_ARGS__};                                                      \
+        struct fb_##name item_ = {__VA_ARGS__};                                                    \
         struct fb_buf encoded_ = {0};                                                              \
-        fb_##name##_encode(&encoded_, &item_);                                                              \
-        check(&encoded_, decode_##name, again_##name);                                                    \
-        fb_buf_fini(&encoded_);                                                                           \
+        fb_##name##_encode(&encoded_, &item_);                                                     \
+        check(&encoded_, decode_##name, again_##name);                                             \
+        fb_buf_fini(&encoded_);                                                                    \
     } while (0)
 #define S(text) fb_bytes((text), sizeof(text) - 1)
 
 static void feeds(void **state)
 {
     (void)state;
-    CHECK(feed_note, .part = 4095, .epoch = 7, .history = 3, .ns = S("user"), .dirty = 9, .last_ver = UINT64_MAX, .age_ms = 5, .due = true);
+    CHECK(feed_note, .part = 4095, .epoch = 7, .history = 3, .ns = S("user"), .dirty = 9,
+          .last_ver = UINT64_MAX, .age_ms = 5, .due = true);
     CHECK(feed_req, .part = 1, .history = 2, .ns = S("user"), .from_ver = 77, .max = 1000);
-    CHECK(feed_object, .ver = 1, .kind = FB_KIND_HASH, .flags = 15, .base_xid = 99, .changed = 1, .expires_ms = -1, .changed_at_ms = 8,
-          .id = S("id"), .value = S("value"));
-    CHECK(feed_batch, .part = 1, .ns = S("u"), .status = 4, .from_ver = 1, .scan_end = 2, .last = true, .purge_ver = 3, .count = 1,
-          .objects = S("xyz"));
+    CHECK(feed_object, .ver = 1, .kind = FB_KIND_HASH, .flags = 15, .base_xid = 99, .changed = 1,
+          .expires_ms = -1, .changed_at_ms = 8, .id = S("id"), .value = S("value"));
+    CHECK(feed_batch, .part = 1, .ns = S("u"), .status = 4, .from_ver = 1, .scan_end = 2,
+          .last = true, .purge_ver = 3, .count = 1, .objects = S("xyz"));
     CHECK(feed_pos, .part = 1, .history = 2, .ns = S(""), .ver = 4, .dsafe = 5, .xid = 6);
     CHECK(load_req, .part = 1, .token = 2, .ns = S("u"), .id = S("7"));
-    CHECK(load_rep, .part = 1, .token = 2, .status = 3, .kind = FB_KIND_STRING, .xmin = 5, .history = 6, .ckpt_ver = 7, .expires_ms = 8,
-          .stored_ver = 9, .ns = S("u"), .id = S("7"), .value = S("v"));
-    CHECK(verdict, .verdict = 1, .part = 1, .id64 = 2, .ns = S("u"), .id = S("7"), .ver = 5, .kind = 0, .xmin = 6, .sqlstate = "23505",
-          .message = S("dup"), .value = S("v"));
+    CHECK(load_rep, .part = 1, .token = 2, .status = 3, .kind = FB_KIND_STRING, .xmin = 5,
+          .history = 6, .ckpt_ver = 7, .expires_ms = 8, .stored_ver = 9, .ns = S("u"), .id = S("7"),
+          .value = S("v"));
+    CHECK(verdict, .verdict = 1, .part = 1, .id64 = 2, .ns = S("u"), .id = S("7"), .ver = 5,
+          .kind = 0, .xmin = 6, .sqlstate = "23505", .message = S("dup"), .value = S("v"));
     CHECK(verdict_ack, .part = 1, .id64 = 2, .status = FB_ESTALE, .ver = 4);
 }
 
@@ -92,10 +96,12 @@ static void requests(void **state)
     (void)state;
     fb_list_put(&args, S("field"));
     fb_list_put(&args, S(""));
-    CHECK(req, .seq = 1, .op = FB_OP_HSET, .flags = FB_REQ_NX, .level = FB_LEVEL_DATABASE, .part = 2, .epoch = 3, .a = -1, .b = INT64_MIN,
-          .key = S("user:1"), .nargs = 2, .args = fb_buf_view(&args));
+    CHECK(req, .seq = 1, .op = FB_OP_HSET, .flags = FB_REQ_NX, .level = FB_LEVEL_DATABASE,
+          .part = 2, .epoch = 3, .a = -1, .b = INT64_MIN, .key = S("user:1"), .nargs = 2,
+          .args = fb_buf_view(&args));
     CHECK(req, .op = FB_OP_DBSIZE, .part = FB_PART_NONE);
-    CHECK(rep, .seq = 9, .type = FB_REP_LIST, .level = FB_LEVEL_LOCAL, .hit = true, .num = -5, .ver = 6, .payload = fb_buf_view(&args));
+    CHECK(rep, .seq = 9, .type = FB_REP_LIST, .level = FB_LEVEL_LOCAL, .hit = true, .num = -5,
+          .ver = 6, .payload = fb_buf_view(&args));
     fb_buf_fini(&args);
     assert_true(fb_op_known(FB_OP_GET) && !fb_op_known(0) && !fb_op_known(9999));
     assert_string_equal(fb_op_name(FB_OP_GETRANGE), "GETRANGE");
@@ -128,12 +134,14 @@ static void counts_are_not_believed(void **state)
 
 static void records(void **state)
 {
-    struct fb_record r = {.type = FB_RECORD_DEL, .ver = 2, .prev = 1, .ns_len = 1, .key = S("u:1")}, back;
+    struct fb_record r = {.type = FB_RECORD_DEL, .ver = 2, .prev = 1, .ns_len = 1, .key = S("u:1")},
+                     back;
     struct fb_buf b = {0};
     struct fb_reader in;
     (void)state;
-    CHECK(record, .type = FB_RECORD_PUT, .flags = 7, .kind = FB_KIND_STRING, .ns_len = 4, .part = 3, .ver = 10, .prev = 9, .ptime_ms = 8,
-          .obj_ver = 7, .changed = 6, .expires_ms = 5, .xid = 4, .history = 3, .base_xid = 2, .count = 1, .session = 11, .req_no = 12,
+    CHECK(record, .type = FB_RECORD_PUT, .flags = 7, .kind = FB_KIND_STRING, .ns_len = 4, .part = 3,
+          .ver = 10, .prev = 9, .ptime_ms = 8, .obj_ver = 7, .changed = 6, .expires_ms = 5,
+          .xid = 4, .history = 3, .base_xid = 2, .count = 1, .session = 11, .req_no = 12,
           .sqlstate = "22003", .key = S("user:1"), .value = S("v"));
     CHECK(record, .type = FB_RECORD_EPOCH_START, .ver = 1);
     CHECK(record, .type = FB_RECORD_SYNCED, .ver = 2, .key = S("user"), .obj_ver = 1);
@@ -174,7 +182,8 @@ static void limits_hold(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(feeds), cmocka_unit_test(requests), cmocka_unit_test(counts_are_not_believed),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(feeds), cmocka_unit_test(requests),
+                                       cmocka_unit_test(counts_are_not_believed),
                                        cmocka_unit_test(records), cmocka_unit_test(limits_hold)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

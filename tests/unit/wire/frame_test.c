@@ -1,4 +1,5 @@
-/* Goal: frames and values survive the round trip; truncated, mutated and oversized ones are refused without a crash. */
+/* Goal: frames and values survive the round trip; truncated, mutated and oversized ones are refused
+ * without a crash. */
 #include "proto/wire/frame.h"
 #include "proto/wire/value.h"
 #include "tests/unit/cmocka.h"
@@ -7,10 +8,19 @@
 
 static void make(struct fb_buf *b, bool hello)
 {
-    struct fb_frame f = {.kind = hello ? FB_FRAME_HELLO : FB_FRAME_REQ, .src_inc = 1, .dst_inc = UINT64_MAX, .id = 300, .has_hello = hello};
+    struct fb_frame f = {.kind = hello ? FB_FRAME_HELLO : FB_FRAME_REQ,
+                         .src_inc = 1,
+                         .dst_inc = UINT64_MAX,
+                         .id = 300,
+                         .has_hello = hello};
     size_t mark;
     if (hello)
-        f.hello = (struct fb_hello){.protocol = 1, .role = FB_ROLE_SYNC, .name = "sync-1", .has_cluster = true, .cluster = {9, 8}, .inc = 4,
+        f.hello = (struct fb_hello){.protocol = 1,
+                                    .role = FB_ROLE_SYNC,
+                                    .name = "sync-1",
+                                    .has_cluster = true,
+                                    .cluster = {9, 8},
+                                    .inc = 4,
                                     .error = "no"};
     mark = fb_frame_begin(b, &f);
     fb_buf_put_str(b, "tail");
@@ -146,7 +156,8 @@ static void values(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(hostile), cmocka_unit_test(arena_is_bounded),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(hostile),
+                                       cmocka_unit_test(arena_is_bounded),
                                        cmocka_unit_test(values)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
