@@ -1,6 +1,9 @@
-foreach(t log log_damage log_fault snapshot data_dir dump)
+foreach(t log log_damage log_fault crash snapshot data_dir dump)
   fb_add_test(disk_${t} LABELS unit TIMEOUT 120 SOURCES unit/disk/${t}_test.c LIBS node_disk)
 endforeach()
-# Storage errors on demand, without a seam in the product.
+# Storage errors and deaths on demand, without a seam in the product.
 target_link_options(disk_log_fault PRIVATE
   -Wl,--wrap=pwritev -Wl,--wrap=fdatasync -Wl,--wrap=fsync -Wl,--wrap=fallocate)
+target_link_options(disk_crash PRIVATE
+  -Wl,--wrap=pwritev -Wl,--wrap=pwrite -Wl,--wrap=fdatasync -Wl,--wrap=fsync -Wl,--wrap=ftruncate
+  -Wl,--wrap=fallocate -Wl,--wrap=renameat -Wl,--wrap=unlinkat)
