@@ -344,12 +344,10 @@ static enum pg_class txn_commit(struct pg_txn *t, struct pg_error *err)
      * server's language and which has no SQLSTATE of its own: any warning counts. */
     t->b->sync_cancelled = t->pg->warned;
     if (t->pg->conn != NULL) {
-        /* The sync is sent already; the second one of txn_leave is read with it. */
-        enum pg_class l = pg_wait(t->pg, &res, &leave);
-        if (l == PG_OK) {
+        /* The answer to the sync. Losing the line here no longer matters: the outcome is known. */
+        if (pg_wait(t->pg, &res, &leave) == PG_OK) {
             PQclear(res);
-            PQexitPipelineMode(t->pg->conn);
-            if (PQpipelineStatus(t->pg->conn) != PQ_PIPELINE_OFF)
+            if (!PQexitPipelineMode(t->pg->conn))
                 pg_disconnect(t->pg);
         }
     }

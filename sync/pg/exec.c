@@ -201,6 +201,13 @@ enum pg_class pg_push(struct pg *pg, const char *sql, const struct pg_args *args
     return ok ? PG_OK : pg_dead(pg, err);
 }
 
+/* FATAL and PANIC announce that the server closes the connection. */
+static bool pg_is_last_word(const PGresult *res)
+{
+    const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
 /* One command's result: the first of its results that is an error, else the last. */
 static enum pg_class pg_take_result(struct pg *pg, PGresult **out, struct pg_error *err)
 {
@@ -231,10 +238,10 @@ static enum pg_class pg_take_result(struct pg *pg, PGresult **out, struct pg_err
         return PG_OK;
     default:
         c = pg_error_of(pg, *out, err);
+        if (PQstatus(pg->conn) == CONNECTION_BAD || err->sqlstate[0] == '\0' || pg_is_last_word(*out))
+            pg_disconnect(pg);
         PQclear(*out);
         *out = NULL;
-        if (PQstatus(pg->conn) == CONNECTION_BAD || err->sqlstate[0] == '\0')
-            pg_disconnect(pg);
         return c;
     }
 }
