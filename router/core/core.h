@@ -188,8 +188,9 @@ void router_session_gone(struct router_session *s);
  * rest is an incomplete command, or the session is stalled: keep it and come again with more or
  * after router_next_resume. Bytes not taken must stay the same. */
 size_t router_session_input(struct router_session *s, const uint8_t *p, size_t n);
-/* Of the bytes taken from s->out, `n` are not written yet: counts for the limit. */
-void router_session_output_pending(struct router_session *s, size_t n);
+/* `written` more bytes went to the socket; of the bytes taken from s->out, `pending` are not
+ * written yet: they count for the limit. */
+void router_session_output(struct router_session *s, size_t written, size_t pending);
 /* Is a command of this session unanswered? */
 bool router_session_busy(const struct router_session *s);
 /* A hint for sizing the next read, see resp_parser_wants. */

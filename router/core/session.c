@@ -281,11 +281,11 @@ out:
     return done;
 }
 
-void router_session_output_pending(struct router_session *s, size_t n)
+void router_session_output(struct router_session *s, size_t written, size_t pending)
 {
-    s->router->stats.bytes_out += s->out_pending > n ? s->out_pending - n : 0;
-    s->out_pending = n;
-    if (n == 0 && s->out.n == 0)
+    s->router->stats.bytes_out += written;
+    s->out_pending = pending;
+    if (pending == 0 && s->out.n == 0)
         fb_buf_shrink(&s->out, OUT_KEEP_BYTES);
 }
 

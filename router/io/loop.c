@@ -1,0 +1,427 @@
+/* One loop thread: wake-ups, ticks, start and end.
+ *
+ * An iteration of libuv: poll (clients' bytes are parsed as they are read) -> check (mailboxes,
+ * then everything collected goes out) -> prepare (say that we sleep, look once more) -> poll.
+ */
+#include "router/io/loop.h"
+
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/base/random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void loop_time(struct loop *l)
+{
+    router_time(l->core, fb_mono_ns(), fb_wall_ms());
+}
+
+void loop_wake(struct loop *l)
+{
+    /* Partner: loop_prepare_cb stores `sleeping` and then looks at the mailboxes. */
+    if (atomic_load(&l->sleeping) && atomic_exchange(&l->sleeping, false))
+        uv_async_send(&l->async);
+}
+
+static void post(struct loop *l, struct event *ev)
+{
+    fb_mailbox_force(l->events, &ev->mail);
+    loop_wake(l);
+}
+
+static struct event *event_new(enum event_kind kind)
+{
+    struct event *ev = fb_xcalloc(1, sizeof(*ev));
+    ev->kind = kind;
+    return ev;
+}
+
+/* --- from other threads --- */
+
+void loop_post_state(struct loop *l, struct fb_cluster_state *state)
+{
+    struct event *ev = event_new(EVENT_STATE);
+    ev->state = fb_cluster_state_get(state);
+    post(l, ev);
+}
+
+void loop_post_kill(struct loop *l)
+{
+    post(l, event_new(EVENT_KILL));
+}
+
+void loop_post_stop(struct loop *l)
+{
+    post(l, event_new(EVENT_STOP));
+}
+
+void loop_net_opened(void *arg, struct fb_conn *c, const struct fb_hello *hello)
+{
+    struct peer *p = fb_conn_user(c);
+    struct event *ev = event_new(EVENT_OPENED);
+    (void)arg;
+    ev->peer = p;
+    ev->conn = fb_conn_get(c);
+    ev->inc = hello->inc;
+    post(p->loop, ev);
+}
+
+void loop_net_closed(void *arg, struct fb_conn *c, const char *why)
+{
+    struct peer *p = fb_conn_user(c);
+    struct event *ev = event_new(EVENT_CLOSED);
+    (void)arg;
+    ev->peer = p;
+    ev->conn = fb_conn_get(c);
+    snprintf(ev->why, sizeof(ev->why), "%s", why);
+    post(p->loop, ev);
+}
+
+void loop_net_received(void *arg, struct fb_conn *c, struct fb_net_frame *f)
+{
+    struct peer *p = fb_conn_user(c);
+    (void)arg;
+    /* same layout, see net.h */
+    fb_mailbox_force(p->loop->frames, (struct fb_mail *)(void *)f);
+    loop_wake(p->loop);
+}
+
+uint32_t loop_nodes_connected(const struct loop *l)
+{
+    return atomic_load(&l->nodes_connected);
+}
+
+uint32_t loop_ops_in_flight(const struct loop *l)
+{
+    return atomic_load(&l->ops_in_flight);
+}
+
+/* --- the loop --- */
+
+static void loop_stop(struct loop *l)
+{
+    if (l->stopping)
+        return;
+    l->stopping = true;
+    l->stop_at_ns = fb_mono_ns() + l->process->settings.drain_timeout_ms * 1000000u;
+    if (l->listening)
+        uv_close((uv_handle_t *)&l->listener, NULL);
+    l->listening = false;
+    clients_check(l);
+}
+
+static void event_run(struct loop *l, struct event *ev)
+{
+    switch (ev->kind) {
+    case EVENT_STATE:
+        router_map(l->core, ev->state->map, ev->state->namespaces->multi == FB_MULTI_RELAXED);
+        peers_sync(l);
+        fb_cluster_state_put(ev->state);
+        break;
+    case EVENT_OPENED:
+        peer_opened(ev->peer, ev->conn, ev->inc);
+        fb_conn_put(ev->conn);
+        break;
+    case EVENT_CLOSED:
+        peer_closed(ev->peer, ev->conn, ev->why);
+        fb_conn_put(ev->conn);
+        break;
+    case EVENT_KILL:
+        clients_check(l);
+        break;
+    case EVENT_STOP:
+        loop_stop(l);
+        break;
+    }
+    free(ev);
+}
+
+/* Events are taken before frames and run after them: a frame that came before its connection's end
+ * is seen first. False: nothing was there. */
+static bool mailboxes_run(struct loop *l)
+{
+    struct fb_mail *events = fb_mailbox_take(l->events);
+    struct fb_mail *frames = fb_mailbox_take(l->frames);
+    bool any = events != NULL || frames != NULL;
+    if (any)
+        loop_time(l);
+    while (frames != NULL) {
+        struct fb_net_frame *f = (struct fb_net_frame *)(void *)frames;
+        frames = frames->next;
+        peer_frame(l, f);
+    }
+    while (events != NULL) {
+        struct event *ev = (struct event *)(void *)events;
+        events = events->next;
+        event_run(l, ev);
+    }
+    return any;
+}
+
+/* Everything collected goes out. */
+static void loop_flush(struct loop *l)
+{
+    struct router_session *s;
+    bool again;
+    loop_time(l);
+    do {
+        again = false;
+        router_tick(l->core);
+        peers_send(l);
+        while ((s = router_next_session(l->core)) != NULL)
+            client_flush(s->user);
+        while ((s = router_next_resume(l->core)) != NULL) {
+            client_resume(s->user);
+            again = true;
+        }
+    } while (again);
+    if (l->peers_at_ns != ROUTER_TIME_NEVER)
+        peers_dial(l);
+}
+
+static void timer_cb(uv_timer_t *t)
+{
+    struct loop *l = t->data;
+    l->timer_at_ns = ROUTER_TIME_NEVER; /* the check that follows does the work */
+}
+
+static void timer_arm(struct loop *l)
+{
+    uint64_t at = router_deadline_ns(l->core), now = fb_mono_ns();
+    if (l->peers_at_ns < at)
+        at = l->peers_at_ns;
+    if (at >= l->timer_at_ns || at - now > UINT64_C(1000000000) * 3600)
+        return;
+    l->timer_at_ns = at;
+    uv_update_time(&l->uv);
+    uv_timer_start(&l->timer, timer_cb, at <= now ? 0 : (at - now + 999999) / 1000000, 0);
+}
+
+static void loop_end_if_done(struct loop *l)
+{
+    if (!l->stopping || l->clients != NULL || uv_is_closing((uv_handle_t *)&l->async))
+        return;
+    peers_close(l);
+    uv_close((uv_handle_t *)&l->async, NULL);
+    uv_close((uv_handle_t *)&l->prepare, NULL);
+    uv_close((uv_handle_t *)&l->check, NULL);
+    uv_close((uv_handle_t *)&l->timer, NULL);
+    uv_close((uv_handle_t *)&l->second, NULL);
+}
+
+static void check_cb(uv_check_t *h)
+{
+    struct loop *l = h->data;
+    atomic_store_explicit(&l->sleeping, false, memory_order_relaxed);
+    mailboxes_run(l);
+    loop_flush(l);
+}
+
+static void prepare_cb(uv_prepare_t *h)
+{
+    struct loop *l = h->data;
+    for (;;) {
+        atomic_store(&l->sleeping, true);
+        atomic_thread_fence(memory_order_seq_cst); /* partner: loop_wake, after the push */
+        if (!mailboxes_run(l))
+            break;
+        loop_flush(l);
+    }
+    loop_end_if_done(l);
+    if (!uv_is_closing((uv_handle_t *)&l->timer))
+        timer_arm(l);
+}
+
+static void async_cb(uv_async_t *h)
+{
+    (void)h; /* only to leave poll */
+}
+
+static void second_cb(uv_timer_t *t)
+{
+    struct loop *l = t->data;
+    metrics_publish(l->process, router_stats(l->core), &l->published);
+    atomic_store(&l->ops_in_flight, router_ops_in_flight(l->core));
+    loop_time(l);
+    clients_check(l);
+}
+
+static void loop_thread(void *arg)
+{
+    struct loop *l = arg;
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    atomic_store(&l->sleeping, false); /* late callbacks of connections wake nobody */
+    metrics_publish(l->process, router_stats(l->core), &l->published);
+}
+
+/* --- hooks of the core --- */
+
+static struct registered *entry_of(const struct router_session *s)
+{
+    return s == NULL ? NULL : &((struct client *)s->user)->entry;
+}
+
+static void entry_refresh(const struct router_session *s)
+{
+    struct registered *e = entry_of(s);
+    atomic_store_explicit(&e->last_cmd, s->last_cmd, memory_order_relaxed);
+    atomic_store_explicit(&e->state,
+                          s->proto | (s->in_multi ? s->multi_count + 1 : 0) << 8 |
+                              s->watch_count << 22,
+                          memory_order_relaxed);
+}
+
+static void hook_lines(void *arg, struct fb_buf *out, const struct router_session *only,
+                       const uint64_t *ids, size_t n)
+{
+    struct loop *l = arg;
+    for (struct client *c = l->clients; c != NULL; c = c->next)
+        if (c->session != NULL)
+            entry_refresh(c->session);
+    registry_lines(l->process, out, entry_of(only), ids, n);
+}
+
+static uint32_t hook_kill(void *arg, const struct router_session *self, uint64_t id,
+                          struct fb_bytes addr, struct fb_bytes laddr, bool skip_self)
+{
+    struct loop *l = arg;
+    return registry_kill(l->process, entry_of(self), id, addr, laddr, skip_self);
+}
+
+static void hook_changed(void *arg, const struct router_session *s)
+{
+    struct loop *l = arg;
+    registry_rename(l->process, entry_of(s), s);
+}
+
+static void hook_info(void *arg, struct fb_buf *out, const struct fb_bytes *names, size_t n)
+{
+    struct loop *l = arg;
+    metrics_publish(l->process, router_stats(l->core), &l->published);
+    info_append(l->process, out, names, n);
+}
+
+static struct router *core_make(struct loop *l)
+{
+    const struct settings *s = &l->process->settings;
+    struct router_config c = {
+        .inflight_per_client = s->inflight_per_client,
+        .inflight_max = s->inflight_max / s->threads,
+        .output_bytes_max = s->output_bytes_max,
+        .retry_deadline_ns = s->retry_deadline_ms * 1000000u,
+        .request_timeout_ns = s->request_timeout_ms * 1000000u,
+        .window = s->window,
+        .window_wait_ns = s->window_wait_us * 1000u,
+        .seed = fb_random_u64(),
+        .inc = l->process->inc,
+        .maxclients_shown = s->max_clients,
+        .hooks = {.arg = l,
+                  .client_lines = hook_lines,
+                  .client_kill = hook_kill,
+                  .client_changed = hook_changed,
+                  .info = hook_info},
+    };
+    if (c.inflight_max == 0)
+        c.inflight_max = 1;
+    snprintf(c.password, sizeof(c.password), "%s", s->password);
+    return router_new(&c);
+}
+
+/* --- start and end --- */
+
+static void loop_destroy(struct loop *l)
+{
+    struct fb_mail *m;
+    while ((m = fb_mailbox_take(l->frames)) != NULL)
+        while (m != NULL) {
+            struct fb_net_frame *f = (struct fb_net_frame *)(void *)m;
+            m = m->next;
+            fb_net_frame_free(f);
+        }
+    while ((m = fb_mailbox_take(l->events)) != NULL)
+        while (m != NULL) {
+            struct event *ev = (struct event *)(void *)m;
+            m = m->next;
+            if (ev->state != NULL)
+                fb_cluster_state_put(ev->state);
+            if (ev->conn != NULL)
+                fb_conn_put(ev->conn);
+            free(ev);
+        }
+    router_free(l->core);
+    while (l->held_free != NULL) {
+        struct held_frame *h = l->held_free;
+        l->held_free = h->next;
+        free(h);
+    }
+    fb_mailbox_free(l->frames);
+    fb_mailbox_free(l->events);
+    free(l);
+}
+
+static void handles_init(struct loop *l)
+{
+    /* these only fail on bad arguments; uv_async_init on too many files, which loop_init has had */
+    fb_assert(uv_prepare_init(&l->uv, &l->prepare) == 0);
+    fb_assert(uv_check_init(&l->uv, &l->check) == 0);
+    fb_assert(uv_timer_init(&l->uv, &l->timer) == 0);
+    fb_assert(uv_timer_init(&l->uv, &l->second) == 0);
+    l->prepare.data = l->check.data = l->timer.data = l->second.data = l;
+    fb_assert(uv_prepare_start(&l->prepare, prepare_cb) == 0);
+    fb_assert(uv_check_start(&l->check, check_cb) == 0);
+    fb_assert(uv_timer_start(&l->second, second_cb, 1000, 1000) == 0);
+}
+
+enum fb_status loop_start(struct process *p, uint32_t number, struct loop **out, struct fb_err *err)
+{
+    struct loop *l = fb_xcalloc(1, sizeof(*l));
+    char name[16];
+    enum fb_status st;
+    int rc;
+
+    l->process = p;
+    l->number = number;
+    l->timer_at_ns = l->peers_at_ns = ROUTER_TIME_NEVER;
+    for (uint32_t i = 0; i < FB_NODES_MAX; i++) {
+        l->peers[i].loop = l;
+        l->peers[i].number = i;
+    }
+    l->events = fb_mailbox_new(UINT32_MAX);
+    l->frames = fb_mailbox_new(UINT32_MAX);
+    l->core = core_make(l);
+    rc = uv_loop_init(&l->uv);
+    if (rc == 0)
+        rc = uv_async_init(&l->uv, &l->async, async_cb);
+    if (rc != 0) {
+        st = fb_err_set(err, FB_EIO, "event loop: %s", uv_strerror(rc));
+        loop_destroy(l);
+        return st;
+    }
+    handles_init(l);
+    loop_time(l);
+    st = client_listen(l, err);
+    snprintf(name, sizeof(name), "loop-%u", number);
+    if (st == FB_OK)
+        st = fb_thread_start(name, loop_thread, l, &l->thread, err);
+    if (st != FB_OK) {
+        loop_stop(l);
+        loop_end_if_done(l);
+        uv_run(&l->uv, UV_RUN_DEFAULT);
+        loop_free(l);
+        return st;
+    }
+    *out = l;
+    return FB_OK;
+}
+
+void loop_join(struct loop *l)
+{
+    fb_thread_join(l->thread);
+}
+
+void loop_free(struct loop *l)
+{
+    fb_assert(uv_loop_close(&l->uv) == 0);
+    loop_destroy(l);
+}
