@@ -255,6 +255,8 @@ void feeds_tick(struct lane *l);
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid);
 /* Effects of a checkpoint on objects; `live` also appends records for re-based objects. */
 void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid, bool live);
+/* recover.c */
+void recover_park(struct lane *l, struct part *p, const struct fb_record *r);
 /* expire.c, evict.c */
 void expire_object(struct lane *l, struct part *p, const struct object *o, uint64_t hash);
 bool object_expired(const struct object *o, uint64_t now);

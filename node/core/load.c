@@ -142,15 +142,15 @@ static void load_send(struct lane *l, struct load_entry *e)
     fb_buf_put_bytes(&fx->load_bytes, id);
     if (id.n == 0)
         (void)fb_buf_reserve(&fx->load_bytes, 1);
-    if (fx->load_bytes.p != was || true) { /* views follow the buffer when it moves */
-        const uint8_t *at = fx->load_bytes.p;
-        size_t first = fx->load_bytes.p != was ? 0 : fx->load_count - 1;
-        if (first > 0)
-            at = fx->loads[first - 1].id.p + fx->loads[first - 1].id.n;
-        for (size_t i = first; i < fx->load_count; i++) {
-            fx->loads[i].id.p = at;
-            at += fx->loads[i].id.n;
-        }
+    if (fx->load_bytes.p == was && fx->load_count > 1) {
+        const struct lane_load *before = &fx->loads[fx->load_count - 2];
+        fx->loads[fx->load_count - 1].id.p = before->id.p + before->id.n;
+        return;
+    }
+    const uint8_t *at = fx->load_bytes.p; /* the buffer moved, the views follow */
+    for (size_t i = 0; i < fx->load_count; i++) {
+        fx->loads[i].id.p = at;
+        at += fx->loads[i].id.n;
     }
 }
 
@@ -189,13 +189,11 @@ bool load_needed(const struct op *op)
 static bool each_key(struct lane *l, struct part *p, const struct fb_req *req,
                      bool (*fn)(struct lane *, struct part *, const struct fb_req *, void *), void *arg)
 {
-    struct fb_reader r = fb_reader(req->args);
     struct fb_bytes rest = req->args, item;
     struct fb_req sub;
 
     if (req->op != FB_OP_TXN)
         return fn(l, p, req, arg);
-    (void)r;
     while (fb_list_next(&rest, &item)) {
         struct fb_reader in = fb_reader(item);
         if (fb_req_decode(&in, &sub) != FB_OK)
@@ -356,8 +354,6 @@ static bool recheck_key(struct lane *l, struct part *p, const struct fb_req *req
 
 static void drain(struct lane *l, struct load_entry *first, const char *why)
 {
-    struct load_entry *stack[1] = {first};
-    (void)stack;
     while (first->head != NULL && !first->loading) {
         struct waiter *w = first->head->waiter;
         struct part *p = l->parts[w->part];

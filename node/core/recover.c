@@ -56,7 +56,7 @@ static enum fb_status replay_write(struct lane *l, struct part *p, const struct 
     return FB_OK;
 }
 
-static void replay_park(struct lane *l, struct part *p, const struct fb_record *r)
+void recover_park(struct lane *l, struct part *p, const struct fb_record *r)
 {
     struct object *o = store_find_own(l->store, r->key, object_hash(r->key));
     struct object_extra *x = o == NULL ? NULL : slot_extra(p, o);
@@ -150,7 +150,7 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
     case FB_RECORD_EXPIRE:
         return replay_write(l, p, r, err);
     case FB_RECORD_PARK:
-        replay_park(l, p, r);
+        recover_park(l, p, r);
         return FB_OK;
     case FB_RECORD_REFRESH:
         replay_refresh(l, p, r);

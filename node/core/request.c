@@ -95,7 +95,6 @@ static void sync_run(struct op *op, struct reply_dest *dest)
 {
     struct feed *f = feed_find(op->p, op->nsid);
     const struct object *o = op->cur;
-    struct fb_buf why = {0};
 
     if (o != NULL && (object_flags(o) & OBJECT_PARKED)) {
         const struct object_extra *x = slot_extra(op->p, o);
@@ -116,7 +115,6 @@ static void sync_run(struct op *op, struct reply_dest *dest)
         op->rep.ver = o->ver;
         wait_database(op->l, op->p, f, dest, &op->rep, o->ver, op->hash, ms * 1000000);
     }
-    fb_buf_fini(&why);
 }
 
 void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded)
