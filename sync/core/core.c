@@ -136,6 +136,20 @@ static struct sync_ns *ns_add(struct sync_core *s, const char *name)
     return NULL;
 }
 
+/* Its batches are let go; what PostgreSQL is doing goes on to its end. */
+static void ns_gone(struct sync_core *s, struct sync_ns *ns)
+{
+    for (uint32_t p = 0; p < FB_PARTITIONS_MAX; p++) {
+        struct feed *f = ns->feeds[p];
+        if (f == NULL || f->state == FEED_IDLE)
+            continue;
+        if (f->state == FEED_APPLYING || f->state == FEED_PARKING)
+            f->stray = true;
+        else
+            sync_feed_state(s, f, FEED_IDLE);
+    }
+}
+
 void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces, const struct fb_schema *const *schemas,
                          const bool *paused)
 {
@@ -154,6 +168,9 @@ void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces,
         ns->paused = paused[i];
         ns->not_before = 0; /* whatever stopped it may be mended by the change */
     }
+    for (size_t i = 0; i < s->ns_count; i++)
+        if (s->ns[i]->cfg == NULL)
+            ns_gone(s, s->ns[i]);
 }
 
 void sync_core_members(struct sync_core *s, const char (*names)[FB_NAME_BYTES_MAX + 1], size_t count)

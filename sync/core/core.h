@@ -87,6 +87,7 @@ struct sync_dead {
     struct sync_dead *next;
     char ns[FB_NAME_BYTES_MAX + 1];
     uint64_t ver;
+    uint64_t added_ms; /* when the core wrote it; 0 = read from PostgreSQL */
     uint16_t id_n;
     uint8_t id[FB_KEY_BYTES_MAX];
 };
@@ -112,7 +113,8 @@ void sync_op_free(struct sync_op *op);
 /* pg_checkpoint_fn with the operation as arg. Worker thread. */
 void sync_op_add_checkpoint(void *op, uint16_t part, const char *ns, uint64_t history, uint64_t ver);
 
-/* The dead letters PostgreSQL has, told from time to time: begin forgets what was known, add adds one. */
+/* The dead letters PostgreSQL has, told from time to time: begin forgets what was known (but for those written so lately
+ * that the list may not have them), add adds one. */
 void sync_core_dead_begin(struct sync_core *s);
 void sync_core_dead_add(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver);
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define RECENT_MS 60000u
+
 static struct sync_dead **bucket_of(struct sync_core *s, const char *ns, struct fb_bytes id)
 {
     return &s->dead[fb_hash64(id.p, id.n, fb_hash64(ns, strlen(ns), 0)) % DEAD_BUCKETS];
@@ -19,7 +21,7 @@ static struct sync_dead **find(struct sync_core *s, const char *ns, struct fb_by
     return at;
 }
 
-void sync_dead_put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver)
+static void put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver, uint64_t added_ms)
 {
     struct sync_dead **at, *d;
 
@@ -27,16 +29,23 @@ void sync_dead_put(struct sync_core *s, const char *ns, struct fb_bytes id, uint
         return;
     at = find(s, ns, id);
     if (*at != NULL) {
-        (*at)->ver = ver;
+        (*at)->ver = ver > (*at)->ver ? ver : (*at)->ver;
+        (*at)->added_ms = added_ms > (*at)->added_ms ? added_ms : (*at)->added_ms;
         return;
     }
     d = fb_xcalloc(1, sizeof(*d));
     (void)snprintf(d->ns, sizeof(d->ns), "%s", ns);
     d->ver = ver;
+    d->added_ms = added_ms;
     d->id_n = (uint16_t)id.n;
     memcpy(d->id, id.p, id.n);
     *at = d;
     s->stats.dead_letters++;
+}
+
+void sync_dead_put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver)
+{
+    put(s, ns, id, ver, s->now);
 }
 
 void sync_dead_superseded(struct sync_core *s, struct feed *f, size_t first, size_t n)
@@ -67,10 +76,20 @@ void sync_dead_free(struct sync_core *s)
 
 void sync_core_dead_begin(struct sync_core *s)
 {
-    sync_dead_free(s);
+    for (size_t i = 0; i < DEAD_BUCKETS; i++)
+        for (struct sync_dead **at = &s->dead[i]; *at != NULL;) {
+            struct sync_dead *d = *at;
+            if (d->added_ms != 0 && s->now < d->added_ms + RECENT_MS) {
+                at = &d->next;
+                continue;
+            }
+            *at = d->next;
+            free(d);
+            s->stats.dead_letters--;
+        }
 }
 
 void sync_core_dead_add(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver)
 {
-    sync_dead_put(s, ns, id, ver);
+    put(s, ns, id, ver, 0);
 }

@@ -136,7 +136,7 @@ static void refused_row(struct sync_core *s, struct pg_batch *b, const struct pg
         if (err->class == PG_FOREIGN_KEY) {
             if (f->fk_since == 0)
                 f->fk_since = s->now;
-            if (s->now - f->fk_since < f->ns->cfg->fk_wait_ms) {
+            if (s->now - f->fk_since < b->feeds[i].ns->fk_wait_ms) {
                 /* The parent may be on its way in another feed. */
                 f->solo = true;
                 if (alone)

@@ -205,6 +205,8 @@ static void publish_status(struct sync_engine *g)
 
 static void log_event(struct sync_engine *g, const struct sync_event *e)
 {
+    uint32_t ns;
+
     switch (e->kind) {
     case SYNC_EVENT_DB_UP:
         FB_LOG(INFO, "write-behind attached to PostgreSQL", FB_KS("name", g->p->name));
@@ -227,6 +229,9 @@ static void log_event(struct sync_engine *g, const struct sync_event *e)
         FB_LOG(INFO, "another sync process moved the checkpoint", FB_KS("namespace", e->ns), FB_KU("part", e->part));
         break;
     case SYNC_EVENT_CONFLICT:
+        ns = fb_nsset_find(g->state->namespaces, fb_bytes_str(e->ns));
+        if (ns != UINT32_MAX)
+            sync_metrics_conflicts(g->state->namespaces->ns[ns].conflict, e->ver);
         FB_LOG(DEBUG, "rows changed in PostgreSQL meanwhile", FB_KS("namespace", e->ns), FB_KU("part", e->part),
                FB_KU("rows", e->ver));
         break;

@@ -7,11 +7,15 @@ static _Atomic uint64_t dead_letters;
 
 static struct {
     struct fb_counter *updated, *inserted, *deleted, *retry[PG_UNKNOWN + 1];
+    struct fb_counter *conflict[FB_CONFLICT_LAST_WRITE_WINS + 1];
     struct sync_core_stats last;
 } m;
 
 static const char *const class_name[PG_UNKNOWN + 1] = {"ok",  "outage", "retry",    "namespace", "foreign_key",
                                                        "row", "lost",   "conflict", "unknown"};
+
+static const char *const policy_name[FB_CONFLICT_LAST_WRITE_WINS + 1] = {"cache-wins", "db-wins", "merge-columns",
+                                                                          "last-write-wins"};
 
 static void gauge_db_up(void *arg, struct fb_buf *out)
 {
@@ -41,6 +45,11 @@ void sync_metrics_register(struct sync_process *p)
     m.updated = fb_counter_register("sync_rows_total", "op=\"update\"", rows);
     m.inserted = fb_counter_register("sync_rows_total", "op=\"insert\"", rows);
     m.deleted = fb_counter_register("sync_rows_total", "op=\"delete\"", rows);
+    for (int i = 0; i <= FB_CONFLICT_LAST_WRITE_WINS; i++) {
+        char label[64];
+        (void)snprintf(label, sizeof(label), "policy=\"%s\",result=\"handed_over\"", policy_name[i]);
+        m.conflict[i] = fb_counter_register("sync_conflicts_total", label, "Rows that changed in PostgreSQL meanwhile");
+    }
     for (int i = PG_OK + 1; i <= PG_UNKNOWN; i++) {
         char label[48];
         (void)snprintf(label, sizeof(label), "class=\"%s\"", class_name[i]);
@@ -59,4 +68,9 @@ void sync_metrics_update(const struct sync_core *core)
         fb_counter_add(m.retry[i], s->retries[i] - m.last.retries[i]);
     m.last = *s;
     atomic_store(&dead_letters, s->dead_letters);
+}
+
+void sync_metrics_conflicts(enum fb_conflict policy, uint64_t rows)
+{
+    fb_counter_add(m.conflict[policy], rows);
 }
