@@ -340,6 +340,9 @@ static enum fb_status read_cluster_key(struct fb_nsset *set, size_t key, struct 
     case 1:
         st = read_number(v, 0, FB_REPLICAS_MAX, &n, err);
         set->replicas = (uint32_t)n;
+        if (st == FB_OK && n > 0) /* a promise that is not kept would be worse than none */
+            st = fb_err_set(err, FB_EUNSUPPORTED,
+                            "this release keeps one copy of each partition; say replicas = 0");
         return st;
     case 2:
         return read_size(v, 0, &set->max_dirty_bytes, err);
@@ -489,7 +492,6 @@ enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text, struct fb_
     *out = NULL;
     p.set = fb_xcalloc(1, sizeof(*p.set));
     p.said = fb_xcalloc(FB_NAMESPACES_MAX, sizeof(*p.said));
-    p.set->replicas = 1;
     p.set->count = 1;
     snprintf(p.set->ns[0].name, sizeof(p.set->ns[0].name), "default");
     fb_ini_walk(text, item_cb, tell, &p);
