@@ -37,6 +37,8 @@ static int ref_compare(const void *a, const void *b)
         return x->kind < y->kind ? -1 : 1;
     if (x->set != y->set)
         return x->set < y->set ? -1 : 1;
+    if (x->by_length && x->o->id.n != y->o->id.n)
+        return x->o->id.n < y->o->id.n ? -1 : 1;
     n = x->o->id.n < y->o->id.n ? x->o->id.n : y->o->id.n;
     c = n == 0 ? 0 : memcmp(x->o->id.p, y->o->id.p, n);
     return c != 0 ? c : (x->o->id.n > y->o->id.n) - (x->o->id.n < y->o->id.n);

@@ -21,6 +21,7 @@ struct pg_ref {
     const struct fb_feed_object *o;
     enum pg_op_kind kind;
     uint32_t set;     /* which set of columns, see pg_plan.sets */
+    bool by_length;   /* sorts shorter ids first: the order of numbers, hence of their index */
     bool done;        /* the statement reached the row */
 };
 

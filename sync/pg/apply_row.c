@@ -95,6 +95,15 @@ enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct 
     if (!key_ok)
         return pg_error_set(err, PG_ROW, "22000", "%s: the key is not %u parts joined by '/'", f->ns->name,
                             f->schema->key_count);
+    switch (f->schema->columns[f->schema->key_columns[0]].check) {
+    case FB_TYPE_INT2:
+    case FB_TYPE_INT4:
+    case FB_TYPE_INT8:
+        r->by_length = f->schema->key_count == 1;
+        break;
+    default:
+        break;
+    }
     if (o->kind == FB_KIND_NONE) {
         if (f->ns->on_delete == FB_ON_DELETE_REFUSE)
             return pg_error_set(err, PG_ROW, "22000", "%s: rows are not deleted: on_delete = refuse", f->ns->name);

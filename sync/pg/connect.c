@@ -11,8 +11,11 @@
 struct pg *pg_new(const struct pg_config *config)
 {
     struct pg *pg = fb_xcalloc(1, sizeof(*pg));
+    char *conninfo = fb_xstrdup(config->conninfo == NULL ? "" : config->conninfo);
+    for (size_t n = strlen(conninfo); n > 0 && strchr(" \t\r\n", conninfo[n - 1]) != NULL;)
+        conninfo[--n] = '\0'; /* a file ends with a newline, which a postgresql:// URI would take for part of a name */
     pg->config = *config;
-    pg->config.conninfo = fb_xstrdup(config->conninfo == NULL ? "" : config->conninfo);
+    pg->config.conninfo = conninfo;
     pg->config.application_name = fb_xstrdup(config->application_name == NULL ? "forebay" : config->application_name);
     if (pg->config.connect_timeout_s == 0)
         pg->config.connect_timeout_s = 5;

@@ -4,3 +4,5 @@ target_compile_definitions(pg_fixture PRIVATE PG_SERVER="${PROJECT_SOURCE_DIR}/t
 fb_add_test(pg_object LABELS unit TIMEOUT 30 SOURCES unit/pg/object_test.c LIBS sync_pg)
 fb_add_test(pg_unmapped LABELS unit TIMEOUT 120 SOURCES unit/pg/unmapped_test.c LIBS pg_fixture)
 fb_add_test(pg_rows LABELS unit TIMEOUT 120 SOURCES unit/pg/rows_test.c LIBS pg_fixture)
+fb_add_test(pg_rate LABELS bench TIMEOUT 120 SOURCES unit/pg/rate_test.c LIBS pg_fixture)
+fb_add_test(pg_race LABELS unit TIMEOUT 120 SOURCES unit/pg/race_test.c LIBS pg_fixture Threads::Threads)

@@ -462,6 +462,43 @@ static void not_text(void **state)
     fb_schema_free(s);
 }
 
+/* More columns than bits in the mask and than arguments of a function. */
+static void wide(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct fb_namespace ns = mapping("wide", "wide", "id");
+    struct fb_buf sql = {0}, row = {0};
+    struct fb_feed_object o;
+    struct pg_batch b = {0};
+    struct pg_error err;
+    struct fb_schema *s;
+    char name[16], value[16];
+    fb_buf_put_str(&sql, "create table app.wide (id int primary key");
+    for (int i = 0; i < 300; i++) {
+        fb_buf_printf(&sql, ", c%d int", i);
+        snprintf(name, sizeof(name), "c%d", i);
+        snprintf(value, sizeof(value), "%d", i);
+        put(&row, name, value);
+    }
+    fb_buf_put_str(&sql, ")");
+    fb_buf_put_u8(&sql, 0);
+    fixture_sql(f, (const char *)sql.p);
+    s = usable(f, &ns);
+    o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("-5"), fb_buf_view(&row));
+    must(apply(f, &b, &ns, s, &o, 1, &err), &err);
+    assert_string_equal(fixture_text(f, "select c0 || ' ' || c299 from app.wide where id = -5"), "0 299");
+    fixture_sql(f, "update app.wide set c0 = -1, c1 = -1, c200 = -1");
+    o.flags = FB_OBJECT_HAS_BASE;
+    o.changed = bit_of(s, "c0") | bit_of(s, "c299");
+    must(apply(f, &b, &ns, s, &o, 1, &err), &err);
+    assert_int_equal(b.refresh_count, 1);
+    assert_string_equal(fixture_text(f, "select c0 || ' ' || c1 || ' ' || c200 from app.wide"), "0 -1 200");
+    pg_batch_fini(&b);
+    fb_buf_fini(&sql);
+    fb_buf_fini(&row);
+    fb_schema_free(s);
+}
+
 /* What goes wrong at COMMIT: a deferred constraint is the row's error; a connection that dies leaves the outcome open. */
 static void at_commit(void **state)
 {
@@ -636,7 +673,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type), cmocka_unit_test(too_long), cmocka_unit_test(conflicts),
         cmocka_unit_test(composite_keys), cmocka_unit_test(columns), cmocka_unit_test(not_text),
-        cmocka_unit_test(at_commit), cmocka_unit_test(outage_in_the_middle), cmocka_unit_test(problems), cmocka_unit_test(dead_letters),
+        cmocka_unit_test(wide), cmocka_unit_test(at_commit), cmocka_unit_test(outage_in_the_middle), cmocka_unit_test(problems), cmocka_unit_test(dead_letters),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);
 }
