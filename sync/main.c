@@ -1,4 +1,5 @@
-/* forebay-sync: takes changes from the nodes to PostgreSQL in batches, and rows from PostgreSQL to the nodes on a miss. */
+/* forebay-sync: takes changes from the nodes to PostgreSQL in batches, and rows from PostgreSQL to
+ * the nodes on a miss. */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/options.h"
@@ -17,22 +18,58 @@
 #define LOCK_TIMEOUT_MS 5000u
 
 static const struct fb_option options[] = {
-    {.section = "process", .key = "name", .type = FB_OPT_TEXT, .help = "Name of this process, unique in the cluster."},
-    {.section = "process", .key = "coordinator", .type = FB_OPT_TEXT, .help = "URL of the coordinator: file:///dir."},
-    {.section = "process", .key = "zone", .type = FB_OPT_TEXT, .default_value = "", .help = "Failure zone."},
-    {.section = "process", .key = "log_level", .type = FB_OPT_ENUM, .default_value = "info",
-     .choices = "trace|debug|info|warn|error", .help = "Least important level that is logged."},
-    {.section = "process", .key = "log_format", .type = FB_OPT_ENUM, .default_value = "logfmt", .choices = "logfmt|json",
+    {.section = "process",
+     .key = "name",
+     .type = FB_OPT_TEXT,
+     .help = "Name of this process, unique in the cluster."},
+    {.section = "process",
+     .key = "coordinator",
+     .type = FB_OPT_TEXT,
+     .help = "URL of the coordinator: file:///dir."},
+    {.section = "process",
+     .key = "zone",
+     .type = FB_OPT_TEXT,
+     .default_value = "",
+     .help = "Failure zone."},
+    {.section = "process",
+     .key = "log_level",
+     .type = FB_OPT_ENUM,
+     .default_value = "info",
+     .choices = "trace|debug|info|warn|error",
+     .help = "Least important level that is logged."},
+    {.section = "process",
+     .key = "log_format",
+     .type = FB_OPT_ENUM,
+     .default_value = "logfmt",
+     .choices = "logfmt|json",
      .help = "Format of log lines on stderr."},
-    {.section = "sync", .key = "conninfo_file", .type = FB_OPT_TEXT,
+    {.section = "sync",
+     .key = "conninfo_file",
+     .type = FB_OPT_TEXT,
      .help = "File with the libpq connection string (keep it unreadable for others)."},
-    {.section = "sync", .key = "listen", .type = FB_OPT_TEXT, .default_value = "tcp://127.0.0.1:0",
+    {.section = "sync",
+     .key = "listen",
+     .type = FB_OPT_TEXT,
+     .default_value = "tcp://127.0.0.1:0",
      .help = "URL where forebayctl reaches this process; port 0 picks a free one."},
-    {.section = "sync", .key = "apply_connections", .type = FB_OPT_UINT, .default_value = "1", .min = 1,
-     .max = SYNC_LANES_MAX, .help = "PostgreSQL connections that write batches."},
-    {.section = "sync", .key = "load_connections", .type = FB_OPT_UINT, .default_value = "1", .min = 1,
-     .max = SYNC_LOADERS_MAX, .help = "PostgreSQL connections that answer misses."},
-    {.section = "admin", .key = "listen", .type = FB_OPT_TEXT, .default_value = "127.0.0.1:9402",
+    {.section = "sync",
+     .key = "apply_connections",
+     .type = FB_OPT_UINT,
+     .default_value = "1",
+     .min = 1,
+     .max = SYNC_LANES_MAX,
+     .help = "PostgreSQL connections that write batches."},
+    {.section = "sync",
+     .key = "load_connections",
+     .type = FB_OPT_UINT,
+     .default_value = "1",
+     .min = 1,
+     .max = SYNC_LOADERS_MAX,
+     .help = "PostgreSQL connections that answer misses."},
+    {.section = "admin",
+     .key = "listen",
+     .type = FB_OPT_TEXT,
+     .default_value = "127.0.0.1:9402",
      .help = "host:port of /livez /readyz /metrics /statusz."},
 };
 static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
@@ -46,7 +83,8 @@ static bool ready(void *arg, struct fb_buf *why)
     if (atomic_load(&p->db_up))
         return true;
     pthread_mutex_lock(&p->mtx);
-    fb_buf_put_str(why, p->db_problem[0] != '\0' ? p->db_problem : "PostgreSQL is not connected yet");
+    fb_buf_put_str(why,
+                   p->db_problem[0] != '\0' ? p->db_problem : "PostgreSQL is not connected yet");
     pthread_mutex_unlock(&p->mtx);
     return false;
 }
@@ -69,7 +107,8 @@ static int stop_with(const char *what, const struct fb_err *err)
     return EXIT_FAILURE;
 }
 
-static void ignore_checkpoint(void *arg, uint16_t part, const char *ns, uint64_t history, uint64_t ver)
+static void ignore_checkpoint(void *arg, uint16_t part, const char *ns, uint64_t history,
+                              uint64_t ver)
 {
     (void)arg, (void)part, (void)ns, (void)history, (void)ver;
 }
@@ -84,7 +123,8 @@ static bool check_database(struct sync_process *p)
     if (pg_connect(pg, &fatal, &err) != PG_OK) {
         ok = !fatal;
         if (fatal)
-            FB_LOG(ERROR, "PostgreSQL cannot be used", FB_KS("sqlstate", err.sqlstate), FB_KS("error", err.message));
+            FB_LOG(ERROR, "PostgreSQL cannot be used", FB_KS("sqlstate", err.sqlstate),
+                   FB_KS("error", err.message));
     } else if (pg_read_checkpoints(pg, p->cluster, ignore_checkpoint, NULL, &err) == PG_NAMESPACE) {
         ok = false;
         FB_LOG(ERROR, "schema forebay is missing or not ours to read, run: forebayctl db setup",
@@ -95,7 +135,8 @@ static bool check_database(struct sync_process *p)
 }
 
 /* Processes start in any order: wait for the node that makes the cluster. False: told to stop. */
-static enum fb_status find_cluster(struct sync_process *p, const char *url, bool *stopped, struct fb_err *err)
+static enum fb_status find_cluster(struct sync_process *p, const char *url, bool *stopped,
+                                   struct fb_err *err)
 {
     bool said = false;
 
@@ -112,7 +153,8 @@ static enum fb_status find_cluster(struct sync_process *p, const char *url, bool
         if (st != FB_ENOENT)
             return st;
         if (!said)
-            FB_LOG(INFO, "no cluster there yet, waiting for its first node", FB_KS("coordinator", url));
+            FB_LOG(INFO, "no cluster there yet, waiting for its first node",
+                   FB_KS("coordinator", url));
         said = true;
         if (fb_signals_wait(200) == FB_SIGNAL_STOP) {
             *stopped = true;
@@ -121,9 +163,13 @@ static enum fb_status find_cluster(struct sync_process *p, const char *url, bool
     }
 }
 
-static enum fb_status join(struct sync_process *p, const char *listen, const char *admin, struct fb_err *err)
+static enum fb_status join(struct sync_process *p, const char *listen, const char *admin,
+                           struct fb_err *err)
 {
-    struct fb_member_info m = {.kind = FB_MEMBER_SYNC, .inc = p->inc, .weight = 100, .started_ms = fb_wall_ms(),
+    struct fb_member_info m = {.kind = FB_MEMBER_SYNC,
+                               .inc = p->inc,
+                               .weight = 100,
+                               .started_ms = fb_wall_ms(),
                                .pid = (uint32_t)getpid()};
     struct fb_buf text = {0};
     char key[FB_NAME_BYTES_MAX + 8];
@@ -143,7 +189,8 @@ static enum fb_status join(struct sync_process *p, const char *listen, const cha
     return st;
 }
 
-static enum fb_status open_net(struct sync_process *p, const char *url, char *bound, struct fb_err *err)
+static enum fb_status open_net(struct sync_process *p, const char *url, char *bound,
+                               struct fb_err *err)
 {
     struct fb_net_config c = {.role = FB_ROLE_SYNC,
                               .has_cluster = true,
@@ -193,7 +240,8 @@ static int run(struct sync_process *p, const struct fb_options *o)
     struct fb_admin_hooks hooks = {.ready = ready, .status = status, .arg = p};
     struct fb_admin *admin = NULL;
     struct fb_err err = {0};
-    char bound[FB_ADDRESS_BYTES_MAX + 1] = "", admin_bound[256] = "", session[FB_NAME_BYTES_MAX + 8];
+    char bound[FB_ADDRESS_BYTES_MAX + 1] = "", admin_bound[256] = "",
+                                      session[FB_NAME_BYTES_MAX + 8];
     bool stopped = false;
 
     if (find_cluster(p, fb_options_text(o, "process", "coordinator"), &stopped, &err) != FB_OK)
@@ -210,12 +258,13 @@ static int run(struct sync_process *p, const struct fb_options *o)
         return stop_with("coordinator cannot be used", &err);
     if (open_net(p, fb_options_text(o, "sync", "listen"), bound, &err) != FB_OK)
         return stop_with("cannot listen", &err);
-    if (fb_admin_start(fb_options_text(o, "admin", "listen"), &hooks, admin_bound, &admin, &err) != FB_OK)
+    if (fb_admin_start(fb_options_text(o, "admin", "listen"), &hooks, admin_bound, &admin, &err) !=
+        FB_OK)
         return stop_with("admin port", &err);
     if (join(p, bound, admin_bound, &err) != FB_OK)
         return stop_with("cannot register in the coordinator", &err);
-    FB_LOG(INFO, "ready", FB_KS("listen", bound), FB_KS("admin", admin_bound), FB_KU("apply", p->appliers),
-           FB_KU("load", p->loaders));
+    FB_LOG(INFO, "ready", FB_KS("listen", bound), FB_KS("admin", admin_bound),
+           FB_KU("apply", p->appliers), FB_KU("load", p->loaders));
     while (fb_signals_wait(60000) != FB_SIGNAL_STOP)
         ;
     FB_LOG(INFO, "stopping, the transaction under way is finished", FB_KS("name", p->name));
@@ -232,7 +281,8 @@ int main(int argc, char **argv)
     bool exposed = false;
     int rc;
 
-    switch (fb_options_load("forebay-sync", "Writes changes to PostgreSQL in batches and answers misses.", options,
+    switch (fb_options_load("forebay-sync",
+                            "Writes changes to PostgreSQL in batches and answers misses.", options,
                             FB_COUNT_OF(options), all_sections, argc, argv, &o)) {
     case FB_OPTIONS_EXIT_OK:
         return EXIT_SUCCESS;
@@ -249,7 +299,8 @@ int main(int argc, char **argv)
     fb_log_setup((enum fb_log_level)fb_options_uint(o, "process", "log_level"),
                  (enum fb_log_format)fb_options_uint(o, "process", "log_format"), "sync", p->name);
     fb_signals_setup();
-    if (sync_conninfo_read(fb_options_text(o, "sync", "conninfo_file"), &conninfo, &exposed, &err) != FB_OK) {
+    if (sync_conninfo_read(fb_options_text(o, "sync", "conninfo_file"), &conninfo, &exposed,
+                           &err) != FB_OK) {
         rc = stop_with("[sync] conninfo_file", &err);
     } else {
         if (exposed)

@@ -92,7 +92,8 @@ static uint64_t next_random(struct sync_core *s)
     return s->random * UINT64_C(2685821657736338717);
 }
 
-/* Doubles *backoff within [min, max]; gives it with up to a quarter taken off, so that processes spread out. */
+/* Doubles *backoff within [min, max]; gives it with up to a quarter taken off, so that processes
+ * spread out. */
 uint64_t sync_backoff(struct sync_core *s, uint64_t *backoff, uint64_t min, uint64_t max)
 {
     *backoff = *backoff == 0 ? min : *backoff * 2;
@@ -109,8 +110,9 @@ struct sync_ns *sync_ns_find(struct sync_core *s, struct fb_bytes name)
     return NULL;
 }
 
-/* Namespaces are never forgotten while the process lives, only marked as gone: an operation may still name them. When
- * more than the limit of names were seen over time, the oldest idle entry that is gone makes room. */
+/* Namespaces are never forgotten while the process lives, only marked as gone: an operation may
+ * still name them. When more than the limit of names were seen over time, the oldest idle entry
+ * that is gone makes room. */
 static struct sync_ns *ns_add(struct sync_core *s, const char *name)
 {
     struct sync_ns *ns = fb_xcalloc(1, sizeof(*ns));
@@ -150,8 +152,8 @@ static void ns_gone(struct sync_core *s, struct sync_ns *ns)
     }
 }
 
-void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces, const struct fb_schema *const *schemas,
-                         const bool *paused)
+void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces,
+                         const struct fb_schema *const *schemas, const bool *paused)
 {
     for (size_t i = 0; i < s->ns_count; i++) {
         s->ns[i]->cfg = NULL;
@@ -173,7 +175,8 @@ void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces,
             ns_gone(s, s->ns[i]);
 }
 
-void sync_core_members(struct sync_core *s, const char (*names)[FB_NAME_BYTES_MAX + 1], size_t count)
+void sync_core_members(struct sync_core *s, const char (*names)[FB_NAME_BYTES_MAX + 1],
+                       size_t count)
 {
     char next[SYNC_MEMBERS_MAX][FB_NAME_BYTES_MAX + 1];
     size_t n = 0;
@@ -191,7 +194,8 @@ void sync_core_members(struct sync_core *s, const char (*names)[FB_NAME_BYTES_MA
 }
 
 /* A full ring drops the oldest: the log is not worth more than that. */
-static struct sync_event *event_add(struct sync_core *s, enum sync_event_kind kind, const char *text)
+static struct sync_event *event_add(struct sync_core *s, enum sync_event_kind kind,
+                                    const char *text)
 {
     struct sync_event *e;
 
@@ -206,7 +210,8 @@ static struct sync_event *event_add(struct sync_core *s, enum sync_event_kind ki
     return e;
 }
 
-void sync_event_put(struct sync_core *s, enum sync_event_kind kind, const struct feed *f, uint64_t ver, const char *text)
+void sync_event_put(struct sync_core *s, enum sync_event_kind kind, const struct feed *f,
+                    uint64_t ver, const char *text)
 {
     struct sync_event *e = event_add(s, kind, text);
 
@@ -217,7 +222,8 @@ void sync_event_put(struct sync_core *s, enum sync_event_kind kind, const struct
     }
 }
 
-void sync_event_ns(struct sync_core *s, enum sync_event_kind kind, const struct sync_ns *ns, const char *text)
+void sync_event_ns(struct sync_core *s, enum sync_event_kind kind, const struct sync_ns *ns,
+                   const char *text)
 {
     memcpy(event_add(s, kind, text)->ns, ns->name, sizeof(ns->name));
 }
@@ -281,8 +287,8 @@ void sync_core_ns_status(const struct sync_core *s, size_t i, struct sync_ns_sta
         }
 }
 
-uint32_t sync_feed_rank(const char (*members)[FB_NAME_BYTES_MAX + 1], size_t count, const char *self, uint16_t part,
-                        const char *ns)
+uint32_t sync_feed_rank(const char (*members)[FB_NAME_BYTES_MAX + 1], size_t count,
+                        const char *self, uint16_t part, const char *ns)
 {
     uint64_t seed = fb_hash64(ns, strlen(ns), part), mine = fb_hash64(self, strlen(self), seed);
     uint32_t rank = 0;

@@ -1,17 +1,21 @@
-/* The write-behind core of a sync process: which feeds to ask, what to put into one transaction, what to do with its
- * outcome (PROTOCOL 10, 11, 12). Sans-IO: time, notes, batches and results come in; frames for nodes, operations for
- * PostgreSQL and events for the log come out.
+/* The write-behind core of a sync process: which feeds to ask, what to put into one transaction,
+ * what to do with its outcome (PROTOCOL 10, 11, 12). Sans-IO: time, notes, batches and results come
+ * in; frames for nodes, operations for PostgreSQL and events for the log come out.
  *
- * A feed is one (partition, namespace). Feeds are spread over `lanes` (one PostgreSQL connection each); a lane has at most
- * one operation under way and meanwhile collects the next transaction. The life of a feed:
+ * A feed is one (partition, namespace). Feeds are spread over `lanes` (one PostgreSQL connection
+ * each); a lane has at most one operation under way and meanwhile collects the next transaction.
+ * The life of a feed:
  *
- *   IDLE -> WAITING (until sync_interval after its oldest change) -> ASKED -> HAVE -> APPLYING -> IDLE or WAITING
- *                                                                     \-> PARKING, VERDICT (acks of the node) -> HAVE or WAITING
+ *   IDLE -> WAITING (until sync_interval after its oldest change) -> ASKED -> HAVE -> APPLYING ->
+ * IDLE or WAITING
+ *                                                                     \-> PARKING, VERDICT (acks of
+ * the node) -> HAVE or WAITING
  *
- * After every call: send what sync_core_peer_frames gives, then run what sync_core_take_op gives, then log the events.
+ * After every call: send what sync_core_peer_frames gives, then run what sync_core_take_op gives,
+ * then log the events.
  *
- * Thread: one, the event thread. Operations are read by their worker while they are under way; the core leaves them alone
- * until sync_core_result.
+ * Thread: one, the event thread. Operations are read by their worker while they are under way; the
+ * core leaves them alone until sync_core_result.
  */
 #ifndef FB_SYNC_CORE_CORE_H_
 #define FB_SYNC_CORE_CORE_H_
@@ -42,21 +46,25 @@ void sync_core_step(struct sync_core *s);
 /* When to call sync_core_step again at the latest; UINT64_MAX = nothing is waiting. */
 uint64_t sync_core_deadline_ms(const struct sync_core *s);
 
-/* Namespaces, schemas[i] of namespaces->ns[i] (NULL = not known yet or unmapped), paused[i]. Keeps the pointers until the
- * next call of sync_core_configure; operations handed out carry them until their result. */
-void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces, const struct fb_schema *const *schemas,
-                         const bool *paused);
+/* Namespaces, schemas[i] of namespaces->ns[i] (NULL = not known yet or unmapped), paused[i]. Keeps
+ * the pointers until the next call of sync_core_configure; operations handed out carry them until
+ * their result. */
+void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces,
+                         const struct fb_schema *const *schemas, const bool *paused);
 /* Live sync processes; ourselves are added when missing. At most SYNC_MEMBERS_MAX are looked at. */
-void sync_core_members(struct sync_core *s, const char (*names)[FB_NAME_BYTES_MAX + 1], size_t count);
+void sync_core_members(struct sync_core *s, const char (*names)[FB_NAME_BYTES_MAX + 1],
+                       size_t count);
 /* No new transactions from now on (shutdown). */
 void sync_core_drain(struct sync_core *s);
 /* True when no operation is under way. */
 bool sync_core_quiet(const struct sync_core *s);
 
-/* Nodes. Gives the peer's number, the same for the same name. down: what was asked there is forgotten. */
+/* Nodes. Gives the peer's number, the same for the same name. down: what was asked there is
+ * forgotten. */
 uint32_t sync_core_peer_up(struct sync_core *s, const char *name, uint64_t inc);
 void sync_core_peer_down(struct sync_core *s, uint32_t peer);
-/* Encoded frames for that peer, empty if none. The caller takes the contents (fb_conn_send swaps). */
+/* Encoded frames for that peer, empty if none. The caller takes the contents (fb_conn_send swaps).
+ */
 struct fb_buf *sync_core_peer_frames(struct sync_core *s, uint32_t peer);
 uint32_t sync_core_peer_count(const struct sync_core *s);
 
@@ -71,9 +79,9 @@ void sync_core_flush(struct sync_core *s, const char *ns);
 size_t sync_core_busy(const struct sync_core *s, const char *ns);
 
 enum sync_op_kind {
-    SYNC_OP_ATTACH,     /* pg_connect if needed, pg_read_checkpoints into `ckpts` */
-    SYNC_OP_APPLY,      /* pg_apply(batch) */
-    SYNC_OP_PARK,       /* pg_dead_letter_put(feed 0, object 0 of batch, park.sqlstate, park.message) */
+    SYNC_OP_ATTACH, /* pg_connect if needed, pg_read_checkpoints into `ckpts` */
+    SYNC_OP_APPLY,  /* pg_apply(batch) */
+    SYNC_OP_PARK,   /* pg_dead_letter_put(feed 0, object 0 of batch, park.sqlstate, park.message) */
     SYNC_OP_DEAD_CLEAR, /* pg_dead_letter_clear for each of `clear` */
 };
 
@@ -95,40 +103,41 @@ struct sync_dead {
 struct sync_op {
     enum sync_op_kind kind;
     uint32_t lane;
-    struct pg_batch batch;    /* feeds and their objects are the core's */
+    struct pg_batch batch; /* feeds and their objects are the core's */
     struct pg_error park;
-    struct sync_dead *clear;  /* chain, the core's */
-    struct sync_ckpt *ckpts;  /* ATTACH: filled by the worker with sync_op_add_checkpoint */
+    struct sync_dead *clear; /* chain, the core's */
+    struct sync_ckpt *ckpts; /* ATTACH: filled by the worker with sync_op_add_checkpoint */
     size_t ckpt_count, ckpt_cap;
-    enum pg_class class;      /* result */
+    enum pg_class class; /* result */
     struct pg_error err;
-    uint64_t took_ns;         /* filled by the worker, for metrics */
+    uint64_t took_ns; /* filled by the worker, for metrics */
 };
 
-/* The next operation of a lane, NULL if none. It is the caller's; it goes to sync_core_result exactly once, and then to
- * pg_batch_fini(&op->batch) and sync_op_free. */
+/* The next operation of a lane, NULL if none. It is the caller's; it goes to sync_core_result
+ * exactly once, and then to pg_batch_fini(&op->batch) and sync_op_free. */
 struct sync_op *sync_core_take_op(struct sync_core *s, uint32_t lane);
 void sync_core_result(struct sync_core *s, struct sync_op *op);
 void sync_op_free(struct sync_op *op);
 /* pg_checkpoint_fn with the operation as arg. Worker thread. */
-void sync_op_add_checkpoint(void *op, uint16_t part, const char *ns, uint64_t history, uint64_t ver);
+void sync_op_add_checkpoint(void *op, uint16_t part, const char *ns, uint64_t history,
+                            uint64_t ver);
 
-/* The dead letters PostgreSQL has, told from time to time: begin forgets what was known (but for those written so lately
- * that the list may not have them), add adds one. */
+/* The dead letters PostgreSQL has, told from time to time: begin forgets what was known (but for
+ * those written so lately that the list may not have them), add adds one. */
 void sync_core_dead_begin(struct sync_core *s);
 void sync_core_dead_add(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver);
 
 enum sync_event_kind {
-    SYNC_EVENT_DB_UP,            /* a lane is attached */
-    SYNC_EVENT_DB_DOWN,          /* text: why; once per change */
+    SYNC_EVENT_DB_UP,             /* a lane is attached */
+    SYNC_EVENT_DB_DOWN,           /* text: why; once per change */
     SYNC_EVENT_NAMESPACE_STOPPED, /* ns, text; once until it works again. Read its schema again */
-    SYNC_EVENT_NAMESPACE_BACK,   /* ns */
-    SYNC_EVENT_PARKED,           /* ns, part, ver, text */
-    SYNC_EVENT_LOST,             /* ns, part: another process moved the checkpoint */
-    SYNC_EVENT_CONFLICT,         /* ns, part, ver = how many */
-    SYNC_EVENT_BAD_BATCH,        /* ns, part, text: what a node sent makes no sense */
-    SYNC_EVENT_RESYNC,           /* ns, part, ver = checkpoint: the node cannot continue from there */
-    SYNC_EVENT_AHEAD,            /* ns, part, ver = checkpoint: PostgreSQL is ahead of the node's log */
+    SYNC_EVENT_NAMESPACE_BACK,    /* ns */
+    SYNC_EVENT_PARKED,            /* ns, part, ver, text: SQLSTATE (the message may hold the row) */
+    SYNC_EVENT_LOST,              /* ns, part: another process moved the checkpoint */
+    SYNC_EVENT_CONFLICT,          /* ns, part, ver = how many */
+    SYNC_EVENT_BAD_BATCH,         /* ns, part, text: what a node sent makes no sense */
+    SYNC_EVENT_RESYNC, /* ns, part, ver = checkpoint: the node cannot continue from there */
+    SYNC_EVENT_AHEAD,  /* ns, part, ver = checkpoint: PostgreSQL is ahead of the node's log */
 };
 struct sync_event {
     enum sync_event_kind kind;
@@ -141,8 +150,8 @@ bool sync_core_take_event(struct sync_core *s, struct sync_event *out);
 
 struct sync_ns_status {
     const char *name;
-    uint64_t feeds;         /* not idle, ours */
-    uint64_t dirty;         /* objects, as the nodes said last */
+    uint64_t feeds; /* not idle, ours */
+    uint64_t dirty; /* objects, as the nodes said last */
     uint64_t oldest_age_ms;
     uint64_t rows, batches, parked, conflicts, lost;
     bool paused, stopped;
@@ -162,7 +171,7 @@ const struct sync_core_stats *sync_core_stats(const struct sync_core *s);
 bool sync_core_db_up(const struct sync_core *s);
 
 /* Rank of `self` among members for a feed: 0 = it is ours. Pure (highest random weight). */
-uint32_t sync_feed_rank(const char (*members)[FB_NAME_BYTES_MAX + 1], size_t count, const char *self, uint16_t part,
-                        const char *ns);
+uint32_t sync_feed_rank(const char (*members)[FB_NAME_BYTES_MAX + 1], size_t count,
+                        const char *self, uint16_t part, const char *ns);
 
 #endif

@@ -1,4 +1,5 @@
-/* Which objects have a dead letter in PostgreSQL, so that a later version that is synced takes the letter away. */
+/* Which objects have a dead letter in PostgreSQL, so that a later version that is synced takes the
+ * letter away. */
 #include "proto/base/hash.h"
 #include "sync/core/state.h"
 
@@ -16,12 +17,14 @@ static struct sync_dead **find(struct sync_core *s, const char *ns, struct fb_by
 {
     struct sync_dead **at = bucket_of(s, ns, id);
 
-    while (*at != NULL && !(strcmp((*at)->ns, ns) == 0 && fb_bytes_equal(fb_bytes((*at)->id, (*at)->id_n), id)))
+    while (*at != NULL &&
+           !(strcmp((*at)->ns, ns) == 0 && fb_bytes_equal(fb_bytes((*at)->id, (*at)->id_n), id)))
         at = &(*at)->next;
     return at;
 }
 
-static void put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver, uint64_t added_ms)
+static void put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver,
+                uint64_t added_ms)
 {
     struct sync_dead **at, *d;
 

@@ -93,8 +93,8 @@ bool sync_feed_may_run(const struct sync_core *s, const struct feed *f)
 
 static bool ours(const struct sync_core *s, const struct feed *f, uint64_t age_ms)
 {
-    uint32_t rank = sync_feed_rank((const char(*)[FB_NAME_BYTES_MAX + 1])s->members, s->member_count, s->config.name,
-                                   f->part, f->ns->name);
+    uint32_t rank = sync_feed_rank((const char(*)[FB_NAME_BYTES_MAX + 1]) s->members,
+                                   s->member_count, s->config.name, f->part, f->ns->name);
     return rank == 0 || age_ms >= f->ns->cfg->sync_interval_ms + (uint64_t)rank * TAKEOVER_GRACE;
 }
 
@@ -179,7 +179,8 @@ void sync_feeds_forget_checkpoints(struct sync_core *s)
                 s->ns[i]->feeds[p]->ckpt_known = false;
 }
 
-/* Copy and check the objects: strictly increasing within (from, scan_end]. NULL or what is wrong. */
+/* Copy and check the objects: strictly increasing within (from, scan_end]. NULL or what is wrong.
+ */
 static const char *take_objects(struct feed *f, const struct fb_feed_batch *b)
 {
     struct fb_reader in;
@@ -219,7 +220,8 @@ static void feed_refused(struct sync_core *s, struct feed *f, uint8_t status)
     case FB_FEED_AHEAD:
         /* Once with a fresh checkpoint: ours may be old because another process moved it. */
         if (f->resynced)
-            sync_event_put(s, status == FB_FEED_AHEAD ? SYNC_EVENT_AHEAD : SYNC_EVENT_RESYNC, f, f->ckpt, "");
+            sync_event_put(s, status == FB_FEED_AHEAD ? SYNC_EVENT_AHEAD : SYNC_EVENT_RESYNC, f,
+                           f->ckpt, "");
         f->resynced = true;
         f->ckpt_known = false;
         break;

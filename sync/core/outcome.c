@@ -13,8 +13,8 @@ static struct feed *feed_of(struct sync_core *s, const struct pg_feed *p)
 
 static void note_error(struct sync_ns *ns, const struct pg_error *err)
 {
-    (void)snprintf(ns->last_error, sizeof(ns->last_error), "%s%s%s", err->sqlstate, err->sqlstate[0] ? " " : "",
-                   err->message);
+    (void)snprintf(ns->last_error, sizeof(ns->last_error), "%s%s%s", err->sqlstate,
+                   err->sqlstate[0] ? " " : "", err->message);
 }
 
 /* The batch stays in hand for another try, unless its node went away meanwhile. */
@@ -112,7 +112,8 @@ static void send_refreshes(struct sync_core *s, const struct pg_batch *b)
     }
 }
 
-/* What failed as a whole: one feed to a transaction first, then halves of it, then the one object. */
+/* What failed as a whole: one feed to a transaction first, then halves of it, then the one object.
+ */
 static void isolate(struct sync_core *s, struct feed *f, const struct pg_error *err, bool alone)
 {
     f->solo = true;
@@ -152,7 +153,8 @@ static void refused_row(struct sync_core *s, struct pg_batch *b, const struct pg
 
 static void stop_namespace(struct sync_core *s, struct sync_ns *ns, const struct pg_error *err)
 {
-    ns->not_before = s->now + sync_backoff(s, &ns->backoff, NAMESPACE_BACKOFF_MIN, NAMESPACE_BACKOFF_MAX);
+    ns->not_before =
+        s->now + sync_backoff(s, &ns->backoff, NAMESPACE_BACKOFF_MIN, NAMESPACE_BACKOFF_MAX);
     note_error(ns, err);
     if (!ns->stopped)
         sync_event_ns(s, SYNC_EVENT_NAMESPACE_STOPPED, ns, ns->last_error);
@@ -181,7 +183,8 @@ static void refused_namespace(struct sync_core *s, struct pg_batch *b, const str
     }
 }
 
-/* Another process moved a checkpoint: read them again; a feed that is lost twice belongs to somebody else. */
+/* Another process moved a checkpoint: read them again; a feed that is lost twice belongs to
+ * somebody else. */
 static void lost(struct sync_core *s, struct pg_batch *b, const struct pg_error *err)
 {
     for (size_t i = 0; i < b->feed_count; i++) {
@@ -292,7 +295,8 @@ void sync_apply_outcome(struct sync_core *s, struct sync_op *op)
     }
 }
 
-/* The dead letter is written: now the node commits a PARK record, and only then may the checkpoint pass the object. */
+/* The dead letter is written: now the node commits a PARK record, and only then may the checkpoint
+ * pass the object. */
 void sync_park_outcome(struct sync_core *s, struct sync_op *op)
 {
     struct feed *f = feed_of(s, &op->batch.feeds[0]);
@@ -305,8 +309,9 @@ void sync_park_outcome(struct sync_core *s, struct sync_op *op)
     if (op->class != PG_OK || f->stray) {
         keep(s, f);
         if (op->class != PG_OK && op->class != PG_OUTAGE && op->class != PG_UNKNOWN)
-            s->lanes[op->lane].not_before = s->now + sync_backoff(s, &s->lanes[op->lane].backoff, OUTAGE_BACKOFF_MIN,
-                                                                  OUTAGE_BACKOFF_MAX);
+            s->lanes[op->lane].not_before =
+                s->now + sync_backoff(s, &s->lanes[op->lane].backoff, OUTAGE_BACKOFF_MIN,
+                                      OUTAGE_BACKOFF_MAX);
         return;
     }
     sync_dead_put(s, f->ns->name, o->id, o->ver);
@@ -321,12 +326,13 @@ void sync_park_outcome(struct sync_core *s, struct sync_op *op)
     sync_feed_state(s, f, FEED_VERDICT);
 }
 
-static struct feed *feed_of_ack(struct sync_core *s, uint32_t peer, const struct fb_verdict_ack *ack)
+static struct feed *feed_of_ack(struct sync_core *s, uint32_t peer,
+                                const struct fb_verdict_ack *ack)
 {
     for (uint32_t l = 0; l < s->config.lanes; l++)
         for (struct feed *f = s->lanes[l].head; f != NULL; f = f->next)
-            if (f->state == FEED_VERDICT && f->part == ack->part && f->peer == peer && ack->id64 >= f->verdict_first &&
-                ack->id64 <= f->verdict_last)
+            if (f->state == FEED_VERDICT && f->part == ack->part && f->peer == peer &&
+                ack->id64 >= f->verdict_first && ack->id64 <= f->verdict_last)
                 return f;
     return NULL;
 }
@@ -346,7 +352,7 @@ void sync_core_ack(struct sync_core *s, uint32_t peer, const struct fb_verdict_a
     f->objects[f->first].flags |= FB_OBJECT_PARKED;
     f->bad = 0;
     f->ns->parked++;
-    sync_event_put(s, SYNC_EVENT_PARKED, f, f->objects[f->first].ver, f->park.message);
+    sync_event_put(s, SYNC_EVENT_PARKED, f, f->objects[f->first].ver, f->park.sqlstate);
     sync_feed_state(s, f, FEED_HAVE);
 }
 

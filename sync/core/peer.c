@@ -41,7 +41,8 @@ void sync_core_peer_down(struct sync_core *s, uint32_t peer)
             next = f->next;
             if (f->peer != peer)
                 continue;
-            /* What PostgreSQL is doing goes on to its end; the rest is told again when somebody leads the partition. */
+            /* What PostgreSQL is doing goes on to its end; the rest is told again when somebody
+             * leads the partition. */
             if (f->state == FEED_APPLYING || f->state == FEED_PARKING)
                 f->stray = true;
             else

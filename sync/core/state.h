@@ -14,51 +14,60 @@
 #define NAMESPACE_BACKOFF_MAX 30000u
 #define FEED_BACKOFF_MIN 250u
 #define FEED_BACKOFF_MAX 5000u
-/* A feed of somebody else that stays unsynced this much longer than its interval is taken over, rank by rank: a paused
- * process still looks alive to the coordinator. The checkpoint decides, so a needless takeover costs one lost compare. */
+/* A feed of somebody else that stays unsynced this much longer than its interval is taken over,
+ * rank by rank: a paused process still looks alive to the coordinator. The checkpoint decides, so a
+ * needless takeover costs one lost compare. */
 #define TAKEOVER_GRACE 5000u
 #define FRAME_SOFT_BYTES (8u << 20)
 #define EVENTS_MAX 256u
 #define DEAD_BUCKETS 1024u
 #define FRAME_KIND_NONE 0u
 
-enum feed_state { FEED_IDLE, FEED_WAITING, FEED_ASKED, FEED_HAVE, FEED_APPLYING, FEED_PARKING, FEED_VERDICT };
+enum feed_state {
+    FEED_IDLE,
+    FEED_WAITING,
+    FEED_ASKED,
+    FEED_HAVE,
+    FEED_APPLYING,
+    FEED_PARKING,
+    FEED_VERDICT
+};
 
 struct sync_ns;
 
 struct feed {
-    struct feed *prev, *next;     /* in lane->active while not IDLE */
+    struct feed *prev, *next; /* in lane->active while not IDLE */
     struct sync_ns *ns;
     uint16_t part;
     uint32_t lane;
     enum feed_state state;
-    uint64_t until;               /* WAITING: due; ASKED, VERDICT: time-out */
-    uint64_t backoff;             /* present back-off of this feed, 0 = none */
-    uint64_t not_before;          /* end of it */
+    uint64_t until;      /* WAITING: due; ASKED, VERDICT: time-out */
+    uint64_t backoff;    /* present back-off of this feed, 0 = none */
+    uint64_t not_before; /* end of it */
     /* As the node said last. */
     uint32_t peer, epoch;
     uint64_t history, dirty, oldest_ms, last_ver;
-    bool hurry;                   /* a note wanted more at once while a batch was under way */
-    bool stray;                   /* the answer no longer matters: peer down, time-out */
+    bool hurry; /* a note wanted more at once while a batch was under way */
+    bool stray; /* the answer no longer matters: peer down, time-out */
     /* The checkpoint. */
     bool ckpt_known;
-    bool resynced;                /* RESYNC was answered to a fresh checkpoint before */
+    bool resynced; /* RESYNC was answered to a fresh checkpoint before */
     uint64_t ckpt;
-    uint32_t lost;                /* compares lost in a row */
+    uint32_t lost; /* compares lost in a row */
     /* The batch in hand: objects[first .. count). */
     struct fb_buf bytes;
     struct fb_feed_object *objects;
     size_t count, cap, first;
     uint64_t batch_history, scan_end;
     bool last;
-    bool solo;                    /* in a transaction of its own */
-    size_t bad;                   /* the first `bad` objects from `first` on fail as a whole; 0 = not bisecting */
-    uint64_t fk_since;            /* 0 = no foreign key failure */
+    bool solo;  /* in a transaction of its own */
+    size_t bad; /* the first `bad` objects from `first` on fail as a whole; 0 = not bisecting */
+    uint64_t fk_since; /* 0 = no foreign key failure */
     /* The transaction under way. */
     size_t taken;
     uint64_t next_ver;
-    uint64_t attach_ver;          /* while checkpoints are read: what PostgreSQL has, 0 = no row */
-    uint64_t unsure;              /* ver of a commit whose outcome is unknown, 0 = none */
+    uint64_t attach_ver; /* while checkpoints are read: what PostgreSQL has, 0 = no row */
+    uint64_t unsure;     /* ver of a commit whose outcome is unknown, 0 = none */
     /* Verdicts under way. */
     uint32_t acks;
     bool park_acked;
@@ -72,7 +81,7 @@ struct sync_ns {
     const struct fb_schema *schema;
     bool paused, stopped;
     uint64_t not_before, backoff;
-    struct feed **feeds;            /* FB_PARTITIONS_MAX, by partition */
+    struct feed **feeds; /* FB_PARTITIONS_MAX, by partition */
     uint64_t rows, batches, parked, conflicts, lost;
     char last_error[400];
 };
@@ -81,14 +90,14 @@ enum lane_state { LANE_DOWN, LANE_READY };
 
 struct sync_lane {
     enum lane_state state;
-    bool want_attach;            /* read the checkpoints again before anything else */
+    bool want_attach; /* read the checkpoints again before anything else */
     uint64_t not_before, backoff;
-    struct feed *head, *tail;    /* active feeds, in order of arrival */
+    struct feed *head, *tail; /* active feeds, in order of arrival */
     uint32_t asked;
-    uint64_t collect_since;      /* when nodes were asked last */
-    struct sync_op *op;          /* made, not taken yet */
-    bool busy;                   /* an operation is made or under way */
-    struct sync_dead *clear;     /* letters to delete */
+    uint64_t collect_since;  /* when nodes were asked last */
+    struct sync_op *op;      /* made, not taken yet */
+    bool busy;               /* an operation is made or under way */
+    struct sync_dead *clear; /* letters to delete */
 };
 
 struct sync_peer {
@@ -96,7 +105,7 @@ struct sync_peer {
     uint64_t inc;
     bool up;
     struct fb_buf out;
-    uint32_t open;               /* kind of the unfinished frame, FRAME_KIND_NONE = none */
+    uint32_t open; /* kind of the unfinished frame, FRAME_KIND_NONE = none */
     size_t mark;
     uint32_t items;
 };
@@ -113,7 +122,7 @@ struct sync_core {
     uint32_t peer_count;
     char members[SYNC_MEMBERS_MAX][FB_NAME_BYTES_MAX + 1];
     size_t member_count;
-    uint64_t verdicts;           /* last number given */
+    uint64_t verdicts; /* last number given */
     struct sync_event events[EVENTS_MAX];
     size_t event_head, event_count;
     struct sync_dead *dead[DEAD_BUCKETS];
@@ -121,8 +130,10 @@ struct sync_core {
 };
 
 /* core.c */
-void sync_event_put(struct sync_core *s, enum sync_event_kind kind, const struct feed *f, uint64_t ver, const char *text);
-void sync_event_ns(struct sync_core *s, enum sync_event_kind kind, const struct sync_ns *ns, const char *text);
+void sync_event_put(struct sync_core *s, enum sync_event_kind kind, const struct feed *f,
+                    uint64_t ver, const char *text);
+void sync_event_ns(struct sync_core *s, enum sync_event_kind kind, const struct sync_ns *ns,
+                   const char *text);
 uint64_t sync_backoff(struct sync_core *s, uint64_t *backoff, uint64_t min, uint64_t max);
 struct sync_ns *sync_ns_find(struct sync_core *s, struct fb_bytes name);
 
@@ -150,7 +161,8 @@ void sync_lane_outage(struct sync_core *s, uint32_t lane, const char *why);
 
 /* dead.c */
 void sync_dead_put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver);
-/* The feed's objects [first, first + n) are committed: queue the deletion of letters they supersede. */
+/* The feed's objects [first, first + n) are committed: queue the deletion of letters they
+ * supersede. */
 void sync_dead_superseded(struct sync_core *s, struct feed *f, size_t first, size_t n);
 void sync_dead_free(struct sync_core *s);
 

@@ -1,11 +1,12 @@
-/* Turns: what a lane does next. Collecting (asking nodes) goes on while PostgreSQL works on the transaction before. */
+/* Turns: what a lane does next. Collecting (asking nodes) goes on while PostgreSQL works on the
+ * transaction before. */
 #include "sync/core/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A transaction's budget; a feed's row costs BUDGET / max_batch of its namespace, so that namespaces with different limits
- * share one transaction fairly. */
+/* A transaction's budget; a feed's row costs BUDGET / max_batch of its namespace, so that
+ * namespaces with different limits share one transaction fairly. */
 #define BUDGET 1000000u
 /* One slow node must not hold the batches of the others longer than this. */
 #define COLLECT_WAIT 50u
@@ -79,7 +80,8 @@ static bool start_apply(struct sync_core *s, uint32_t lane)
 
     for (struct feed *f = s->lanes[lane].head; f != NULL; f = f->next) {
         size_t n;
-        if (f->state != FEED_HAVE || f->bad == 1 || !sync_feed_may_run(s, f) || (f->solo && op != NULL))
+        if (f->state != FEED_HAVE || f->bad == 1 || !sync_feed_may_run(s, f) ||
+            (f->solo && op != NULL))
             continue;
         n = rows_to_take(f);
         if (op != NULL && used + n * row_cost(f) > BUDGET)
@@ -248,7 +250,8 @@ void sync_op_free(struct sync_op *op)
     free(op);
 }
 
-void sync_op_add_checkpoint(void *arg, uint16_t part, const char *ns, uint64_t history, uint64_t ver)
+void sync_op_add_checkpoint(void *arg, uint16_t part, const char *ns, uint64_t history,
+                            uint64_t ver)
 {
     struct sync_op *op = arg;
     struct sync_ckpt *c;

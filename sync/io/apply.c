@@ -21,7 +21,9 @@ static enum pg_class attach(struct sync_applier *a, struct sync_op *op)
     bool fatal = false;
     enum pg_class c = pg_connect(a->pg, &fatal, &op->err);
 
-    return c != PG_OK ? c : pg_read_checkpoints(a->pg, a->p->cluster, sync_op_add_checkpoint, op, &op->err);
+    return c != PG_OK
+               ? c
+               : pg_read_checkpoints(a->pg, a->p->cluster, sync_op_add_checkpoint, op, &op->err);
 }
 
 static enum pg_class clear(struct sync_applier *a, struct sync_op *op)
@@ -29,7 +31,8 @@ static enum pg_class clear(struct sync_applier *a, struct sync_op *op)
     enum pg_class c = PG_OK;
 
     for (struct sync_dead *d = op->clear; d != NULL && c == PG_OK; d = d->next)
-        c = pg_dead_letter_clear(a->pg, a->p->cluster, d->ns, fb_bytes(d->id, d->id_n), d->ver, &op->err);
+        c = pg_dead_letter_clear(a->pg, a->p->cluster, d->ns, fb_bytes(d->id, d->id_n), d->ver,
+                                 &op->err);
     return c;
 }
 
@@ -47,8 +50,8 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
         op->class = pg_apply(a->pg, a->p->cluster, &op->batch, &op->err);
         break;
     case SYNC_OP_PARK:
-        op->class = pg_dead_letter_put(a->pg, a->p->cluster, f->ns->name, f->part, &f->objects[0], op->park.sqlstate,
-                                       op->park.message, &op->err);
+        op->class = pg_dead_letter_put(a->pg, a->p->cluster, f->ns->name, f->part, &f->objects[0],
+                                       op->park.sqlstate, op->park.message, &op->err);
         break;
     case SYNC_OP_DEAD_CLEAR:
         op->class = clear(a, op);
@@ -58,7 +61,8 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
     op->took_ns = fb_mono_ns() - start;
     if (op->kind == SYNC_OP_APPLY && op->class == PG_OK) {
         fb_histogram_observe_ns(a->duration, op->took_ns, 1);
-        fb_histogram_observe_rows(a->rows, op->batch.rows_updated + op->batch.rows_inserted + op->batch.rows_deleted);
+        fb_histogram_observe_rows(a->rows, op->batch.rows_updated + op->batch.rows_inserted +
+                                               op->batch.rows_deleted);
     }
     if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN) {
         pg_disconnect(a->pg);
@@ -84,8 +88,8 @@ static void applier_run(void *arg)
     }
 }
 
-enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done, void *arg, struct sync_applier **out,
-                                  struct fb_err *err)
+enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done, void *arg,
+                                  struct sync_applier **out, struct fb_err *err)
 {
     struct sync_applier *a = fb_xcalloc(1, sizeof(*a));
 
@@ -94,8 +98,10 @@ enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done, 
     a->arg = arg;
     a->box = fb_mailbox_new(16);
     a->pg = pg_new(&p->pg);
-    a->rows = fb_histogram_register("sync_batch_rows", NULL, "Rows of a write-behind transaction", true);
-    a->duration = fb_histogram_register("sync_batch_duration_seconds", NULL, "Time of a write-behind transaction", false);
+    a->rows =
+        fb_histogram_register("sync_batch_rows", NULL, "Rows of a write-behind transaction", true);
+    a->duration = fb_histogram_register("sync_batch_duration_seconds", NULL,
+                                        "Time of a write-behind transaction", false);
     *out = a;
     return fb_thread_start("apply", applier_run, a, &a->thread, err);
 }

@@ -6,7 +6,8 @@
 
 struct sync_applier;
 
-/* One operation on its way: `state` keeps alive the namespaces and schemas that the operation points to. */
+/* One operation on its way: `state` keeps alive the namespaces and schemas that the operation
+ * points to. */
 struct sync_job {
     struct fb_mail mail;
     struct sync_op *op;
@@ -15,8 +16,9 @@ struct sync_job {
 
 /* Finished jobs go to `done` (applier's thread), which takes them. */
 typedef void (*sync_applied_fn)(void *arg, struct sync_job *job);
-FB_MUST_USE enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done, void *arg,
-                                              struct sync_applier **out, struct fb_err *err);
+FB_MUST_USE enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done,
+                                              void *arg, struct sync_applier **out,
+                                              struct fb_err *err);
 /* Takes the job. Event thread. */
 void sync_applier_run(struct sync_applier *a, struct sync_job *job);
 /* No job may be under way. */

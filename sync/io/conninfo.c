@@ -8,7 +8,8 @@
 
 #define CONNINFO_BYTES_MAX (16u << 10)
 
-enum fb_status sync_conninfo_read(const char *path, struct fb_buf *out, bool *exposed, struct fb_err *err)
+enum fb_status sync_conninfo_read(const char *path, struct fb_buf *out, bool *exposed,
+                                  struct fb_err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
@@ -27,13 +28,16 @@ enum fb_status sync_conninfo_read(const char *path, struct fb_buf *out, bool *ex
     if (n < 0)
         return fb_err_set(err, fb_status_of_errno(errno), "read %s: %s", path, strerror(errno));
     if (n > (ssize_t)CONNINFO_BYTES_MAX)
-        return fb_err_set(err, FB_EINVAL, "%s is larger than %u bytes; it should hold one libpq connection string", path,
-                          CONNINFO_BYTES_MAX);
+        return fb_err_set(err, FB_EINVAL,
+                          "%s is larger than %u bytes; it should hold one libpq connection string",
+                          path, CONNINFO_BYTES_MAX);
     out->n = (size_t)n;
-    while (out->n > 0 && (out->p[out->n - 1] == '\n' || out->p[out->n - 1] == '\r' || out->p[out->n - 1] == ' '))
+    while (out->n > 0 &&
+           (out->p[out->n - 1] == '\n' || out->p[out->n - 1] == '\r' || out->p[out->n - 1] == ' '))
         out->n--;
     if (out->n == 0)
-        return fb_err_set(err, FB_EINVAL, "%s is empty; it should hold one libpq connection string", path);
+        return fb_err_set(err, FB_EINVAL, "%s is empty; it should hold one libpq connection string",
+                          path);
     for (size_t i = 0; i < out->n; i++)
         if (out->p[i] == '\n' || out->p[i] == '\r')
             out->p[i] = ' ';

@@ -47,11 +47,13 @@ static void publish_job(void *arg, struct fb_coord *coord)
         rev = 0;
     else if (st != FB_OK || fb_bytes_equal(fb_buf_view(&old), fb_buf_view(&job->text)))
         goto done;
-    else if (fb_schema_decode(fb_buf_view(&old), &there, &err) == FB_OK && there->config_rev > job->config_rev)
+    else if (fb_schema_decode(fb_buf_view(&old), &there, &err) == FB_OK &&
+             there->config_rev > job->config_rev)
         goto done; /* read for a newer configuration than ours */
     st = fb_coord_cas(coord, job->key, rev, fb_buf_view(&job->text), &new_rev, &err);
     if (st != FB_OK && st != FB_EMISMATCH)
-        FB_LOG(WARN, "table description not published", FB_KS("key", job->key), FB_KS("error", err.msg));
+        FB_LOG(WARN, "table description not published", FB_KS("key", job->key),
+               FB_KS("error", err.msg));
 done:
     if (there != NULL)
         fb_schema_free(there);
@@ -60,8 +62,8 @@ done:
     free(job);
 }
 
-static enum pg_class read_schema(struct sync_control *c, struct fb_cluster_state *state, const struct fb_namespace *ns,
-                                 struct pg_error *err)
+static enum pg_class read_schema(struct sync_control *c, struct fb_cluster_state *state,
+                                 const struct fb_namespace *ns, struct pg_error *err)
 {
     const struct fb_schema *known = fb_cluster_state_schema(state, ns->name);
     struct fb_schema *schema = NULL;
@@ -80,9 +82,11 @@ static enum pg_class read_schema(struct sync_control *c, struct fb_cluster_state
         fb_schema_encode(&old, known);
     if (known == NULL || !fb_bytes_equal(fb_buf_view(&old), fb_buf_view(&job->text))) {
         if (schema->problem[0] != '\0')
-            FB_LOG(WARN, "table cannot be served", FB_KS("namespace", ns->name), FB_KS("problem", schema->problem));
+            FB_LOG(WARN, "table cannot be served", FB_KS("namespace", ns->name),
+                   FB_KS("problem", schema->problem));
         else
-            FB_LOG(INFO, "table description read", FB_KS("namespace", ns->name), FB_KU("columns", schema->column_count));
+            FB_LOG(INFO, "table description read", FB_KS("namespace", ns->name),
+                   FB_KU("columns", schema->column_count));
         if (fb_agent_run(c->p->agent, publish_job, job) == FB_OK)
             job = NULL;
     }
@@ -99,8 +103,9 @@ struct dead_list {
     struct sync_dead *head;
 };
 
-static void add_dead(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver, const char *sqlstate,
-                     const char *message, const char *at, const char *value_json)
+static void add_dead(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver,
+                     const char *sqlstate, const char *message, const char *at,
+                     const char *value_json)
 {
     struct dead_list *list = arg;
     struct sync_dead *d;
@@ -136,7 +141,8 @@ static enum pg_class read_catalog(struct sync_control *c, struct pg_error *err)
         if (state->namespaces->ns[i].mapped) {
             cls = read_schema(c, state, &state->namespaces->ns[i], err);
             if (cls != PG_OK)
-                FB_LOG(WARN, "table description not read", FB_KS("namespace", state->namespaces->ns[i].name),
+                FB_LOG(WARN, "table description not read",
+                       FB_KS("namespace", state->namespaces->ns[i].name),
                        FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->message));
         }
     fb_cluster_state_put(state);
@@ -156,12 +162,14 @@ static void went_down(struct sync_control *c, const struct pg_error *err)
 {
     atomic_store(&c->p->db_up, false);
     pg_disconnect(c->pg);
-    c->backoff = c->backoff == 0 ? BACKOFF_MIN_MS : c->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : c->backoff * 2;
+    c->backoff = c->backoff == 0                   ? BACKOFF_MIN_MS
+                 : c->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS
+                                                   : c->backoff * 2;
     c->next_probe = fb_mono_ns() / 1000000 + c->backoff;
     sync_process_db_problem(c->p, err->message);
     if (!c->said_down)
-        FB_LOG(WARN, "PostgreSQL does not answer, changes wait in memory", FB_KS("sqlstate", err->sqlstate),
-               FB_KS("error", err->message));
+        FB_LOG(WARN, "PostgreSQL does not answer, changes wait in memory",
+               FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->message));
     c->said_down = true;
 }
 
@@ -199,15 +207,16 @@ static void probe(struct sync_control *c)
 /* ---- admin requests that need PostgreSQL ---- */
 
 struct letters {
-    json_t *list;          /* list, show: where to add; NULL when one is looked for */
-    struct fb_bytes only;  /* p == NULL: all */
+    json_t *list;         /* list, show: where to add; NULL when one is looked for */
+    struct fb_bytes only; /* p == NULL: all */
     bool found;
     uint16_t part;
     uint64_t ver;
 };
 
-static void add_letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver, const char *sqlstate,
-                       const char *message, const char *at, const char *value_json)
+static void add_letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver,
+                       const char *sqlstate, const char *message, const char *at,
+                       const char *value_json)
 {
     struct letters *l = arg;
     json_t *value;
@@ -222,24 +231,27 @@ static void add_letter(void *arg, const char *ns, uint16_t part, struct fb_bytes
     value = value_json != NULL ? json_loads(value_json, JSON_DECODE_ANY, NULL) : NULL;
     if (value == NULL)
         value = value_json != NULL ? sync_admin_text(fb_bytes_str(value_json)) : json_null();
-    (void)json_array_append_new(l->list, json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:o}", "ns", ns, "id",
-                                                   sync_admin_text(id), "part", (int)part, "ver", (json_int_t)ver,
-                                                   "sqlstate", sqlstate, "message",
-                                                   sync_admin_text(fb_bytes_str(message)), "at", at != NULL ? at : "",
-                                                   "value", value));
+    (void)json_array_append_new(
+        l->list, json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:o}", "ns", ns, "id",
+                           sync_admin_text(id), "part", (int)part, "ver", (json_int_t)ver,
+                           "sqlstate", sqlstate, "message", sync_admin_text(fb_bytes_str(message)),
+                           "at", at != NULL ? at : "", "value", value));
 }
 
 static void fail_pg(const struct fb_net_frame *f, const struct pg_error *err)
 {
     char text[512];
 
-    (void)snprintf(text, sizeof(text), "PostgreSQL: %s%s%s", err->sqlstate, err->sqlstate[0] ? " " : "", err->message);
+    (void)snprintf(text, sizeof(text), "PostgreSQL: %s%s%s", err->sqlstate,
+                   err->sqlstate[0] ? " " : "", err->message);
     sync_admin_fail(f, text);
 }
 
-static void letters_list(struct sync_control *c, struct fb_net_frame *f, const char *ns, const char *id, uint32_t limit)
+static void letters_list(struct sync_control *c, struct fb_net_frame *f, const char *ns,
+                         const char *id, uint32_t limit)
 {
-    struct letters l = {.list = json_array(), .only = id != NULL ? fb_bytes_str(id) : fb_bytes(NULL, 0)};
+    struct letters l = {.list = json_array(),
+                        .only = id != NULL ? fb_bytes_str(id) : fb_bytes(NULL, 0)};
     struct pg_error err = {.class = PG_OK};
 
     if (pg_dead_letter_list(c->pg, c->p->cluster, ns, limit, add_letter, &l, &err) != PG_OK) {
@@ -254,7 +266,8 @@ static void letters_list(struct sync_control *c, struct fb_net_frame *f, const c
 }
 
 /* Takes the frame when it says true. */
-static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, const char *ns, const char *id, bool discard)
+static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, const char *ns,
+                            const char *id, bool discard)
 {
     struct letters l = {.only = fb_bytes_str(id)};
     struct pg_error err = {.class = PG_OK};
@@ -268,7 +281,8 @@ static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, cons
 
     if (at == UINT32_MAX) {
         sync_admin_fail(f, "this namespace is not configured");
-    } else if (pg_dead_letter_list(c->pg, c->p->cluster, ns, DEAD_LETTERS_MAX, add_letter, &l, &err) != PG_OK) {
+    } else if (pg_dead_letter_list(c->pg, c->p->cluster, ns, DEAD_LETTERS_MAX, add_letter, &l,
+                                   &err) != PG_OK) {
         fail_pg(f, &err);
     } else if (!l.found) {
         sync_admin_fail(f, "there is no such dead letter");
@@ -321,13 +335,16 @@ static void serve(struct sync_control *c, struct fb_net_frame *f)
     json_int_t limit = 100;
     bool taken = false;
 
-    (void)json_unpack(req, "{s?s, s?s, s?s, s?I}", "verb", &verb, "ns", &ns, "id", &id, "limit", &limit);
+    (void)json_unpack(req, "{s?s, s?s, s?s, s?I}", "verb", &verb, "ns", &ns, "id", &id, "limit",
+                      &limit);
     if (!pg_connected(c->pg))
         sync_admin_fail(f, "PostgreSQL does not answer");
     else if (strcmp(verb, "sync.lsn") == 0)
         lsn(c, f);
     else if (strcmp(verb, "deadletter.list") == 0)
-        letters_list(c, f, ns, NULL, limit > 0 && limit < (json_int_t)DEAD_LETTERS_MAX ? (uint32_t)limit : DEAD_LETTERS_MAX);
+        letters_list(c, f, ns, NULL,
+                     limit > 0 && limit < (json_int_t)DEAD_LETTERS_MAX ? (uint32_t)limit
+                                                                       : DEAD_LETTERS_MAX);
     else if (ns == NULL || id == NULL)
         sync_admin_fail(f, "\"ns\" and \"id\" are needed");
     else if (strcmp(verb, "deadletter.show") == 0)
@@ -349,7 +366,8 @@ static void control_run(void *arg)
         struct fb_mail *m = fb_mailbox_take(c->box);
         uint64_t now = fb_mono_ns() / 1000000;
         /* Not more than once a second, however many failures ask for it. */
-        if (atomic_exchange(&c->read_schemas, false) && c->next_catalog > c->last_catalog + PROBE_MS)
+        if (atomic_exchange(&c->read_schemas, false) &&
+            c->next_catalog > c->last_catalog + PROBE_MS)
             c->next_catalog = c->last_catalog + PROBE_MS;
         if (atomic_exchange(&c->suspect, false) && atomic_load(&c->p->db_up))
             c->next_probe = 0;

@@ -3,56 +3,29 @@
 #include "proto/base/log.h"
 #include "proto/base/random.h"
 #include "sync/io/admin.h"
-#include "sync/io/apply.h"
-#include "sync/io/link.h"
+#include "sync/io/engine_state.h"
 #include "sync/io/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define STATUS_MS 500u
-#define OPERATOR_TIMEOUT_MS 15000u
 #define FAREWELL_MS 1000u
-#define WAITERS_MAX 64u
-#define OPERATOR_BIT (UINT64_C(1) << 63) /* verdict numbers of operators; the core counts from 1 */
 
 enum event_kind { EV_OPENED, EV_CLOSED, EV_FRAME, EV_STATE, EV_RESULT, EV_DEAD, EV_OPERATOR };
 
 struct event {
     struct fb_mail mail;
     enum event_kind kind;
-    struct fb_conn *conn;           /* OPENED, CLOSED: a reference */
+    struct fb_conn *conn; /* OPENED, CLOSED: a reference */
     struct fb_hello hello;
     char why[200];
-    struct fb_net_frame *frame;     /* FRAME, OPERATOR */
+    struct fb_net_frame *frame; /* FRAME, OPERATOR */
     struct fb_cluster_state *state;
     struct sync_job *job;
     struct sync_dead *dead;
     struct fb_verdict verdict;
-    struct fb_buf bytes;            /* what verdict's views point into */
-};
-
-/* An admin request that waits: for an ack (number != 0) or for feeds to become idle. */
-struct waiter {
-    struct fb_net_frame *frame;
-    uint64_t number, deadline_ms;
-    char ns[FB_NAME_BYTES_MAX + 1];
-};
-
-struct sync_engine {
-    struct sync_process *p;
-    struct fb_mailbox *box;
-    struct fb_thread *thread;
-    _Atomic bool stop;
-    /* event thread only */
-    struct sync_core *core;
-    struct sync_links links;
-    struct sync_applier *applier[SYNC_LANES_MAX];
-    struct fb_cluster_state *state;
-    const struct fb_schema *schemas[FB_NAMESPACES_MAX];
-    struct waiter waiters[WAITERS_MAX];
-    size_t waiter_count;
-    uint64_t operators, now_ms, next_status_ms, config_rev;
+    struct fb_buf bytes; /* what verdict's views point into */
 };
 
 static void post(struct sync_process *p, struct event *e)
@@ -146,7 +119,8 @@ void sync_engine_dead_letters(struct sync_process *p, struct sync_dead *chain)
     post(p, e);
 }
 
-void sync_engine_operator(struct sync_process *p, const struct fb_verdict *v, struct fb_net_frame *f)
+void sync_engine_operator(struct sync_process *p, const struct fb_verdict *v,
+                          struct fb_net_frame *f)
 {
     struct event *e = event_new(EV_OPERATOR);
 
@@ -163,35 +137,9 @@ void sync_engine_operator(struct sync_process *p, const struct fb_verdict *v, st
 
 /* ---- status ---- */
 
-static json_t *status_json(const struct sync_engine *g)
-{
-    json_t *list = json_array();
-    char problem[sizeof(g->p->db_problem)];
-
-    pthread_mutex_lock(&g->p->mtx);
-    memcpy(problem, g->p->db_problem, sizeof(problem));
-    pthread_mutex_unlock(&g->p->mtx);
-    for (size_t i = 0; i < sync_core_ns_count(g->core); i++) {
-        struct sync_ns_status s;
-        sync_core_ns_status(g->core, i, &s);
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:o}", "ns", s.name, "feeds",
-                            (json_int_t)s.feeds, "dirty", (json_int_t)s.dirty, "oldest_age_ms",
-                            (json_int_t)s.oldest_age_ms, "rows", (json_int_t)s.rows, "batches", (json_int_t)s.batches,
-                            "parked", (json_int_t)s.parked, "conflicts", (json_int_t)s.conflicts, "lost",
-                            (json_int_t)s.lost, "paused", s.paused, "stopped", s.stopped, "last_error",
-                            sync_admin_text(fb_bytes_str(s.last_error))));
-    }
-    return json_pack("{s:b, s:s, s:b, s:b, s:o, s:I, s:I, s:o}", "ok", 1, "name", g->p->name, "db_up",
-                     (int)atomic_load(&g->p->db_up), "attached", (int)sync_core_db_up(g->core), "db_problem",
-                     sync_admin_text(fb_bytes_str(problem)), "transactions",
-                     (json_int_t)sync_core_stats(g->core)->transactions, "dead_letters",
-                     (json_int_t)sync_core_stats(g->core)->dead_letters, "namespaces", list);
-}
-
 static void publish_status(struct sync_engine *g)
 {
-    json_t *o = status_json(g);
+    json_t *o = sync_engine_status(g);
     char *text = json_dumps(o, JSON_COMPACT);
 
     json_decref(o);
@@ -201,53 +149,6 @@ static void publish_status(struct sync_engine *g)
     pthread_mutex_unlock(&g->p->mtx);
     free(text);
     sync_metrics_update(g->core);
-}
-
-static void log_event(struct sync_engine *g, const struct sync_event *e)
-{
-    uint32_t ns;
-
-    switch (e->kind) {
-    case SYNC_EVENT_DB_UP:
-        FB_LOG(INFO, "write-behind attached to PostgreSQL", FB_KS("name", g->p->name));
-        break;
-    case SYNC_EVENT_DB_DOWN:
-        FB_LOG(WARN, "write-behind waits for PostgreSQL, order is kept", FB_KS("error", e->text));
-        break;
-    case SYNC_EVENT_NAMESPACE_STOPPED:
-        FB_LOG(WARN, "write-behind of a namespace stopped, others go on", FB_KS("namespace", e->ns), FB_KS("error", e->text));
-        sync_control_read_schemas(g->p->control);
-        break;
-    case SYNC_EVENT_NAMESPACE_BACK:
-        FB_LOG(INFO, "write-behind of a namespace goes on", FB_KS("namespace", e->ns));
-        break;
-    case SYNC_EVENT_PARKED:
-        FB_LOG(WARN, "object parked, see forebayctl deadletter list", FB_KS("namespace", e->ns), FB_KU("part", e->part),
-               FB_KU("ver", e->ver), FB_KS("error", e->text));
-        break;
-    case SYNC_EVENT_LOST:
-        FB_LOG(INFO, "another sync process moved the checkpoint", FB_KS("namespace", e->ns), FB_KU("part", e->part));
-        break;
-    case SYNC_EVENT_CONFLICT:
-        ns = fb_nsset_find(g->state->namespaces, fb_bytes_str(e->ns));
-        if (ns != UINT32_MAX)
-            sync_metrics_conflicts(g->state->namespaces->ns[ns].conflict, e->ver);
-        FB_LOG(DEBUG, "rows changed in PostgreSQL meanwhile", FB_KS("namespace", e->ns), FB_KU("part", e->part),
-               FB_KU("rows", e->ver));
-        break;
-    case SYNC_EVENT_BAD_BATCH:
-        FB_LOG(ERROR, "a node sent an impossible batch", FB_KS("namespace", e->ns), FB_KU("part", e->part),
-               FB_KS("what", e->text));
-        break;
-    case SYNC_EVENT_RESYNC:
-        FB_LOG(ERROR, "the node no longer has what follows the checkpoint; PostgreSQL lost commits or was restored",
-               FB_KS("namespace", e->ns), FB_KU("part", e->part), FB_KU("checkpoint", e->ver));
-        break;
-    case SYNC_EVENT_AHEAD:
-        FB_LOG(ERROR, "the checkpoint in PostgreSQL is ahead of the node's log; is this the right database?",
-               FB_KS("namespace", e->ns), FB_KU("part", e->part), FB_KU("checkpoint", e->ver));
-        break;
-    }
 }
 
 /* ---- inputs ---- */
@@ -269,7 +170,7 @@ static void take_state(struct sync_engine *g, struct fb_cluster_state *s)
     for (uint32_t i = 0; i < s->map->member_count && n < SYNC_MEMBERS_MAX; i++)
         if (s->map->members[i].kind == FB_MEMBER_SYNC && s->map->members[i].alive)
             memcpy(names[n++], s->map->members[i].name, sizeof(names[0]));
-    sync_core_members(g->core, (const char(*)[FB_NAME_BYTES_MAX + 1])names, n);
+    sync_core_members(g->core, (const char(*)[FB_NAME_BYTES_MAX + 1]) names, n);
     sync_links_map(&g->links, s->map, g->now_ms);
     g->state = s;
     if (old != NULL)
@@ -277,116 +178,6 @@ static void take_state(struct sync_engine *g, struct fb_cluster_state *s)
     if (s->config_rev != g->config_rev)
         sync_control_read_schemas(g->p->control);
     g->config_rev = s->config_rev;
-}
-
-static void wait_for(struct sync_engine *g, struct fb_net_frame *f, uint64_t number, const char *ns, uint64_t ms)
-{
-    struct waiter *w;
-
-    if (g->waiter_count == WAITERS_MAX) {
-        sync_admin_fail(f, "too many requests wait");
-        fb_net_frame_free(f);
-        return;
-    }
-    w = &g->waiters[g->waiter_count++];
-    *w = (struct waiter){.frame = f, .number = number, .deadline_ms = g->now_ms + ms};
-    (void)snprintf(w->ns, sizeof(w->ns), "%s", ns != NULL ? ns : "");
-}
-
-static void waiter_done(struct sync_engine *g, size_t i, json_t *body)
-{
-    sync_admin_reply(g->waiters[i].frame, body);
-    fb_net_frame_free(g->waiters[i].frame);
-    g->waiters[i] = g->waiters[--g->waiter_count];
-}
-
-/* An operator's verdict is acknowledged. */
-static void operator_ack(struct sync_engine *g, const struct fb_verdict_ack *ack)
-{
-    for (size_t i = 0; i < g->waiter_count; i++) {
-        if (g->waiters[i].number != ack->id64)
-            continue;
-        if (ack->status == FB_OK)
-            waiter_done(g, i, json_pack("{s:b, s:I}", "ok", 1, "ver", (json_int_t)ack->ver));
-        else
-            waiter_done(g, i, json_pack("{s:b, s:s}", "ok", 0, "error",
-                                        ack->status == FB_ESTALE ? "a newer version of the object exists already"
-                                                                 : fb_status_text((enum fb_status)ack->status)));
-        return;
-    }
-}
-
-static void check_waiters(struct sync_engine *g)
-{
-    for (size_t i = 0; i < g->waiter_count;) {
-        struct waiter *w = &g->waiters[i];
-        size_t busy = w->number != 0 ? 1 : sync_core_busy(g->core, w->ns[0] != '\0' ? w->ns : NULL);
-        if (busy == 0)
-            waiter_done(g, i, json_pack("{s:b, s:b}", "ok", 1, "done", 1));
-        else if (g->now_ms < w->deadline_ms)
-            i++;
-        else if (w->number != 0)
-            waiter_done(g, i, json_pack("{s:b, s:s}", "ok", 0, "error", "the node did not answer in time"));
-        else
-            waiter_done(g, i, json_pack("{s:b, s:b, s:I}", "ok", 1, "done", 0, "busy", (json_int_t)busy));
-    }
-}
-
-static void send_operator(struct sync_engine *g, struct event *e)
-{
-    struct fb_frame head = {.kind = FB_FRAME_VERDICT, .src_inc = g->p->inc};
-    struct fb_buf out = {0};
-    struct sync_link *l = NULL;
-    size_t mark;
-
-    if (e->verdict.part < g->state->map->partitions)
-        l = sync_links_find(&g->links, g->state->map->parts[e->verdict.part].primary.node);
-    if (l == NULL || !l->up) {
-        sync_admin_fail(e->frame, "the node that leads the object's partition is not connected");
-        fb_net_frame_free(e->frame);
-        return;
-    }
-    e->verdict.id64 = ++g->operators | OPERATOR_BIT;
-    mark = fb_frame_begin(&out, &head);
-    fb_verdict_encode(&out, &e->verdict);
-    fb_frame_end(&out, mark, 1);
-    if (fb_conn_send(l->conn, &out) != FB_OK)
-        fb_conn_close(l->conn); /* the wait ends with its time-out */
-    fb_buf_fini(&out);
-    wait_for(g, e->frame, e->verdict.id64, NULL, OPERATOR_TIMEOUT_MS);
-}
-
-/* Takes the frame. */
-static void admin(struct sync_engine *g, struct fb_net_frame *f)
-{
-    json_t *req = sync_admin_parse(f);
-    const char *verb = "", *ns = NULL;
-    json_int_t wait_ms = 0;
-
-    (void)json_unpack(req, "{s?s, s?s, s?I}", "verb", &verb, "ns", &ns, "wait_ms", &wait_ms);
-    if (strcmp(verb, "sync.lsn") == 0 || strncmp(verb, "deadletter.", 11) == 0) {
-        if (strcmp(verb, "sync.lsn") == 0 || strcmp(verb + 11, "list") == 0 || strcmp(verb + 11, "show") == 0 ||
-            strcmp(verb + 11, "retry") == 0 || strcmp(verb + 11, "discard") == 0) {
-            sync_control_admin(g->p->control, f);
-            json_decref(req);
-            return;
-        }
-    }
-    if (strcmp(verb, "sync.status") == 0) {
-        sync_admin_reply(f, status_json(g));
-    } else if (strcmp(verb, "sync.flush") == 0) {
-        sync_core_flush(g->core, ns);
-        if (wait_ms > 0) {
-            wait_for(g, f, 0, ns, wait_ms < 600000 ? (uint64_t)wait_ms : 600000);
-            json_decref(req);
-            return;
-        }
-        sync_admin_reply(f, json_pack("{s:b}", "ok", 1));
-    } else {
-        sync_admin_fail(f, req == NULL ? "the request is not a JSON object" : "unknown verb");
-    }
-    json_decref(req);
-    fb_net_frame_free(f);
 }
 
 static void feed_frame(struct sync_engine *g, struct sync_link *l, struct fb_net_frame *f)
@@ -409,7 +200,7 @@ static void feed_frame(struct sync_engine *g, struct sync_link *l, struct fb_net
             struct fb_verdict_ack a;
             st = fb_verdict_ack_decode(&in, &a);
             if (st == FB_OK && (a.id64 & OPERATOR_BIT) != 0)
-                operator_ack(g, &a);
+                sync_engine_operator_ack(g, &a);
             else if (st == FB_OK)
                 sync_core_ack(g->core, l->peer, &a);
         }
@@ -427,7 +218,7 @@ static void take_frame(struct sync_engine *g, struct fb_net_frame *f)
 
     switch (f->f.kind) {
     case FB_FRAME_ADMIN_REQ:
-        admin(g, f);
+        sync_engine_admin(g, f);
         return;
     case FB_FRAME_PING: {
         struct fb_frame pong = {.kind = FB_FRAME_PONG, .id = f->f.id};
@@ -495,7 +286,7 @@ static void take_event(struct sync_engine *g, struct event *e)
         take_dead(g, e->dead);
         break;
     case EV_OPERATOR:
-        send_operator(g, e);
+        sync_engine_send_operator(g, &e->verdict, e->frame);
         break;
     }
     if (e->conn != NULL)
@@ -523,7 +314,7 @@ static void outputs(struct sync_engine *g)
         sync_applier_run(g->applier[i], job);
     }
     while (sync_core_take_event(g->core, &ev))
-        log_event(g, &ev);
+        sync_engine_log(g, &ev);
 }
 
 /* The last positions go out, so that the nodes need not be told by whoever comes next. */
@@ -533,7 +324,8 @@ static void farewell(struct sync_engine *g)
 
     sync_links_send(&g->links);
     for (size_t i = 0; i < g->links.count; i++)
-        while (g->links.link[i]->up && fb_conn_send_queue_bytes(g->links.link[i]->conn) > 0 && fb_mono_ns() < end)
+        while (g->links.link[i]->up && fb_conn_send_queue_bytes(g->links.link[i]->conn) > 0 &&
+               fb_mono_ns() < end)
             fb_mailbox_wait(g->box, 5000000);
 }
 
@@ -558,7 +350,7 @@ static void engine_run(void *arg)
         }
         sync_links_tick(&g->links, g->now_ms);
         outputs(g);
-        check_waiters(g);
+        sync_engine_check_waiters(g);
         if (g->now_ms >= g->next_status_ms) {
             publish_status(g);
             g->next_status_ms = g->now_ms + STATUS_MS;

@@ -77,7 +77,8 @@ void sync_links_tick(struct sync_links *ls, uint64_t now_ms)
         if (fb_net_dial(ls->p->net, l->url, l->name, l, &l->conn, &err) != FB_OK) {
             l->conn = NULL;
             if (!l->told)
-                FB_LOG(WARN, "cannot dial node", FB_KS("node", l->name), FB_KS("url", l->url), FB_KS("error", err.msg));
+                FB_LOG(WARN, "cannot dial node", FB_KS("node", l->name), FB_KS("url", l->url),
+                       FB_KS("error", err.msg));
             l->told = true;
             again_later(l, now_ms);
         }
@@ -109,14 +110,16 @@ void sync_links_opened(struct sync_links *ls, struct sync_link *l, const struct 
     FB_LOG(INFO, "node connected", FB_KS("node", l->name), FB_KS("url", l->url));
 }
 
-void sync_links_closed(struct sync_links *ls, struct sync_link *l, const struct fb_conn *c, const char *why, uint64_t now_ms)
+void sync_links_closed(struct sync_links *ls, struct sync_link *l, const struct fb_conn *c,
+                       const char *why, uint64_t now_ms)
 {
     if (l->conn != c)
         return;
     if (l->up)
         sync_core_peer_down(ls->core, l->peer);
     if (l->up || !l->told)
-        FB_LOG(WARN, "node not connected", FB_KS("node", l->name), FB_KS("url", l->url), FB_KS("why", why));
+        FB_LOG(WARN, "node not connected", FB_KS("node", l->name), FB_KS("url", l->url),
+               FB_KS("why", why));
     l->told = true;
     l->up = false;
     fb_conn_put(l->conn);

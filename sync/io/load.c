@@ -1,5 +1,5 @@
-/* Loads: everything that waits is answered with one statement per namespace (PROTOCOL 13). Nothing is held back to make
- * batches larger: while one statement runs, the next one gathers. */
+/* Loads: everything that waits is answered with one statement per namespace (PROTOCOL 13). Nothing
+ * is held back to make batches larger: while one statement runs, the next one gathers. */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "sync/io/process.h"
@@ -65,8 +65,10 @@ static void answer_text(struct item *it, enum fb_load_status status, const char 
     it->rep.value = fb_bytes_str(text);
 }
 
-/* Outage: once more when PostgreSQL is there after all, as a restart breaks connections that were idle. */
-static enum pg_class load(struct sync_loader *l, struct pg_load *q, struct fb_buf *bytes, struct pg_error *err)
+/* Outage: once more when PostgreSQL is there after all, as a restart breaks connections that were
+ * idle. */
+static enum pg_class load(struct sync_loader *l, struct pg_load *q, struct fb_buf *bytes,
+                          struct pg_error *err)
 {
     enum pg_class c = PG_OUTAGE;
 
@@ -88,8 +90,8 @@ static enum pg_class load(struct sync_loader *l, struct pg_load *q, struct fb_bu
     return c;
 }
 
-static void statement(struct sync_loader *l, const struct fb_cluster_state *state, uint32_t ns, struct item **items, size_t n,
-                      struct fb_buf *bytes)
+static void statement(struct sync_loader *l, const struct fb_cluster_state *state, uint32_t ns,
+                      struct item **items, size_t n, struct fb_buf *bytes)
 {
     struct fb_load_req reqs[STATEMENT_ROWS_MAX];
     struct fb_load_rep reps[STATEMENT_ROWS_MAX];
@@ -102,7 +104,8 @@ static void statement(struct sync_loader *l, const struct fb_cluster_state *stat
         if (q.schema == NULL || q.schema->problem[0] != '\0') {
             for (size_t i = 0; i < n; i++)
                 answer_text(items[i], q.schema == NULL ? FB_LOAD_DB_DOWN : FB_LOAD_REFUSED,
-                            q.schema == NULL ? "the table's columns are not known yet" : q.schema->problem);
+                            q.schema == NULL ? "the table's columns are not known yet"
+                                             : q.schema->problem);
             return;
         }
     }
@@ -116,8 +119,8 @@ static void statement(struct sync_loader *l, const struct fb_cluster_state *stat
             answer_text(items[i], FB_LOAD_DB_DOWN, "PostgreSQL does not answer");
     }
     if (c == PG_NAMESPACE) {
-        FB_LOG(WARN, "load refused by PostgreSQL", FB_KS("namespace", q.ns->name), FB_KS("sqlstate", err.sqlstate),
-               FB_KS("error", err.message));
+        FB_LOG(WARN, "load refused by PostgreSQL", FB_KS("namespace", q.ns->name),
+               FB_KS("sqlstate", err.sqlstate), FB_KS("error", err.message));
         sync_control_read_schemas(l->p->control);
     }
 }
@@ -133,7 +136,8 @@ static void reply(struct sync_loader *l, struct round *r)
             struct fb_frame head = {.kind = FB_FRAME_LOAD_REP, .id = r->frames[f]->f.id};
             size_t mark = fb_frame_begin(&out, &head);
             uint32_t n = 0;
-            for (; at < r->count && r->items[at].frame == f && out.n - mark < (8u << 20); at++, n++) {
+            for (; at < r->count && r->items[at].frame == f && out.n - mark < (8u << 20);
+                 at++, n++) {
                 struct item *it = &r->items[at];
                 it->rep.part = it->req.part;
                 it->rep.token = it->req.token;
@@ -171,7 +175,8 @@ static void run_round(struct sync_loader *l, struct round *r, struct fb_mail *ch
     }
     group = fb_xmalloc((r->count + 1) * sizeof(*group));
     /* One buffer a statement: views into it stay valid until the replies are sent. */
-    bytes = fb_xcalloc(state->namespaces->count + r->count / STATEMENT_ROWS_MAX + 1, sizeof(*bytes));
+    bytes =
+        fb_xcalloc(state->namespaces->count + r->count / STATEMENT_ROWS_MAX + 1, sizeof(*bytes));
     for (uint32_t ns = 0; ns < state->namespaces->count; ns++) {
         size_t n = 0;
         for (size_t i = 0; i < r->count; i++) {
@@ -228,7 +233,8 @@ enum fb_status sync_loader_start(struct sync_process *p, uint32_t i, struct fb_e
     l->absent = fb_counter_register("loads_total", "result=\"absent\"", help);
     l->down = fb_counter_register("loads_total", "result=\"db_down\"", help);
     l->refused = fb_counter_register("loads_total", "result=\"refused\"", help);
-    l->duration = fb_histogram_register("load_duration_seconds", NULL, "From a load's arrival to its answer", false);
+    l->duration = fb_histogram_register("load_duration_seconds", NULL,
+                                        "From a load's arrival to its answer", false);
     p->loader[i] = l;
     return fb_thread_start("load", loader_run, l, &l->thread, err);
 }
@@ -256,7 +262,8 @@ void sync_load(struct sync_process *p, struct fb_net_frame *f)
     uint32_t i = atomic_fetch_add_explicit(&p->next_loader, 1, memory_order_relaxed) % p->loaders;
 
     if (fb_mailbox_put(p->loader[i]->box, (struct fb_mail *)(void *)f) != FB_OK) {
-        fb_conn_close(f->conn); /* the node asks again or answers its clients that PostgreSQL is too slow */
+        fb_conn_close(
+            f->conn); /* the node asks again or answers its clients that PostgreSQL is too slow */
         fb_net_frame_free(f);
     }
 }

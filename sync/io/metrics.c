@@ -1,4 +1,5 @@
-/* Metrics of the core: its plain counters are carried over, as increments, whenever the event thread publishes its status. */
+/* Metrics of the core: its plain counters are carried over, as increments, whenever the event
+ * thread publishes its status. */
 #include "sync/io/metrics.h"
 
 #include <stdio.h>
@@ -11,11 +12,11 @@ static struct {
     struct sync_core_stats last;
 } m;
 
-static const char *const class_name[PG_UNKNOWN + 1] = {"ok",  "outage", "retry",    "namespace", "foreign_key",
-                                                       "row", "lost",   "conflict", "unknown"};
+static const char *const class_name[PG_UNKNOWN + 1] = {
+    "ok", "outage", "retry", "namespace", "foreign_key", "row", "lost", "conflict", "unknown"};
 
-static const char *const policy_name[FB_CONFLICT_LAST_WRITE_WINS + 1] = {"cache-wins", "db-wins", "merge-columns",
-                                                                          "last-write-wins"};
+static const char *const policy_name[FB_CONFLICT_LAST_WRITE_WINS + 1] = {
+    "cache-wins", "db-wins", "merge-columns", "last-write-wins"};
 
 static void gauge_db_up(void *arg, struct fb_buf *out)
 {
@@ -47,13 +48,16 @@ void sync_metrics_register(struct sync_process *p)
     m.deleted = fb_counter_register("sync_rows_total", "op=\"delete\"", rows);
     for (int i = 0; i <= FB_CONFLICT_LAST_WRITE_WINS; i++) {
         char label[64];
-        (void)snprintf(label, sizeof(label), "policy=\"%s\",result=\"handed_over\"", policy_name[i]);
-        m.conflict[i] = fb_counter_register("sync_conflicts_total", label, "Rows that changed in PostgreSQL meanwhile");
+        (void)snprintf(label, sizeof(label), "policy=\"%s\",result=\"handed_over\"",
+                       policy_name[i]);
+        m.conflict[i] = fb_counter_register("sync_conflicts_total", label,
+                                            "Rows that changed in PostgreSQL meanwhile");
     }
     for (int i = PG_OK + 1; i <= PG_UNKNOWN; i++) {
         char label[48];
         (void)snprintf(label, sizeof(label), "class=\"%s\"", class_name[i]);
-        m.retry[i] = fb_counter_register("sync_retries_total", label, "Operations that PostgreSQL did not take, by class");
+        m.retry[i] = fb_counter_register("sync_retries_total", label,
+                                         "Operations that PostgreSQL did not take, by class");
     }
 }
 

@@ -1,10 +1,10 @@
 /* A sync process: its threads and what they share.
  *
  *   agent     reads the coordinator, hands over cluster states
- *   event     owns the core, the links to the nodes and the admin requests under way; fed by one mailbox
- *   apply i   one PostgreSQL connection: carries out operations of lane i
- *   load i    one PostgreSQL connection: answers loads, straight from the connection callbacks
- *   control   one PostgreSQL connection: probes whether PostgreSQL is there, reads catalogs and dead letters
+ *   event     owns the core, the links to the nodes and the admin requests under way; fed by one
+ * mailbox apply i   one PostgreSQL connection: carries out operations of lane i load i    one
+ * PostgreSQL connection: answers loads, straight from the connection callbacks control   one
+ * PostgreSQL connection: probes whether PostgreSQL is there, reads catalogs and dead letters
  */
 #ifndef FB_SYNC_IO_PROCESS_H_
 #define FB_SYNC_IO_PROCESS_H_
@@ -45,9 +45,9 @@ struct sync_process {
     /* any thread */
     _Atomic bool db_up;
     _Atomic uint32_t next_loader;
-    pthread_mutex_t mtx;             /* guards the next three */
-    struct fb_cluster_state *state;  /* newest; NULL before the first */
-    struct fb_buf status;            /* JSON of statusz, written by the event thread */
+    pthread_mutex_t mtx;            /* guards the next three */
+    struct fb_cluster_state *state; /* newest; NULL before the first */
+    struct fb_buf status;           /* JSON of statusz, written by the event thread */
     char db_problem[400];
 };
 
@@ -58,7 +58,8 @@ void sync_process_db_problem(struct sync_process *p, const char *text);
 
 /* engine.c */
 FB_MUST_USE enum fb_status sync_engine_start(struct sync_process *p, struct fb_err *err);
-/* Lets the transactions under way end and tells the nodes, then stops the threads. The connections must still be open. */
+/* Lets the transactions under way end and tells the nodes, then stops the threads. The connections
+ * must still be open. */
 void sync_engine_stop(struct sync_process *p);
 /* After every other thread has ended. */
 void sync_engine_free(struct sync_process *p);
@@ -69,12 +70,14 @@ void sync_engine_closed(void *arg, struct fb_conn *c, const char *why);
 void sync_engine_state(void *arg, struct fb_cluster_state *s);
 /* From the control thread: the dead letters PostgreSQL has (chain, taken). */
 void sync_engine_dead_letters(struct sync_process *p, struct sync_dead *chain);
-/* From the control thread: send this verdict to the primary of v->part and answer the admin request `f` (taken) after the
- * ack. Views of v are copied. */
-void sync_engine_operator(struct sync_process *p, const struct fb_verdict *v, struct fb_net_frame *f);
+/* From the control thread: send this verdict to the primary of v->part and answer the admin request
+ * `f` (taken) after the ack. Views of v are copied. */
+void sync_engine_operator(struct sync_process *p, const struct fb_verdict *v,
+                          struct fb_net_frame *f);
 
 /* load.c */
-FB_MUST_USE enum fb_status sync_loader_start(struct sync_process *p, uint32_t i, struct fb_err *err);
+FB_MUST_USE enum fb_status sync_loader_start(struct sync_process *p, uint32_t i,
+                                             struct fb_err *err);
 void sync_loader_stop(struct sync_loader *l);
 /* Takes the LOAD_REQ frame. Any thread. */
 void sync_load(struct sync_process *p, struct fb_net_frame *f);

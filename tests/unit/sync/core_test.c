@@ -1,5 +1,6 @@
-/* Goal: every outcome of a transaction leads to what PROTOCOL 11 says, and nothing is ever skipped or applied twice.
- * Method: the core against a scripted node and database (script.c asserts that positions are told only once committed).
+/* Goal: every outcome of a transaction leads to what PROTOCOL 11 says, and nothing is ever skipped
+ * or applied twice. Method: the core against a scripted node and database (script.c asserts that
+ * positions are told only once committed).
  */
 #include "tests/unit/sync/script.h"
 
@@ -308,7 +309,7 @@ static void feeds_are_shared_and_taken_over(void **state)
 {
     struct script *s = script_new();
     char names[3][FB_NAME_BYTES_MAX + 1] = {"sync-1", "sync-2", "sync-3"};
-    const char(*members)[FB_NAME_BYTES_MAX + 1] = (const char(*)[FB_NAME_BYTES_MAX + 1])names;
+    const char(*members)[FB_NAME_BYTES_MAX + 1] = (const char(*)[FB_NAME_BYTES_MAX + 1]) names;
     uint32_t ours = 0;
 
     (void)state;
@@ -338,7 +339,10 @@ static void feeds_are_shared_and_taken_over(void **state)
 static void nonsense_is_refused(void **state)
 {
     struct script *s = script_new();
-    struct fb_feed_batch b = {.ns = fb_bytes_str("default"), .scan_end = 9, .count = 1, .last = true,
+    struct fb_feed_batch b = {.ns = fb_bytes_str("default"),
+                              .scan_end = 9,
+                              .count = 1,
+                              .last = true,
                               .objects = fb_bytes_str("garbage")};
     struct fb_feed_note n = {.part = 65535, .ns = fb_bytes_str("nobody")};
     struct fb_verdict_ack a = {.id64 = 77};

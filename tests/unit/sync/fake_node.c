@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-static void send_frame(struct fb_conn *c, enum fb_frame_kind kind, uint64_t id, const struct fb_buf *tail, uint32_t items)
+static void send_frame(struct fb_conn *c, enum fb_frame_kind kind, uint64_t id,
+                       const struct fb_buf *tail, uint32_t items)
 {
     struct fb_frame f = {.kind = kind, .id = id};
     struct fb_buf out = {0};
@@ -27,6 +28,7 @@ static void opened(void *arg, struct fb_conn *c, const struct fb_hello *peer)
     if (n->sync != NULL)
         fb_conn_put(n->sync);
     n->sync = fb_conn_get(c);
+    (void)snprintf(n->sync_name, sizeof(n->sync_name), "%s", peer->name);
     pthread_cond_broadcast(&n->changed);
     pthread_mutex_unlock(&n->mtx);
 }
@@ -47,7 +49,11 @@ static void closed(void *arg, struct fb_conn *c, const char *why)
 static void answer_feed(struct fake_node *n, struct fb_conn *c, const struct fb_feed_req *q)
 {
     struct fb_buf objects = {0}, out = {0};
-    struct fb_feed_batch b = {.part = q->part, .ns = q->ns, .from_ver = q->from_ver, .scan_end = q->from_ver, .last = true};
+    struct fb_feed_batch b = {.part = q->part,
+                              .ns = q->ns,
+                              .from_ver = q->from_ver,
+                              .scan_end = q->from_ver,
+                              .last = true};
 
     for (size_t i = 0; i < n->count; i++) {
         struct fake_object *o = &n->objects[i];
@@ -91,7 +97,8 @@ static void take_verdict(struct fake_node *n, struct fb_conn *c, const struct fb
     fb_buf_fini(&out);
 }
 
-static void take_item(struct fake_node *n, struct fb_conn *c, enum fb_frame_kind kind, struct fb_reader *in)
+static void take_item(struct fake_node *n, struct fb_conn *c, enum fb_frame_kind kind,
+                      struct fb_reader *in)
 {
     struct fb_feed_req q;
     struct fb_feed_pos p;
@@ -111,7 +118,8 @@ static void take_item(struct fake_node *n, struct fb_conn *c, enum fb_frame_kind
         fb_assert(fb_load_rep_decode(in, &r) == FB_OK);
         n->loaded = true;
         n->load_status = r.status;
-        (void)snprintf(n->load_value, sizeof(n->load_value), "%.*s", (int)r.value.n, (const char *)r.value.p);
+        (void)snprintf(n->load_value, sizeof(n->load_value), "%.*s", (int)r.value.n,
+                       (const char *)r.value.p);
     }
 }
 
@@ -122,7 +130,8 @@ static void received(void *arg, struct fb_conn *c, struct fb_net_frame *f)
 
     pthread_mutex_lock(&n->mtx);
     if (f->f.kind == FB_FRAME_ADMIN_REP) {
-        (void)snprintf(n->reply, sizeof(n->reply), "%.*s", (int)f->f.tail.n, (const char *)f->f.tail.p);
+        (void)snprintf(n->reply, sizeof(n->reply), "%.*s", (int)f->f.tail.n,
+                       (const char *)f->f.tail.p);
         n->replied = true;
     } else {
         for (uint32_t i = 0; i < f->f.count; i++)
@@ -168,7 +177,8 @@ void fake_node_close(struct fake_node *n)
         fb_buf_fini(&n->objects[i].value);
 }
 
-void fake_node_write(struct fake_node *n, const char *ns, const char *id, uint8_t kind, struct fb_bytes value)
+void fake_node_write(struct fake_node *n, const char *ns, const char *id, uint8_t kind,
+                     struct fb_bytes value)
 {
     struct fake_object *o;
 
@@ -213,7 +223,8 @@ static struct fb_conn *sync_conn(struct fake_node *n)
 void fake_node_note(struct fake_node *n, const char *ns)
 {
     struct fb_conn *c = sync_conn(n);
-    struct fb_feed_note note = {.part = 1, .epoch = 1, .ns = fb_bytes_str(ns), .due = true};
+    struct fb_feed_note note = {
+        .part = 1, .epoch = 1, .ns = fb_bytes_str(ns), .due = true, .age_ms = n->note_age_ms};
     struct fb_buf out = {0};
 
     pthread_mutex_lock(&n->mtx);
@@ -250,6 +261,20 @@ bool fake_node_wait_u32(struct fake_node *n, const uint32_t *value, uint32_t wan
     while (*value != wanted && wait_changed(n, &until))
         ;
     ok = *value == wanted;
+    pthread_mutex_unlock(&n->mtx);
+    return ok;
+}
+
+bool fake_node_wait_sync(struct fake_node *n, const char *name)
+{
+    struct timespec until;
+    bool ok;
+
+    deadline(&until);
+    pthread_mutex_lock(&n->mtx);
+    while (strcmp(n->sync_name, name) != 0 && wait_changed(n, &until))
+        ;
+    ok = strcmp(n->sync_name, name) == 0;
     pthread_mutex_unlock(&n->mtx);
     return ok;
 }

@@ -14,8 +14,9 @@
 
 #define VER(n) ((UINT64_C(1) << 40) + (n))
 
-static const char config[] = "[cluster]\npartitions = 4\n[namespace user]\ntable = public.users\nkey = id\nvalue = row\n"
-                             "sync_interval = 1s\n";
+static const char config[] =
+    "[cluster]\npartitions = 4\n[namespace user]\ntable = public.users\nkey = id\nvalue = row\n"
+    "sync_interval = 1s\n";
 
 struct world {
     struct fixture *f;
@@ -73,7 +74,8 @@ static void find_sync(void)
 
 static int start(void **state)
 {
-    struct fb_part_record rec = {.epoch = 1, .primary = {"node-1", 5}, .isr_count = 1, .isr = {{"node-1", 5}}, .min_isr = 1};
+    struct fb_part_record rec = {
+        .epoch = 1, .primary = {"node-1", 5}, .isr_count = 1, .isr = {{"node-1", 5}}, .min_isr = 1};
     struct fb_member_info m = {.kind = FB_MEMBER_NODE, .name = "node-1", .inc = 5, .weight = 100};
     struct fb_cluster_state *s;
     struct fb_err err = {0};
@@ -82,8 +84,9 @@ static int start(void **state)
 
     assert_int_equal(fixture_start(state), 0);
     w.f = *state;
-    fixture_sql(w.f, "create table public.users(id int primary key, name text, age int check (age < 100), "
-                     "at timestamptz default now())");
+    fixture_sql(
+        w.f, "create table public.users(id int primary key, name text, age int check (age < 100), "
+             "at timestamptz default now())");
     snprintf(w.dir, sizeof(w.dir), "/tmp/fbsync.XXXXXX");
     assert_non_null(mkdtemp(w.dir));
     snprintf(w.url, sizeof(w.url), "file://%s/coord", w.dir);
@@ -100,9 +103,11 @@ static int start(void **state)
     snprintf(m.listen, sizeof(m.listen), "%s", w.node.listen);
     fb_member_info_encode(&text, &m);
     fb_part_record_encode(&part, &rec);
-    ops[0] = (struct fb_coord_op){.key = "node/node-1", .rev = UINT64_MAX, .value = fb_buf_view(&text), .session = true};
+    ops[0] = (struct fb_coord_op){
+        .key = "node/node-1", .rev = UINT64_MAX, .value = fb_buf_view(&text), .session = true};
     ops[1] = (struct fb_coord_op){.key = "part/1", .rev = UINT64_MAX, .value = fb_buf_view(&part)};
-    ops[2] = (struct fb_coord_op){.key = "config", .rev = UINT64_MAX, .value = fb_bytes_str(config)};
+    ops[2] =
+        (struct fb_coord_op){.key = "config", .rev = UINT64_MAX, .value = fb_bytes_str(config)};
     if (fb_coord_txn(w.coord, ops, 3, NULL, &err) != FB_OK)
         fail_msg("%s", err.msg);
     fb_buf_fini(&text);
@@ -136,7 +141,8 @@ static void changes_arrive(void **state)
     }
     fake_node_note(&w.node, "default");
     assert_true(fake_node_wait_u64(&w.node, &w.node.pos_default, VER(100)));
-    assert_string_equal(fixture_text(w.f, "select count(*) from forebay.objects where ns = 'default'"), "100");
+    assert_string_equal(
+        fixture_text(w.f, "select count(*) from forebay.objects where ns = 'default'"), "100");
 }
 
 static void misses_are_answered(void **state)
@@ -175,19 +181,23 @@ static void one_row_parks_alone(void **state)
     assert_int_equal(w.node.parks, 1);
     assert_string_equal(fixture_text(w.f, "select count(*) from public.users"), "19");
     assert_string_equal(fixture_text(w.f, "select id from forebay.dead_letter"), "13");
-    reply = fake_node_admin(&w.node, w.sync_listen, "{\"verb\":\"deadletter.list\",\"ns\":\"user\"}");
+    reply =
+        fake_node_admin(&w.node, w.sync_listen, "{\"verb\":\"deadletter.list\",\"ns\":\"user\"}");
     assert_non_null(strstr(reply, "\"id\":\"13\""));
     assert_non_null(strstr(reply, "\"sqlstate\":\"23514\""));
-    reply = fake_node_admin(&w.node, w.sync_listen, "{\"verb\":\"deadletter.retry\",\"ns\":\"user\",\"id\":\"13\"}");
+    reply = fake_node_admin(&w.node, w.sync_listen,
+                            "{\"verb\":\"deadletter.retry\",\"ns\":\"user\",\"id\":\"13\"}");
     assert_non_null(strstr(reply, "\"ok\":true"));
     assert_int_equal(w.node.retries, 1);
-    reply = fake_node_admin(&w.node, w.sync_listen, "{\"verb\":\"deadletter.discard\",\"ns\":\"user\",\"id\":\"99\"}");
+    reply = fake_node_admin(&w.node, w.sync_listen,
+                            "{\"verb\":\"deadletter.discard\",\"ns\":\"user\",\"id\":\"99\"}");
     assert_non_null(strstr(reply, "no such dead letter"));
     /* Corrected: the letter goes. */
     user("13", "somebody", "31");
     fake_node_note(&w.node, "user");
     assert_true(fake_node_wait_u64(&w.node, &w.node.pos_user, VER(121)));
-    for (int i = 0; i < 100 && *fixture_text(w.f, "select id from forebay.dead_letter") != '\0'; i++)
+    for (int i = 0; i < 100 && *fixture_text(w.f, "select id from forebay.dead_letter") != '\0';
+         i++)
         usleep(50000);
     assert_string_equal(fixture_text(w.f, "select count(*) from forebay.dead_letter"), "0");
 }
@@ -229,11 +239,68 @@ static void postgres_away_and_back(void **state)
     assert_int_equal(system(command), 0);
     w.f->sql = PQconnectdb(w.f->conninfo);
     assert_true(fake_node_wait_u64(&w.node, &w.node.pos_default, end));
-    assert_string_equal(fixture_text(w.f, "select count(*) from forebay.objects where id = 'later'"), "1");
-    for (int i = 0; i < 100 && fake_node_load(&w.node, "default", "k7", &value) != FB_LOAD_FOUND; i++)
+    assert_string_equal(
+        fixture_text(w.f, "select count(*) from forebay.objects where id = 'later'"), "1");
+    for (int i = 0; i < 100 && fake_node_load(&w.node, "default", "k7", &value) != FB_LOAD_FOUND;
+         i++)
         usleep(50000);
     assert_int_equal(fake_node_load(&w.node, "default", "k7", &value), FB_LOAD_FOUND);
     assert_int_equal(w.node.parks, 1);
+}
+
+/* s1 is paused with its feeds: s2 takes them over, and s1 finds that out by its compare. */
+static void paused_process_is_replaced(void **state)
+{
+    pid_t second;
+    struct fb_conn *first;
+
+    (void)state;
+    fixture_sql(w.f, "create table public.audit(id text, n bigint)");
+    fixture_sql(w.f, "create function public.note_it() returns trigger language plpgsql as "
+                     "$$ begin insert into public.audit values (new.id, 1); return new; end $$");
+    fixture_sql(w.f, "create trigger note_it after insert or update on forebay.objects "
+                     "for each row execute function public.note_it()");
+    fixture_sql(w.f, "grant all on public.audit to public");
+    first = fb_conn_get(w.node.sync);
+    second = start_sync("s2");
+    assert_true(fake_node_wait_sync(&w.node, "s2"));
+    assert_int_equal(kill(w.pid, SIGSTOP), 0);
+    w.node.note_age_ms = 60000;
+    for (int i = 0; i < 50; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "t%d", i);
+        fake_node_write(&w.node, "default", id, FB_KIND_STRING, fb_bytes_str("once"));
+    }
+    fake_node_note(&w.node, "default");
+    assert_true(fake_node_wait_u64(&w.node, &w.node.pos_default, VER(172)));
+    assert_int_equal(kill(w.pid, SIGCONT), 0);
+    /* Both are told of more, as a node does: each applies or loses, nothing is written twice. */
+    for (int round = 0; round < 20; round++) {
+        char id[16];
+        struct fb_conn *other;
+        snprintf(id, sizeof(id), "u%d", round);
+        fake_node_write(&w.node, "default", id, FB_KIND_STRING, fb_bytes_str("once"));
+        fake_node_note(&w.node, "default");
+        pthread_mutex_lock(&w.node.mtx);
+        other = w.node.sync;
+        w.node.sync = first;
+        first = other;
+        pthread_mutex_unlock(&w.node.mtx);
+        fake_node_note(&w.node, "default");
+    }
+    for (int i = 0;
+         i < 200 &&
+         strcmp(fixture_text(w.f, "select count(*) from forebay.objects where id ~ '^u'"), "20") !=
+             0;
+         i++) {
+        fake_node_note(&w.node, "default");
+        usleep(50000);
+    }
+    assert_string_equal(fixture_text(w.f, "select count(*) from public.audit"), "70");
+    assert_string_equal(fixture_text(w.f, "select count(distinct id) from public.audit"), "70");
+    fb_conn_put(first);
+    assert_int_equal(kill(second, SIGTERM), 0);
+    assert_int_equal(waitpid(second, NULL, 0), second);
 }
 
 static void ends_on_sigterm(void **state)
@@ -274,8 +341,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changes_arrive),         cmocka_unit_test(misses_are_answered),
         cmocka_unit_test(one_row_parks_alone),    cmocka_unit_test(admin_verbs),
-        cmocka_unit_test(postgres_away_and_back), cmocka_unit_test(ends_on_sigterm),
-        cmocka_unit_test(bad_database_stops_the_start),
+        cmocka_unit_test(postgres_away_and_back), cmocka_unit_test(paused_process_is_replaced),
+        cmocka_unit_test(ends_on_sigterm),        cmocka_unit_test(bad_database_stops_the_start),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

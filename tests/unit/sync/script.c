@@ -15,7 +15,8 @@ struct script *script_new(void)
 
     s->now = 100000;
     s->note_age = 5000;
-    fb_assert(fb_nsset_parse("cluster.conf", fb_bytes_str(""), &s->namespaces, NULL, &err) == FB_OK);
+    fb_assert(fb_nsset_parse("cluster.conf", fb_bytes_str(""), &s->namespaces, NULL, &err) ==
+              FB_OK);
     s->core = sync_core_new(&config);
     sync_core_now(s->core, s->now);
     sync_core_configure(s->core, s->namespaces, no_schemas, quiet_off);
@@ -55,7 +56,8 @@ void script_note(struct script *s, uint16_t part, uint64_t age_ms, bool due)
                              .epoch = 1,
                              .ns = fb_bytes_str("default"),
                              .dirty = waiting(s, part),
-                             .last_ver = s->count[part] > 0 ? s->objects[part][s->count[part] - 1].ver : 0,
+                             .last_ver =
+                                 s->count[part] > 0 ? s->objects[part][s->count[part] - 1].ver : 0,
                              .age_ms = age_ms,
                              .due = due};
     sync_core_note(s->core, s->node, &n);
@@ -66,7 +68,11 @@ void script_note(struct script *s, uint16_t part, uint64_t age_ms, bool due)
 static void answer(struct script *s, const struct fb_feed_req *q)
 {
     struct fb_buf objects = {0};
-    struct fb_feed_batch b = {.part = q->part, .ns = q->ns, .from_ver = q->from_ver, .scan_end = q->from_ver, .last = true};
+    struct fb_feed_batch b = {.part = q->part,
+                              .ns = q->ns,
+                              .from_ver = q->from_ver,
+                              .scan_end = q->from_ver,
+                              .last = true};
 
     s->requests++;
     if (q->from_ver > s->synced[q->part])

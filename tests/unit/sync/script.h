@@ -25,20 +25,20 @@ struct script {
     size_t count[SCRIPT_PARTS];
     uint64_t synced[SCRIPT_PARTS]; /* last FEED_POS */
     uint32_t parks, conflicts, positions, requests;
-    uint64_t note_age;             /* of the notes of script_pass */
-    bool mute;                     /* the node does not answer */
+    uint64_t note_age; /* of the notes of script_pass */
+    bool mute;         /* the node does not answer */
     uint16_t ack_status;
     /* What PostgreSQL has. */
     uint64_t ckpt[SCRIPT_PARTS];
-    uint32_t rows;                 /* applied in all */
-    uint32_t transactions;         /* committed */
+    uint32_t rows;         /* applied in all */
+    uint32_t transactions; /* committed */
     uint32_t attempts;
-    size_t most_rows, most_feeds;  /* in one transaction */
+    size_t most_rows, most_feeds; /* in one transaction */
     uint64_t dead_letters, cleared;
-    const char *poison;            /* id that PostgreSQL refuses */
+    const char *poison; /* id that PostgreSQL refuses */
     enum pg_class poison_class;
-    enum pg_class next;            /* outcome of the next apply, PG_OK = decide by value */
-    bool next_commits;             /* PG_UNKNOWN: committed all the same */
+    enum pg_class next; /* outcome of the next apply, PG_OK = decide by value */
+    bool next_commits;  /* PG_UNKNOWN: committed all the same */
     bool down;
     uint32_t events[SYNC_EVENT_AHEAD + 1];
 };

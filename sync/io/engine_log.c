@@ -1,0 +1,57 @@
+/* What the core tells, as log lines and counters. */
+#include "proto/base/log.h"
+#include "sync/io/engine_state.h"
+#include "sync/io/metrics.h"
+
+void sync_engine_log(struct sync_engine *g, const struct sync_event *e)
+{
+    uint32_t ns;
+
+    switch (e->kind) {
+    case SYNC_EVENT_DB_UP:
+        FB_LOG(INFO, "write-behind attached to PostgreSQL", FB_KS("name", g->p->name));
+        break;
+    case SYNC_EVENT_DB_DOWN:
+        FB_LOG(WARN, "write-behind waits for PostgreSQL, order is kept", FB_KS("error", e->text));
+        break;
+    case SYNC_EVENT_NAMESPACE_STOPPED:
+        FB_LOG(WARN, "write-behind of a namespace stopped, others go on", FB_KS("namespace", e->ns),
+               FB_KS("error", e->text));
+        sync_control_read_schemas(g->p->control);
+        break;
+    case SYNC_EVENT_NAMESPACE_BACK:
+        FB_LOG(INFO, "write-behind of a namespace goes on", FB_KS("namespace", e->ns));
+        break;
+    case SYNC_EVENT_PARKED:
+        FB_LOG(WARN, "object parked, see forebayctl deadletter list", FB_KS("namespace", e->ns),
+               FB_KU("part", e->part), FB_KU("ver", e->ver), FB_KS("sqlstate", e->text));
+        break;
+    case SYNC_EVENT_LOST:
+        FB_LOG(INFO, "another sync process moved the checkpoint", FB_KS("namespace", e->ns),
+               FB_KU("part", e->part));
+        break;
+    case SYNC_EVENT_CONFLICT:
+        ns = fb_nsset_find(g->state->namespaces, fb_bytes_str(e->ns));
+        if (ns != UINT32_MAX)
+            sync_metrics_conflicts(g->state->namespaces->ns[ns].conflict, e->ver);
+        FB_LOG(DEBUG, "rows changed in PostgreSQL meanwhile", FB_KS("namespace", e->ns),
+               FB_KU("part", e->part), FB_KU("rows", e->ver));
+        break;
+    case SYNC_EVENT_BAD_BATCH:
+        FB_LOG(ERROR, "a node sent an impossible batch", FB_KS("namespace", e->ns),
+               FB_KU("part", e->part), FB_KS("what", e->text));
+        break;
+    case SYNC_EVENT_RESYNC:
+        FB_LOG(ERROR,
+               "the node no longer has what follows the checkpoint; PostgreSQL lost commits or was "
+               "restored",
+               FB_KS("namespace", e->ns), FB_KU("part", e->part), FB_KU("checkpoint", e->ver));
+        break;
+    case SYNC_EVENT_AHEAD:
+        FB_LOG(
+            ERROR,
+            "the checkpoint in PostgreSQL is ahead of the node's log; is this the right database?",
+            FB_KS("namespace", e->ns), FB_KU("part", e->part), FB_KU("checkpoint", e->ver));
+        break;
+    }
+}
