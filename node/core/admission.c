@@ -24,7 +24,9 @@ bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf 
 {
     uint64_t dirty = store_dirty_bytes(l->store), limit = l->config.dirty_limit, memory = l->config.memory_limit;
 
-    if (limit != 0 && dirty >= limit) {
+    if (l->disk_low) {
+        fb_buf_put_str(why, "OVERLOADED the disk of this node is nearly full; nothing happened, free space and try again");
+    } else if (limit != 0 && dirty >= limit) {
         fb_buf_printf(why,
                       "OVERLOADED %llu bytes wait to be written to PostgreSQL, the limit is %llu; nothing happened, try "
                       "again later",
@@ -44,4 +46,9 @@ bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf 
     }
     STAT_ADD(l, rejected_overload, 1);
     return true;
+}
+
+void lane_set_disk_low(struct lane *l, bool low)
+{
+    l->disk_low = low;
 }

@@ -20,7 +20,7 @@ static bool victim_ok(void *arg, const struct object *o)
     return evictable(arg, o);
 }
 
-static void purge(struct lane *l, struct part *p, struct object *o)
+void evict_object(struct lane *l, struct part *p, struct object *o)
 {
     fb_assert(slot_extra(p, o) == NULL);
     if (fb_ver_epoch(o->ver) != 0) {
@@ -49,10 +49,27 @@ void evict_tick(struct lane *l, uint32_t steps)
             steps--;
         }
         if (o != NULL) {
-            purge(l, p, o);
+            evict_object(l, p, o);
             idle = 0;
         } else {
             idle++;
         }
     }
+}
+
+uint64_t lane_flush_clean(struct lane *l)
+{
+    uint64_t dropped = 0;
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        struct part *p = l->parts[i];
+        uint32_t used = p == NULL ? 0 : atomic_load_explicit(&p->sp->used, memory_order_relaxed);
+        for (uint32_t s = 0; s < used; s++) {
+            struct object *o = slab_object(p->sp, s);
+            if (o == NULL || !evictable(l, o))
+                continue;
+            evict_object(l, p, o);
+            dropped++;
+        }
+    }
+    return dropped;
 }

@@ -42,7 +42,7 @@ static void evict(struct op *op)
     if (o == NULL || !evictable(op->l, o))
         return;
     had = o->kind != FB_KIND_NONE;
-    part_remove(op->l, op->p, o);
+    evict_object(op->l, op->p, o);
     op->cur = NULL;
     op->live = false;
     op_int(op, had);

@@ -204,3 +204,22 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     answer(l, dest, &b);
     fb_buf_fini(&objects);
 }
+
+void lane_namespace_stats(const struct lane *l, uint32_t ns, struct lane_namespace_stats *out)
+{
+    *out = (struct lane_namespace_stats){0};
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        const struct part *p = l->parts[i];
+        for (uint32_t f = 0; p != NULL && p->open && f < p->feed_cap; f++) {
+            const struct feed *feed = p->feeds[f];
+            uint64_t now = part_now(l, p), age;
+            if (feed == NULL || l->ns[f].conf_index != ns || l->ns[f].conf == NULL)
+                continue;
+            out->dirty += feed->dirty.count + feed->parked.count;
+            out->parked += feed->parked.count;
+            age = feed->oldest_ms != 0 && now > feed->oldest_ms ? now - feed->oldest_ms : 0;
+            if (age > out->oldest_dirty_age_ms)
+                out->oldest_dirty_age_ms = age;
+        }
+    }
+}

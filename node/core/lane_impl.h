@@ -138,6 +138,7 @@ struct lane {
     struct loads loads;
     uint64_t next_tick_ns, next_note_ns;
     uint32_t expire_part, expire_slot, evict_part;
+    bool disk_low;
 };
 
 /* One operation being evaluated. */
@@ -263,5 +264,7 @@ bool object_expired(const struct object *o, uint64_t now);
 void expire_tick(struct lane *l);
 void evict_tick(struct lane *l, uint32_t steps);
 bool evictable(struct lane *l, const struct object *o);
+/* Evictable objects only: purge_ver follows. */
+void evict_object(struct lane *l, struct part *p, struct object *o);
 
 #endif

@@ -522,6 +522,23 @@ void loads_close_partition(struct lane *l, uint16_t part)
     each_token(l, part, "the partition has moved", load_failed);
 }
 
+static void load_again(struct lane *l, struct load_entry *e, const char *why)
+{
+    (void)why;
+    if (e->token != 0) /* else it waits for its retry */
+        load_send(l, e);
+}
+
+void lane_loads_resend(struct lane *l)
+{
+    each_token(l, -1, NULL, load_again);
+}
+
+bool lane_loads_waiting(const struct lane *l)
+{
+    return l->loads.count > 0;
+}
+
 static void load_tick(struct lane *l, struct load_entry *e, const char *why)
 {
     if (l->mono_ns >= e->deadline_ns)
