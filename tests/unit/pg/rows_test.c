@@ -81,6 +81,16 @@ static void must(enum pg_class c, const struct pg_error *err)
         fail_msg("class %d %s %s", (int)c, err->sqlstate, err->message);
 }
 
+static int errors;
+static int warnings;
+static void heard(void *arg, int level, const char *text)
+{
+    (void)arg;
+    errors += level == 2;
+    warnings += level == 1;
+    assert_true(text[0] != '\0');
+}
+
 static const struct {
     const char *name, *type, *in, *text;
 } types[] = {
@@ -493,8 +503,78 @@ static void wide(void **state)
     must(apply(f, &b, &ns, s, &o, 1, &err), &err);
     assert_int_equal(b.refresh_count, 1);
     assert_string_equal(fixture_text(f, "select c0 || ' ' || c1 || ' ' || c200 from app.wide"), "0 -1 200");
+    /* More statements than are kept prepared, in one batch and then again. */
+    for (unsigned round = 0; round < 2; round++) {
+        static struct fb_buf rows[200];
+        static char ids[200][8];
+        struct fb_feed_object many[200];
+        for (unsigned i = 0; i < 200; i++) {
+            snprintf(name, sizeof(name), "c%u", i);
+            snprintf(ids[i], sizeof(ids[i]), "%u", i + 1000 * round);
+            fb_buf_clear(&rows[i]);
+            put(&rows[i], name, "77");
+            many[i] = fixture_object(i + 1, FB_KIND_HASH, fb_bytes_str(ids[i]), fb_buf_view(&rows[i]));
+        }
+        must(apply(f, &b, &ns, s, many, 200, &err), &err);
+        assert_int_equal(b.rows_inserted, 200);
+        for (unsigned i = 0; i < 200 && round == 1; i++)
+            fb_buf_fini(&rows[i]);
+    }
+    assert_string_equal(fixture_text(f, "select count(*) from app.wide where c199 = 77"), "2");
     pg_batch_fini(&b);
     fb_buf_fini(&sql);
+    fb_buf_fini(&row);
+    fb_schema_free(s);
+}
+
+/* A role with the rights of INTERFACES only, and types outside the search path. */
+static void plain_role(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct fb_namespace ns = mapping("role", "role", "id");
+    struct fb_nsset *set = calloc(1, sizeof(*set));
+    char conninfo[512];
+    struct pg_config config = {.conninfo = conninfo};
+    struct fb_buf row = {0};
+    struct fb_feed_object o;
+    struct pg_batch b = {0};
+    struct pg_feed feed;
+    struct pg_error err;
+    struct fb_schema *s;
+    struct pg *pg;
+    bool fatal;
+    assert_non_null(set);
+    fixture_sql(f, "create role forebay_sync login; create table app.role (id int primary key, mood app.\"Mood\", d app.positive)");
+    must(pg_setup(f->pg, &err), &err);
+    snprintf(conninfo, sizeof(conninfo), "%s user=forebay_sync\n", f->conninfo);
+    pg = pg_new(&config);
+    must(pg_connect(pg, &fatal, &err), &err);
+    assert_int_equal(pg_read_schema(pg, &ns, &s, &err), PG_OK);
+    assert_non_null(strstr(s->problem, "no right to read"));
+    fb_schema_free(s);
+    fixture_sql(f, "grant usage on schema app to forebay_sync; grant select on app.role to forebay_sync");
+    set->count = 1;
+    set->ns[0] = ns;
+    errors = warnings = 0;
+    must(pg_check(pg, set, heard, NULL, &err), &err);
+    assert_int_equal(errors, 3);
+    assert_int_equal(pg_read_schema(pg, &ns, &s, &err), PG_OK);
+    assert_string_equal(s->problem, "");
+    put(&row, "mood", "good");
+    put(&row, "d", "3");
+    o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("1"), fb_buf_view(&row));
+    feed = fixture_feed(&ns, s, 0, 1, &o, 1);
+    b = (struct pg_batch){.feeds = &feed, .feed_count = 1};
+    assert_int_equal(pg_apply(pg, fixture_cluster, &b, &err), PG_NAMESPACE);
+    assert_string_equal(err.sqlstate, "42501");
+    fixture_sql(f, "grant insert, update, delete on app.role to forebay_sync");
+    must(pg_apply(pg, fixture_cluster, &b, &err), &err);
+    errors = 0;
+    must(pg_check(pg, set, heard, NULL, &err), &err);
+    assert_int_equal(errors, 0);
+    pg_free(pg);
+    free(set);
+    pg_batch_fini(&b);
     fb_buf_fini(&row);
     fb_schema_free(s);
 }
@@ -579,16 +659,6 @@ static void says(struct fixture *f, const struct fb_namespace *ns, const char *p
     fb_schema_free(s);
 }
 
-static int errors;
-static int warnings;
-static void heard(void *arg, int level, const char *text)
-{
-    (void)arg;
-    errors += level == 2;
-    warnings += level == 1;
-    assert_true(text[0] != '\0');
-}
-
 static void problems(void **state)
 {
     struct fixture *f = fixture_get(state);
@@ -623,6 +693,7 @@ static void problems(void **state)
     set->ns[3] = mapping("must", "must", "id");
     set->ns[3].value = FB_VALUE_COLUMN;
     snprintf(set->ns[3].value_column, sizeof(set->ns[3].value_column), "v");
+    errors = warnings = 0;
     assert_int_equal(pg_check(f->pg, set, heard, NULL, &err), PG_OK);
     assert_int_equal(errors, 1);
     assert_int_equal(warnings, 1);
@@ -673,7 +744,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type), cmocka_unit_test(too_long), cmocka_unit_test(conflicts),
         cmocka_unit_test(composite_keys), cmocka_unit_test(columns), cmocka_unit_test(not_text),
-        cmocka_unit_test(wide), cmocka_unit_test(at_commit), cmocka_unit_test(outage_in_the_middle), cmocka_unit_test(problems), cmocka_unit_test(dead_letters),
+        cmocka_unit_test(wide), cmocka_unit_test(plain_role), cmocka_unit_test(at_commit), cmocka_unit_test(outage_in_the_middle), cmocka_unit_test(problems), cmocka_unit_test(dead_letters),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);
 }
