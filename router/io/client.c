@@ -330,7 +330,7 @@ enum fb_status client_listen(struct loop *l, struct fb_err *err)
 {
     struct process *p = l->process;
     struct sockaddr_storage self = {0};
-    int fd, rc, n = sizeof(self);
+    int fd = -1, rc, n = sizeof(self);
     enum fb_status st = listener_bind(&p->settings, &fd, err);
     if (st != FB_OK)
         return st;
