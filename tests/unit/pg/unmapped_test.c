@@ -1,6 +1,7 @@
 /* forebay.objects and the checkpoints against a real PostgreSQL. */
 #include "tests/unit/pg/fixture.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -135,6 +136,27 @@ static void outage(void **state)
     pg_batch_fini(&b);
 }
 
+/* A server that stays silent is an outage after the statement's timeout and 5 s. */
+static void silence(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = {.conninfo = f->conninfo, .application_name = "silent", .statement_timeout_ms = 200};
+    struct pg_error err;
+    char lsn[32];
+    bool fatal;
+    struct pg *pg = pg_new(&config);
+    pid_t pid;
+    assert_int_equal(pg_connect(pg, &fatal, &err), PG_OK);
+    pid = (pid_t)strtol(fixture_text(f, "select pid from pg_stat_activity where application_name = 'silent'"), NULL, 10);
+    assert_true(pid > 1);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(pg_lsn(pg, lsn, &err), PG_OUTAGE);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    assert_false(pg_connected(pg));
+    assert_non_null(strstr(err.message, "does not answer"));
+    pg_free(pg);
+}
+
 static void wrong_login(void **state)
 {
     struct fixture *f = fixture_get(state);
@@ -187,7 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_and_hashes), cmocka_unit_test(compare_lost), cmocka_unit_test(locked_checkpoint),
-        cmocka_unit_test(outage),             cmocka_unit_test(wrong_login),  cmocka_unit_test(checkpoints),
+        cmocka_unit_test(outage),             cmocka_unit_test(silence), cmocka_unit_test(wrong_login),  cmocka_unit_test(checkpoints),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_stop);
 }
