@@ -55,9 +55,10 @@ void retry_add(struct router *r, uint32_t i, enum router_retry_reason why)
         s->next_retry = r->retry;
         r->retry = s;
         s->retry_wait_ns = RETRY_MIN_NS;
-        /* a node that is not there is not asked again at once; a stale map may be fresh by now */
-        s->retry_due_ns = r->now_ns + RETRY_MIN_NS;
     }
+    /* the same node is not asked again at once with the same map; a new map cuts this short */
+    if (s->retry_due_ns < r->now_ns + RETRY_MIN_NS)
+        s->retry_due_ns = r->now_ns + RETRY_MIN_NS;
 }
 
 /* Send again what can be sent, give up what is too old. False: nothing is waiting any more. */
