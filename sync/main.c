@@ -316,7 +316,9 @@ int main(int argc, char **argv)
                                    .lock_timeout_ms = LOCK_TIMEOUT_MS};
         rc = run(p, o);
     }
-    fb_buf_fini(&conninfo);
-    fb_options_free(o);
+    if (rc == EXIT_SUCCESS) { /* else threads that use them may still run until exit */
+        fb_buf_fini(&conninfo);
+        fb_options_free(o);
+    }
     return rc;
 }

@@ -275,6 +275,10 @@ void sync_core_ns_status(const struct sync_core *s, size_t i, struct sync_ns_sta
                                    .paused = ns->paused,
                                    .stopped = ns->stopped,
                                    .last_error = ns->last_error};
+    if (ns->schema != NULL && ns->schema->problem[0] != '\0') {
+        out->stopped = true;
+        out->last_error = ns->schema->problem;
+    }
     for (uint32_t l = 0; l < s->config.lanes; l++)
         for (const struct feed *f = s->lanes[l].head; f != NULL; f = f->next) {
             uint64_t age = s->now - f->oldest_ms;
