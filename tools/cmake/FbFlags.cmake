@@ -11,7 +11,8 @@ target_compile_options(fb_flags INTERFACE -fno-strict-aliasing -fno-omit-frame-p
 
 add_library(fb_warnings INTERFACE)
 target_compile_options(fb_warnings INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes
-  -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla -Wno-format-truncation $<$<BOOL:${FB_WERROR}>:-Werror>)
+  -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla
+  $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation> $<$<BOOL:${FB_WERROR}>:-Werror>)
 
 add_library(fb_sanitize INTERFACE)
 if(FB_SANITIZE)
