@@ -22,9 +22,13 @@ static void opened(void *arg, struct fb_conn *c, const struct fb_hello *peer)
 {
     struct fake_node *n = arg;
 
-    if (peer->role != FB_ROLE_SYNC || fb_conn_user(c) != NULL)
-        return; /* the connection of an admin request */
     pthread_mutex_lock(&n->mtx);
+    if (fb_conn_user(c) != NULL) { /* the connection of an admin request */
+        n->admin_open = true;
+        pthread_cond_broadcast(&n->changed);
+        pthread_mutex_unlock(&n->mtx);
+        return;
+    }
     if (n->sync != NULL)
         fb_conn_put(n->sync);
     n->sync = fb_conn_get(c);
@@ -286,7 +290,9 @@ uint8_t fake_node_load(struct fake_node *n, const char *ns, const char *id, cons
     struct fb_buf out = {0};
     struct timespec until;
 
+    pthread_mutex_lock(&n->mtx);
     n->loaded = false;
+    pthread_mutex_unlock(&n->mtx);
     fb_load_req_encode(&out, &q);
     send_frame(c, FB_FRAME_LOAD_REQ, 0, &out, 1);
     fb_buf_fini(&out);
@@ -309,19 +315,16 @@ const char *fake_node_admin(struct fake_node *n, const char *url, const char *js
     struct timespec until;
     static int mark;
 
-    n->replied = false;
+    pthread_mutex_lock(&n->mtx);
+    n->replied = n->admin_open = false;
+    pthread_mutex_unlock(&n->mtx);
     fb_assert(fb_net_dial(n->net, url, NULL, &mark, &c, &err) == FB_OK);
     fb_buf_put_str(&text, json);
     deadline(&until);
     pthread_mutex_lock(&n->mtx);
-    while (fb_conn_peer(c)->name[0] == '\0') {
-        struct timespec soon;
-        (void)clock_gettime(CLOCK_REALTIME, &soon);
-        soon.tv_nsec += 20000000;
-        soon.tv_sec += soon.tv_nsec / 1000000000;
-        soon.tv_nsec %= 1000000000;
-        (void)pthread_cond_timedwait(&n->changed, &n->mtx, &soon);
-    }
+    while (!n->admin_open && wait_changed(n, &until))
+        ;
+    fb_assert(n->admin_open);
     pthread_mutex_unlock(&n->mtx);
     send_frame(c, FB_FRAME_ADMIN_REQ, 1, &text, 1);
     pthread_mutex_lock(&n->mtx);

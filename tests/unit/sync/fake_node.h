@@ -34,7 +34,7 @@ struct fake_node {
     uint8_t load_status;
     char load_value[128];
     char reply[4096]; /* of the last admin request */
-    bool replied;
+    bool admin_open, replied;
 };
 
 void fake_node_open(struct fake_node *n, const uint8_t cluster[16]);
