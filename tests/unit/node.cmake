@@ -2,3 +2,5 @@ fb_add_test(node_lane LABELS unit TIMEOUT 120 SOURCES unit/node/lane_test.c unit
   LIBS node_core node_store fb_cluster fb_wire m)
 fb_add_test(node_model LABELS unit TIMEOUT 120 SOURCES unit/node/model_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
+fb_add_test(node_mapped LABELS unit TIMEOUT 120 SOURCES unit/node/mapped_test.c unit/node/harness.c
+  LIBS node_core node_store fb_cluster fb_wire m)
