@@ -1,9 +1,6 @@
 /* Admin port: is the router ready, and what is it doing. Admin thread. */
 #include "router/io/process.h"
 
-#include "proto/base/build.h"
-#include "proto/base/clock.h"
-
 static uint32_t nodes_connected(const struct process *p)
 {
     uint32_t least = UINT32_MAX;
@@ -38,14 +35,10 @@ void status_json(void *arg, struct fb_buf *json)
     uint64_t in_flight = 0;
     for (uint32_t i = 0; i < p->loop_count; i++)
         in_flight += loop_ops_in_flight(p->loops[i]);
-    /* names are checked at start: no character of theirs needs escaping */
     fb_buf_printf(json,
-                  "{\"process\":\"router\",\"name\":\"%s\",\"version\":\"%s\",\"uptime_seconds\":%llu,"
-                  "\"client\":\"%s\",\"threads\":%u,\"clients\":%u,\"in_flight\":%llu,"
+                  "{\"client\":\"%s\",\"threads\":%u,\"clients\":%u,\"in_flight\":%llu,"
                   "\"commands\":%llu,\"map_revision\":%llu,\"partitions\":%u,\"map_complete\":%s,"
                   "\"nodes\":%u,\"nodes_connected\":%u,\"coordinator_up\":%s,\"stopping\":%s}",
-                  p->settings.name, fb_build_version(),
-                  (unsigned long long)((fb_mono_ns() - p->started_ns) / 1000000000u),
                   p->client_bound, p->loop_count, atomic_load(&p->client_count),
                   (unsigned long long)in_flight,
                   (unsigned long long)atomic_load(&p->commands_total),
