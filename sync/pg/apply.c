@@ -3,22 +3,25 @@
 
 #include <stdlib.h>
 
-static const char pg_attach_sql[] =
-    "insert into forebay.checkpoint (cluster, part, ns)"
-    " select $1::uuid, u.part, u.ns from unnest($2::int4[], $3::text[]) u(part, ns) order by u.ns, u.part"
-    " on conflict do nothing";
+static const char pg_attach_sql[] = "insert into forebay.checkpoint (cluster, part, ns)"
+                                    " select $1::uuid, u.part, u.ns from unnest($2::int4[], "
+                                    "$3::text[]) u(part, ns) order by u.ns, u.part"
+                                    " on conflict do nothing";
 
 /* The lock comes first and in one order for everybody; the update then compares what is current. */
 static const char pg_compare_sql[] =
-    "with u as (select * from unnest($2::int4[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::bool[])"
+    "with u as (select * from unnest($2::int4[], $3::text[], $4::int8[], $5::int8[], $6::int8[], "
+    "$7::bool[])"
     " x(part, ns, history, prev, next, consistent)),"
     " locked as materialized (select c.part, c.ns from forebay.checkpoint c"
     " where c.cluster = $1::uuid and (c.ns, c.part) in (select u.ns, u.part from u)"
     " order by c.ns, c.part for update of c)"
-    " update forebay.checkpoint c set history = u.history, ver = u.next, consistent = u.consistent, owner = $8,"
+    " update forebay.checkpoint c set history = u.history, ver = u.next, consistent = "
+    "u.consistent, owner = $8,"
     " at = now(), xid = pg_current_xact_id()"
     " from u join locked l on l.part = u.part and l.ns = u.ns"
-    " where c.cluster = $1::uuid and c.part = u.part and c.ns = u.ns and c.history <= u.history and c.ver = u.prev"
+    " where c.cluster = $1::uuid and c.part = u.part and c.ns = u.ns and c.history <= u.history "
+    "and c.ver = u.prev"
     " returning pg_current_xact_id()::text";
 
 static int feed_compare(const void *a, const void *b)
@@ -52,7 +55,8 @@ static void plan_fini(struct pg_plan *plan)
 }
 
 /* The statements of the refs of one namespace. */
-static void plan_ops(struct pg_plan *plan, const struct pg_feed *feed, struct pg_ref *refs, size_t count)
+static void plan_ops(struct pg_plan *plan, const struct pg_feed *feed, struct pg_ref *refs,
+                     size_t count)
 {
     size_t bytes = 0;
     struct pg_op *op = NULL;
@@ -110,7 +114,8 @@ static enum pg_class plan_init(struct pg_plan *plan, struct pg_batch *b, struct 
     return PG_OK;
 }
 
-static void checkpoint_args(const struct pg_batch *b, const uint8_t cluster[16], bool attach, struct pg_args *a)
+static void checkpoint_args(const struct pg_batch *b, const uint8_t cluster[16], bool attach,
+                            struct pg_args *a)
 {
     char uuid[37];
     uint32_t n = (uint32_t)b->feed_count;
@@ -157,10 +162,12 @@ struct pg_txn {
     struct pg_statement *attach_prepares, *compare_prepares;
 };
 
-static enum pg_class txn_push_checkpoints(struct pg_txn *t, const uint8_t cluster[16], struct pg_error *err)
+static enum pg_class txn_push_checkpoints(struct pg_txn *t, const uint8_t cluster[16],
+                                          struct pg_error *err)
 {
     struct pg_statement *none;
-    enum pg_class c = pg_push(t->pg, "begin isolation level read committed", NULL, false, &none, err);
+    enum pg_class c =
+        pg_push(t->pg, "begin isolation level read committed", NULL, false, &none, err);
     for (size_t i = 0; i < t->b->feed_count; i++)
         t->attach = t->attach || t->b->feeds[i].prev == 0;
     if (c == PG_OK && t->attach) {
@@ -214,8 +221,8 @@ static enum pg_class txn_pull_checkpoints(struct pg_txn *t, struct pg_error *err
     if ((c = pg_pull(t->pg, t->compare_prepares, &res, err)) != PG_OK)
         return c;
     if ((size_t)PQntuples(res) != t->b->feed_count)
-        c = pg_error_set(err, PG_LOST, "", "%d of %zu checkpoints are where they were expected", PQntuples(res),
-                         t->b->feed_count);
+        c = pg_error_set(err, PG_LOST, "", "%d of %zu checkpoints are where they were expected",
+                         PQntuples(res), t->b->feed_count);
     else
         t->b->xid = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
     PQclear(res);
@@ -256,7 +263,8 @@ static enum pg_class txn_pull_ops(struct pg_txn *t, struct pg_error *err)
     return PG_OK;
 }
 
-/* Rows the statements did not reach: gone (nothing to do for a delete), or changed by somebody else. */
+/* Rows the statements did not reach: gone (nothing to do for a delete), or changed by somebody
+ * else. */
 static enum pg_class txn_missing(struct pg_txn *t, struct pg_error *err)
 {
     for (size_t i = 0; i < t->plan.op_count; i++) {
@@ -283,7 +291,8 @@ static enum pg_class txn_missing(struct pg_txn *t, struct pg_error *err)
         }
     }
     if (t->b->conflict_count > 0)
-        return pg_error_set(err, PG_CONFLICT, "", "%zu rows were changed by somebody else", t->b->conflict_count);
+        return pg_error_set(err, PG_CONFLICT, "", "%zu rows were changed by somebody else",
+                            t->b->conflict_count);
     return PG_OK;
 }
 
@@ -342,8 +351,8 @@ static enum pg_class txn_commit(struct pg_txn *t, struct pg_error *err)
     PQclear(res);
     if (c == PG_OUTAGE)
         return err->class = PG_UNKNOWN;
-    /* A warning at COMMIT is most often "canceling wait for synchronous replication", whose text depends on the
-     * server's language and which has no SQLSTATE of its own: any warning counts. */
+    /* A warning at COMMIT is most often "canceling wait for synchronous replication", whose text
+     * depends on the server's language and which has no SQLSTATE of its own: any warning counts. */
     t->b->sync_cancelled = t->pg->warned;
     if (t->pg->conn != NULL) {
         /* The answer to the sync. Losing the line here no longer matters: the outcome is known. */
@@ -356,7 +365,8 @@ static enum pg_class txn_commit(struct pg_txn *t, struct pg_error *err)
     return c;
 }
 
-enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b, struct pg_error *err)
+enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b,
+                       struct pg_error *err)
 {
     struct pg_txn t = {.pg = pg, .b = b};
     enum pg_class c = pg_begin_call(pg, err);

@@ -6,23 +6,24 @@
 
 #define PG_COLUMN_WORDS ((FB_COLUMNS_MAX + 63) / 64)
 
-enum pg_op_kind { /* in the order they are sent within a namespace: what is freed (unique values) before it is taken */
-    PG_OP_OBJECT_DELETE,
-    PG_OP_OBJECT_PUT,
-    PG_OP_ROW_DELETE,
-    PG_OP_ROW_NULL,   /* on_delete = null:<column> */
-    PG_OP_ROW_UPDATE,
-    PG_OP_ROW_INSERT,
-    PG_OP_ROW_PUT,    /* blind_writes */
+enum pg_op_kind { /* in the order they are sent within a namespace: what is freed (unique values)
+                     before it is taken */
+                  PG_OP_OBJECT_DELETE,
+                  PG_OP_OBJECT_PUT,
+                  PG_OP_ROW_DELETE,
+                  PG_OP_ROW_NULL, /* on_delete = null:<column> */
+                  PG_OP_ROW_UPDATE,
+                  PG_OP_ROW_INSERT,
+                  PG_OP_ROW_PUT, /* blind_writes */
 };
 
 struct pg_ref {
     uint32_t feed, object;
     const struct fb_feed_object *o;
     enum pg_op_kind kind;
-    uint32_t set;     /* which set of columns, see pg_plan.sets */
-    bool by_length;   /* sorts shorter ids first: the order of numbers, hence of their index */
-    bool done;        /* the statement reached the row */
+    uint32_t set;   /* which set of columns, see pg_plan.sets */
+    bool by_length; /* sorts shorter ids first: the order of numbers, hence of their index */
+    bool done;      /* the statement reached the row */
 };
 
 struct pg_set {
@@ -32,7 +33,7 @@ struct pg_set {
 /* One statement: refs[0..count) of one namespace, kind and set, sorted by id. */
 struct pg_op {
     enum pg_op_kind kind;
-    const struct pg_feed *feed;   /* any feed of the namespace */
+    const struct pg_feed *feed; /* any feed of the namespace */
     struct pg_ref *refs;
     uint32_t count;
     const struct pg_set *set;
@@ -48,20 +49,21 @@ struct pg_plan {
     size_t op_count, op_cap;
 };
 
-/* apply_row.c: kind and set of columns of one object of a mapped namespace. *skip: nothing to do. Errors: PG_ROW for what
- * can never be written. */
-enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct pg_ref *r, bool *skip,
-                          struct pg_error *err);
+/* apply_row.c: kind and set of columns of one object of a mapped namespace. *skip: nothing to do.
+ * Errors: PG_ROW for what can never be written. */
+enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct pg_ref *r,
+                          bool *skip, struct pg_error *err);
 /* Text and arguments of the statement of an op. */
 void pg_row_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args);
 /* Marks refs done; appends refreshes. */
 void pg_row_result(struct pg_batch *b, struct pg_op *op, const PGresult *res);
 /* Does the op need its missing rows read? */
 bool pg_row_missing(const struct pg_op *op);
-/* Statement that reads the current rows of the refs not done, and its result as conflicts. PG_ROW: a trigger keeps the
- * row from being written. */
+/* Statement that reads the current rows of the refs not done, and its result as conflicts. PG_ROW:
+ * a trigger keeps the row from being written. */
 void pg_row_read_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args);
-enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGresult *res, struct pg_error *err);
+enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGresult *res,
+                                 struct pg_error *err);
 
 /* apply_object.c */
 void pg_object_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args);

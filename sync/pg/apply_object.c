@@ -40,7 +40,8 @@ void pg_object_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_a
     pg_args_text(args, op->feed->ns->name);
     put_ids(op, args);
     if (op->kind == PG_OP_OBJECT_DELETE) {
-        fb_buf_put_str(sql, "delete from forebay.objects t using unnest($2::text[]) u(id) where t.ns = $1 and t.id = u.id");
+        fb_buf_put_str(sql, "delete from forebay.objects t using unnest($2::text[]) u(id) where "
+                            "t.ns = $1 and t.id = u.id");
         return;
     }
     pg_args_array(args, PG_TYPE_TEXT, op->count);
@@ -72,12 +73,13 @@ void pg_object_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_a
         pg_item_i64(args, (int64_t)op->refs[i].o->ver);
     pg_args_end(args);
     put_times(op, args);
-    fb_buf_put_str(sql,
-                   "insert into forebay.objects (ns, id, kind, value, fields, version, expires_at)"
-                   " select $1, u.id, u.kind, u.value, u.fields::jsonb, u.version, u.expires_at::timestamptz"
-                   " from unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::int8[], $7::text[])"
-                   " u(id, kind, value, fields, version, expires_at)"
-                   " on conflict (ns, id) do update set kind = excluded.kind, value = excluded.value,"
-                   " fields = excluded.fields, version = excluded.version, expires_at = excluded.expires_at,"
-                   " updated_at = excluded.updated_at");
+    fb_buf_put_str(
+        sql,
+        "insert into forebay.objects (ns, id, kind, value, fields, version, expires_at)"
+        " select $1, u.id, u.kind, u.value, u.fields::jsonb, u.version, u.expires_at::timestamptz"
+        " from unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::int8[], $7::text[])"
+        " u(id, kind, value, fields, version, expires_at)"
+        " on conflict (ns, id) do update set kind = excluded.kind, value = excluded.value,"
+        " fields = excluded.fields, version = excluded.version, expires_at = excluded.expires_at,"
+        " updated_at = excluded.updated_at");
 }

@@ -1,4 +1,5 @@
-/* Writing the rows of mapped tables: what changed, only where the row is still the one the change was based on. */
+/* Writing the rows of mapped tables: what changed, only where the row is still the one the change
+ * was based on. */
 #include "sync/pg/apply.h"
 
 #include <stdio.h>
@@ -43,8 +44,8 @@ static bool is_expires(const struct fb_namespace *ns, const struct fb_column *c)
 }
 
 /* Does the value hold a text for the column? */
-static bool row_text(const struct fb_namespace *ns, const struct fb_feed_object *o, const struct fb_column *c,
-                     struct fb_bytes *text)
+static bool row_text(const struct fb_namespace *ns, const struct fb_feed_object *o,
+                     const struct fb_column *c, struct fb_bytes *text)
 {
     if (ns->value == FB_VALUE_COLUMN) {
         *text = o->value;
@@ -54,12 +55,15 @@ static bool row_text(const struct fb_namespace *ns, const struct fb_feed_object 
 }
 
 /* Is the column's text the object's expiry rather than a field of its value? */
-static bool from_expiry(const struct fb_namespace *ns, const struct fb_feed_object *o, const struct fb_column *c)
+static bool from_expiry(const struct fb_namespace *ns, const struct fb_feed_object *o,
+                        const struct fb_column *c)
 {
-    return is_expires(ns, c) && (ns->value == FB_VALUE_COLUMN || (o->changed & fb_column_bit(c)) == 0);
+    return is_expires(ns, c) &&
+           (ns->value == FB_VALUE_COLUMN || (o->changed & fb_column_bit(c)) == 0);
 }
 
-static void row_set(const struct pg_feed *f, const struct fb_feed_object *o, bool update, struct pg_set *s)
+static void row_set(const struct pg_feed *f, const struct fb_feed_object *o, bool update,
+                    struct pg_set *s)
 {
     for (uint32_t i = 0; i < f->schema->column_count; i++) {
         const struct fb_column *c = &f->schema->columns[i];
@@ -78,8 +82,8 @@ static void row_set(const struct pg_feed *f, const struct fb_feed_object *o, boo
     }
 }
 
-enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct pg_ref *r, bool *skip,
-                          struct pg_error *err)
+enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct pg_ref *r,
+                          bool *skip, struct pg_error *err)
 {
     const struct fb_feed_object *o = r->o;
     struct pg_set s = {0};
@@ -93,8 +97,8 @@ enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct 
     key_ok = fb_schema_split_id(f->schema, o->id, &scratch, parts) == FB_OK;
     fb_buf_fini(&scratch);
     if (!key_ok)
-        return pg_error_set(err, PG_ROW, "22000", "%s: the key is not %u parts joined by '/'", f->ns->name,
-                            f->schema->key_count);
+        return pg_error_set(err, PG_ROW, "22000", "%s: the key is not %u parts joined by '/'",
+                            f->ns->name, f->schema->key_count);
     switch (f->schema->columns[f->schema->key_columns[0]].check) {
     case FB_TYPE_INT2:
     case FB_TYPE_INT4:
@@ -106,7 +110,8 @@ enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct 
     }
     if (o->kind == FB_KIND_NONE) {
         if (f->ns->on_delete == FB_ON_DELETE_REFUSE)
-            return pg_error_set(err, PG_ROW, "22000", "%s: rows are not deleted: on_delete = refuse", f->ns->name);
+            return pg_error_set(err, PG_ROW, "22000",
+                                "%s: rows are not deleted: on_delete = refuse", f->ns->name);
         r->kind = f->ns->on_delete == FB_ON_DELETE_NULL ? PG_OP_ROW_NULL : PG_OP_ROW_DELETE;
         return PG_OK;
     }
@@ -179,7 +184,8 @@ static void put_keys(const struct pg_op *op, struct pg_args *args)
 
 static bool has_token(const struct pg_op *op)
 {
-    return op->feed->ns->external != FB_EXTERNAL_NONE && op->kind != PG_OP_ROW_INSERT && op->kind != PG_OP_ROW_PUT;
+    return op->feed->ns->external != FB_EXTERNAL_NONE && op->kind != PG_OP_ROW_INSERT &&
+           op->kind != PG_OP_ROW_PUT;
 }
 
 static void put_tokens(const struct pg_op *op, struct pg_args *args)
@@ -194,7 +200,8 @@ static void put_tokens(const struct pg_op *op, struct pg_args *args)
     pg_args_end(args);
 }
 
-/* "(select x.n, x.k0::type as k0, x.v3::type as v3, x.token from unnest(...) with ordinality x(...)) u" */
+/* "(select x.n, x.k0::type as k0, x.v3::type as v3, x.token from unnest(...) with ordinality
+ * x(...)) u" */
 static void put_source(const struct pg_op *op, bool values, bool token, struct fb_buf *sql)
 {
     const struct fb_schema *s = op->feed->schema;
@@ -216,7 +223,8 @@ static void put_source(const struct pg_op *op, bool values, bool token, struct f
         fb_buf_printf(sql, "%s$%u::text[]", k == 0 ? "" : ", ", ++arg);
     for (uint32_t i = 0; values && i < s->column_count; i++)
         if (set_has(op->set, i))
-            fb_buf_printf(sql, ", $%u::%s", ++arg, is_bytes(op->feed, &s->columns[i]) ? "bytea[]" : "text[]");
+            fb_buf_printf(sql, ", $%u::%s", ++arg,
+                          is_bytes(op->feed, &s->columns[i]) ? "bytea[]" : "text[]");
     if (token)
         fb_buf_printf(sql, ", $%u::xid[]", ++arg);
     fb_buf_put_str(sql, ") with ordinality x(");
@@ -236,8 +244,8 @@ static bool wants_row(const struct pg_op *op)
         return false;
     if (op->feed->ns->value != FB_VALUE_COLUMN)
         return true;
-    return c != NULL && c->check != FB_TYPE_TEXT && c->check != FB_TYPE_VARCHAR && c->check != FB_TYPE_BYTEA &&
-           c->check != FB_TYPE_JSON;
+    return c != NULL && c->check != FB_TYPE_TEXT && c->check != FB_TYPE_VARCHAR &&
+           c->check != FB_TYPE_BYTEA && c->check != FB_TYPE_JSON;
 }
 
 static void put_returning(const struct pg_op *op, struct fb_buf *sql)
@@ -372,7 +380,8 @@ static bool same_fields(struct fb_bytes a, struct fb_bytes b)
     return true;
 }
 
-static struct pg_conflict *conflict_add(struct pg_conflict **v, size_t *count, const struct pg_ref *r)
+static struct pg_conflict *conflict_add(struct pg_conflict **v, size_t *count,
+                                        const struct pg_ref *r)
 {
     struct pg_conflict *c;
     if ((*count & (*count - 1)) == 0) /* a power of two is full */
@@ -382,14 +391,14 @@ static struct pg_conflict *conflict_add(struct pg_conflict **v, size_t *count, c
     return c;
 }
 
-static void take_refresh(struct pg_batch *b, const struct pg_op *op, const struct pg_ref *r, const PGresult *res, int row,
-                         int at)
+static void take_refresh(struct pg_batch *b, const struct pg_op *op, const struct pg_ref *r,
+                         const PGresult *res, int row, int at)
 {
     size_t from = b->bytes.n;
     uint8_t kind = pg_take_row(&b->bytes, op->feed->ns, op->feed->schema, res, row, at + 1);
     struct fb_bytes stored = fb_bytes(b->bytes.p + from, b->bytes.n - from);
-    bool same = kind == r->o->kind &&
-                (kind == FB_KIND_HASH ? same_fields(stored, r->o->value) : fb_bytes_equal(stored, r->o->value));
+    bool same = kind == r->o->kind && (kind == FB_KIND_HASH ? same_fields(stored, r->o->value)
+                                                            : fb_bytes_equal(stored, r->o->value));
     struct pg_conflict *c;
     if (same) {
         b->bytes.n = from;
@@ -409,7 +418,8 @@ static bool key_is(const struct fb_schema *s, const struct pg_ref *r, const PGre
     struct fb_bytes parts[16];
     bool same = fb_schema_split_id(s, r->o->id, &scratch, parts) == FB_OK;
     for (uint32_t k = 0; same && k < s->key_count; k++)
-        same = fb_bytes_equal(parts[k], fb_bytes(PQgetvalue(res, row, 1 + (int)k), (size_t)PQgetlength(res, row, 1 + (int)k)));
+        same = fb_bytes_equal(parts[k], fb_bytes(PQgetvalue(res, row, 1 + (int)k),
+                                                 (size_t)PQgetlength(res, row, 1 + (int)k)));
     fb_buf_fini(&scratch);
     return same;
 }
@@ -424,9 +434,11 @@ void pg_row_result(struct pg_batch *b, struct pg_op *op, const PGresult *res)
     for (int row = 0; row < rows; row++) {
         struct pg_ref *r = NULL;
         if (op->kind == PG_OP_ROW_INSERT) {
-            /* Rows come back in the order they were sent, without those that exist. When all came, position is
-             * enough; it must be, where the key's text differs from what the type prints. */
-            while (next < op->count && (uint32_t)rows != op->count && !key_is(s, &op->refs[next], res, row))
+            /* Rows come back in the order they were sent, without those that exist. When all came,
+             * position is enough; it must be, where the key's text differs from what the type
+             * prints. */
+            while (next < op->count && (uint32_t)rows != op->count &&
+                   !key_is(s, &op->refs[next], res, row))
                 next++;
             if (next < op->count)
                 r = &op->refs[next++];
@@ -439,7 +451,8 @@ void pg_row_result(struct pg_batch *b, struct pg_op *op, const PGresult *res)
             continue;
         r->done = true;
         if (wants_row(op))
-            take_refresh(b, op, r, res, row, op->kind == PG_OP_ROW_INSERT ? 1 + (int)s->key_count : 1);
+            take_refresh(b, op, r, res, row,
+                         op->kind == PG_OP_ROW_INSERT ? 1 + (int)s->key_count : 1);
     }
 }
 
@@ -467,7 +480,8 @@ void pg_row_read_statement(const struct pg_op *op, struct fb_buf *sql, struct pg
     pg_put_key_match(sql, op->feed->schema);
 }
 
-enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGresult *res, struct pg_error *err)
+enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGresult *res,
+                                 struct pg_error *err)
 {
     bool deletes = op->kind == PG_OP_ROW_DELETE || op->kind == PG_OP_ROW_NULL;
     for (int row = 0; row < PQntuples(res); row++) {
@@ -479,8 +493,10 @@ enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGr
         uint8_t kind;
         if (r == NULL || r->done)
             continue;
-        if (op->kind != PG_OP_ROW_INSERT && (r->o->flags & FB_OBJECT_TOKEN_KNOWN) != 0 && xmin == r->o->base_xid)
-            return pg_error_set(err, PG_ROW, "09000", "%s: a trigger or policy of the table keeps the row from being %s",
+        if (op->kind != PG_OP_ROW_INSERT && (r->o->flags & FB_OBJECT_TOKEN_KNOWN) != 0 &&
+            xmin == r->o->base_xid)
+            return pg_error_set(err, PG_ROW, "09000",
+                                "%s: a trigger or policy of the table keeps the row from being %s",
                                 op->feed->ns->name, deletes ? "deleted" : "updated");
         kind = pg_take_row(&b->bytes, op->feed->ns, op->feed->schema, res, row, 2);
         c = conflict_add(&b->conflicts, &b->conflict_count, r);
@@ -495,8 +511,10 @@ enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGr
         if (r->done || deletes)
             continue;
         if (op->kind == PG_OP_ROW_INSERT)
-            return pg_error_set(err, PG_ROW, "09000", "%s: a trigger or policy of the table keeps the row from being inserted",
-                                op->feed->ns->name);
+            return pg_error_set(
+                err, PG_ROW, "09000",
+                "%s: a trigger or policy of the table keeps the row from being inserted",
+                op->feed->ns->name);
         conflict_add(&b->conflicts, &b->conflict_count, r)->kind = FB_KIND_NONE;
     }
     return PG_OK;

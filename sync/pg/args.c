@@ -57,7 +57,8 @@ void pg_args_bytea(struct pg_args *a, struct fb_bytes v)
 {
     struct pg_arg *arg = pg_args_add(a, PG_TYPE_BYTEA, true);
     fb_buf_put_bytes(&a->bytes, v);
-    fb_buf_put_u8(&a->bytes, 0); /* a pointer to send even where v is empty at the end of the buffer */
+    fb_buf_put_u8(&a->bytes,
+                  0); /* a pointer to send even where v is empty at the end of the buffer */
     arg->n = v.n;
 }
 

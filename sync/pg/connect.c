@@ -13,10 +13,12 @@ struct pg *pg_new(const struct pg_config *config)
     struct pg *pg = fb_xcalloc(1, sizeof(*pg));
     char *conninfo = fb_xstrdup(config->conninfo == NULL ? "" : config->conninfo);
     for (size_t n = strlen(conninfo); n > 0 && strchr(" \t\r\n", conninfo[n - 1]) != NULL;)
-        conninfo[--n] = '\0'; /* a file ends with a newline, which a postgresql:// URI would take for part of a name */
+        conninfo[--n] = '\0'; /* a file ends with a newline, which a postgresql:// URI would take
+                                 for part of a name */
     pg->config = *config;
     pg->config.conninfo = conninfo;
-    pg->config.application_name = fb_xstrdup(config->application_name == NULL ? "forebay" : config->application_name);
+    pg->config.application_name =
+        fb_xstrdup(config->application_name == NULL ? "forebay" : config->application_name);
     if (pg->config.connect_timeout_s == 0)
         pg->config.connect_timeout_s = 5;
     if (pg->config.statement_timeout_ms == 0)
@@ -57,7 +59,8 @@ static void pg_notice(void *arg, const PGresult *res)
         pg->warned = true;
 }
 
-/* The SQLSTATE of a failed start-up, which libpq gives only inside a verbose message: "FATAL:  28P01: password ...". */
+/* The SQLSTATE of a failed start-up, which libpq gives only inside a verbose message: "FATAL:
+ * 28P01: password ...". */
 static void pg_startup_state(const char *message, char out[6])
 {
     out[0] = '\0';
@@ -73,8 +76,10 @@ static void pg_startup_state(const char *message, char out[6])
     }
 }
 
-/* One host: by hand, so that errors are verbose. Several hosts: libpq's own loop, which has a timeout for each. */
-static PGconn *pg_dial(const struct pg *pg, const char *const *keys, const char *const *values, bool many)
+/* One host: by hand, so that errors are verbose. Several hosts: libpq's own loop, which has a
+ * timeout for each. */
+static PGconn *pg_dial(const struct pg *pg, const char *const *keys, const char *const *values,
+                       bool many)
 {
     PGconn *conn;
     struct timespec start, now;
@@ -85,7 +90,8 @@ static PGconn *pg_dial(const struct pg *pg, const char *const *keys, const char 
         return conn;
     PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
     clock_gettime(CLOCK_MONOTONIC, &start);
-    for (PostgresPollingStatusType s = PGRES_POLLING_WRITING; s != PGRES_POLLING_OK && s != PGRES_POLLING_FAILED;) {
+    for (PostgresPollingStatusType s = PGRES_POLLING_WRITING;
+         s != PGRES_POLLING_OK && s != PGRES_POLLING_FAILED;) {
         struct pollfd p = {PQsocket(conn), s == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
         int64_t left;
         clock_gettime(CLOCK_MONOTONIC, &now);
@@ -107,10 +113,11 @@ static const char *pg_conninfo_problem(const char *conninfo, bool *many)
     *many = false;
     PQfreemem(message);
     if (o == NULL)
-        return "conninfo cannot be read: write it as host=... dbname=... user=... password=... or postgresql://...";
+        return "conninfo cannot be read: write it as host=... dbname=... user=... password=... or "
+               "postgresql://...";
     for (PQconninfoOption *i = o; i->keyword != NULL; i++)
-        if ((strcmp(i->keyword, "host") == 0 || strcmp(i->keyword, "hostaddr") == 0) && i->val != NULL &&
-            strchr(i->val, ',') != NULL)
+        if ((strcmp(i->keyword, "host") == 0 || strcmp(i->keyword, "hostaddr") == 0) &&
+            i->val != NULL && strchr(i->val, ',') != NULL)
             *many = true;
     PQconninfoFree(o);
     return NULL;
@@ -143,27 +150,50 @@ static enum pg_class pg_connect_failed(struct pg *pg, bool *fatal, struct pg_err
 static enum pg_class pg_pin_session(struct pg *pg, struct pg_error *err)
 {
     char sql[1600];
-    /* The planner's switches: statements join a batch to a table by its key. A plan made while the table was empty must
-     * not stay a scan of the whole table when it has grown. */
+    /* The planner's switches: statements join a batch to a table by its key. A plan made while the
+     * table was empty must not stay a scan of the whole table when it has grown. */
     snprintf(sql, sizeof(sql),
-             "set DateStyle = 'ISO, YMD'; set IntervalStyle = 'postgres'; set TimeZone = 'UTC'; set bytea_output = 'hex';"
-             "set extra_float_digits = 1; set standard_conforming_strings = on; set xmloption = 'content';"
-             "set statement_timeout = %u; set lock_timeout = %u; set idle_in_transaction_session_timeout = %u;"
-             "set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;"
-             "set plan_cache_mode = 'force_generic_plan'; set enable_seqscan = off; set enable_hashjoin = off;"
+             "set DateStyle = 'ISO, YMD'; set IntervalStyle = 'postgres'; set TimeZone = 'UTC'; "
+             "set bytea_output = 'hex';"
+             "set extra_float_digits = 1; set standard_conforming_strings = on; set xmloption = "
+             "'content';"
+             "set statement_timeout = %u; set lock_timeout = %u; set "
+             "idle_in_transaction_session_timeout = %u;"
+             "set default_transaction_isolation = 'read committed'; set "
+             "default_transaction_read_only = off;"
+             "set plan_cache_mode = 'force_generic_plan'; set enable_seqscan = off; set "
+             "enable_hashjoin = off;"
              "set enable_mergejoin = off; set jit = off; set forebay.writer = '1'",
-             pg->config.statement_timeout_ms, pg->config.lock_timeout_ms, pg->config.statement_timeout_ms + 10000);
+             pg->config.statement_timeout_ms, pg->config.lock_timeout_ms,
+             pg->config.statement_timeout_ms + 10000);
     return pg_script(pg, sql, err);
 }
 
 enum pg_class pg_connect(struct pg *pg, bool *fatal, struct pg_error *err)
 {
     char connect_timeout[16], user_timeout[16];
-    const char *keys[] = {"dbname", "application_name", "connect_timeout", "tcp_user_timeout", "target_session_attrs",
-                          "client_encoding", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+    const char *keys[] = {"dbname",
+                          "application_name",
+                          "connect_timeout",
+                          "tcp_user_timeout",
+                          "target_session_attrs",
+                          "client_encoding",
+                          "keepalives",
+                          "keepalives_idle",
+                          "keepalives_interval",
+                          "keepalives_count",
                           NULL};
-    const char *values[] = {pg->config.conninfo, pg->config.application_name, connect_timeout, user_timeout, "read-write",
-                            "UTF8", "1", "10", "5", "3", NULL};
+    const char *values[] = {pg->config.conninfo,
+                            pg->config.application_name,
+                            connect_timeout,
+                            user_timeout,
+                            "read-write",
+                            "UTF8",
+                            "1",
+                            "10",
+                            "5",
+                            "3",
+                            NULL};
     const char *problem;
     bool many;
     enum pg_class c;
@@ -188,7 +218,8 @@ enum pg_class pg_connect(struct pg *pg, bool *fatal, struct pg_error *err)
         int version = PQserverVersion(pg->conn);
         pg_disconnect(pg);
         *fatal = true;
-        return pg_error_set(err, PG_OUTAGE, "", "PostgreSQL %d is too old: Forebay needs 13 or newer", version / 10000);
+        return pg_error_set(err, PG_OUTAGE, "",
+                            "PostgreSQL %d is too old: Forebay needs 13 or newer", version / 10000);
     }
     if (strcmp(PQparameterStatus(pg->conn, "server_encoding"), "UTF8") != 0) {
         pg_error_set(err, PG_OUTAGE, "", "the database's encoding is %s: Forebay needs UTF8",

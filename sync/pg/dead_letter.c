@@ -5,7 +5,8 @@
 
 static const char *const kind_names[] = {"none", "string", "hash"};
 
-static void put_object(struct pg_args *args, const uint8_t cluster[16], const char *ns, struct fb_bytes id)
+static void put_object(struct pg_args *args, const uint8_t cluster[16], const char *ns,
+                       struct fb_bytes id)
 {
     char uuid[37];
     struct fb_buf text = {0};
@@ -29,9 +30,9 @@ static void put_message(struct pg_args *args, const char *message)
     fb_buf_fini(&text);
 }
 
-enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const char *ns, uint16_t part,
-                                 const struct fb_feed_object *o, const char *sqlstate, const char *message,
-                                 struct pg_error *err)
+enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const char *ns,
+                                 uint16_t part, const struct fb_feed_object *o,
+                                 const char *sqlstate, const char *message, struct pg_error *err)
 {
     struct pg_args args = {0};
     enum pg_class c = pg_begin_call(pg, err);
@@ -46,9 +47,11 @@ enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const
     pg_args_text(&args, sqlstate);
     put_message(&args, message);
     c = pg_run(pg,
-               "insert into forebay.dead_letter as d (cluster, ns, id, part, version, kind, value, sqlstate, message)"
+               "insert into forebay.dead_letter as d (cluster, ns, id, part, version, kind, value, "
+               "sqlstate, message)"
                " values ($1::uuid, $2, $3, $4::int8::int4, $5, $6, $7, $8, $9)"
-               " on conflict (cluster, ns, id) do update set part = excluded.part, version = excluded.version,"
+               " on conflict (cluster, ns, id) do update set part = excluded.part, version = "
+               "excluded.version,"
                " kind = excluded.kind, value = excluded.value, sqlstate = excluded.sqlstate,"
                " message = excluded.message, at = excluded.at where d.version <= excluded.version",
                &args, true, NULL, err);
@@ -56,8 +59,8 @@ enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const
     return c;
 }
 
-enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], const char *ns, struct fb_bytes id,
-                                   uint64_t up_to_ver, struct pg_error *err)
+enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], const char *ns,
+                                   struct fb_bytes id, uint64_t up_to_ver, struct pg_error *err)
 {
     struct pg_args args = {0};
     enum pg_class c = pg_begin_call(pg, err);
@@ -65,7 +68,9 @@ enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], con
         return c;
     put_object(&args, cluster, ns, id);
     pg_args_i64(&args, (int64_t)up_to_ver);
-    c = pg_run(pg, "delete from forebay.dead_letter where cluster = $1::uuid and ns = $2 and id = $3 and version <= $4",
+    c = pg_run(pg,
+               "delete from forebay.dead_letter where cluster = $1::uuid and ns = $2 and id = $3 "
+               "and version <= $4",
                &args, true, NULL, err);
     pg_args_fini(&args);
     return c;
@@ -86,8 +91,9 @@ static void put_value_json(struct fb_buf *out, const char *kind, struct fb_bytes
     }
 }
 
-enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16], const char *ns, uint32_t limit,
-                                  pg_dead_letter_fn fn, void *arg, struct pg_error *err)
+enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16], const char *ns,
+                                  uint32_t limit, pg_dead_letter_fn fn, void *arg,
+                                  struct pg_error *err)
 {
     struct pg_args args = {0};
     struct fb_buf id = {0}, value = {0}, json = {0};
@@ -100,22 +106,24 @@ enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16], cons
     pg_args_text(&args, uuid);
     pg_args_text(&args, ns == NULL ? "" : ns);
     pg_args_i64(&args, limit);
-    c = pg_run(pg,
-               "select ns, part, id, version, sqlstate, message, at::text, kind, coalesce(value, '')"
-               " from forebay.dead_letter where cluster = $1::uuid and ($2 = '' or ns = $2)"
-               " order by at, ns, id limit $3",
-               &args, true, &res, err);
+    c = pg_run(
+        pg,
+        "select ns, part, id, version, sqlstate, message, at::text, kind, coalesce(value, '')"
+        " from forebay.dead_letter where cluster = $1::uuid and ($2 = '' or ns = $2)"
+        " order by at, ns, id limit $3",
+        &args, true, &res, err);
     for (int i = 0; c == PG_OK && i < PQntuples(res); i++) {
         const char *hex = PQgetvalue(res, i, 8);
         fb_buf_clear(&id);
         fb_buf_clear(&value);
         fb_buf_clear(&json);
-        if (!pg_take_id(&id, PQgetvalue(res, i, 2)) || !pg_take_hex(&value, hex, (size_t)PQgetlength(res, i, 8)))
+        if (!pg_take_id(&id, PQgetvalue(res, i, 2)) ||
+            !pg_take_hex(&value, hex, (size_t)PQgetlength(res, i, 8)))
             continue; /* not a row of ours */
         put_value_json(&json, PQgetvalue(res, i, 7), fb_buf_view(&value), hex);
-        fn(arg, PQgetvalue(res, i, 0), (uint16_t)strtoul(PQgetvalue(res, i, 1), NULL, 10), fb_buf_view(&id),
-           strtoull(PQgetvalue(res, i, 3), NULL, 10), PQgetvalue(res, i, 4), PQgetvalue(res, i, 5), PQgetvalue(res, i, 6),
-           pg_cstr(&json));
+        fn(arg, PQgetvalue(res, i, 0), (uint16_t)strtoul(PQgetvalue(res, i, 1), NULL, 10),
+           fb_buf_view(&id), strtoull(PQgetvalue(res, i, 3), NULL, 10), PQgetvalue(res, i, 4),
+           PQgetvalue(res, i, 5), PQgetvalue(res, i, 6), pg_cstr(&json));
     }
     PQclear(res);
     fb_buf_fini(&id);

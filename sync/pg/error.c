@@ -11,17 +11,17 @@ static bool starts(const char *s, const char *prefix)
 
 enum pg_class pg_classify(const char *s)
 {
-    if (s == NULL || s[0] == '\0' || starts(s, "08") || starts(s, "57P0") || starts(s, "53") || starts(s, "58") ||
-        starts(s, "XX") || starts(s, "28") || starts(s, "3D"))
+    if (s == NULL || s[0] == '\0' || starts(s, "08") || starts(s, "57P0") || starts(s, "53") ||
+        starts(s, "58") || starts(s, "XX") || starts(s, "28") || starts(s, "3D"))
         return PG_OUTAGE;
     if (starts(s, "40001") || starts(s, "40P01"))
         return PG_RETRY;
     if (starts(s, "23503"))
         return PG_FOREIGN_KEY;
-    /* P0: raised by a trigger's function; 44: a view's check option; 54: a row too large for its page or index; 2F, 38,
-     * 39: what functions do. All of them depend on the row. */
-    if (starts(s, "22") || starts(s, "23") || starts(s, "P0") || starts(s, "44") || starts(s, "54") ||
-        starts(s, "38") || starts(s, "39") || starts(s, "2F") || starts(s, "21"))
+    /* P0: raised by a trigger's function; 44: a view's check option; 54: a row too large for its
+     * page or index; 2F, 38, 39: what functions do. All of them depend on the row. */
+    if (starts(s, "22") || starts(s, "23") || starts(s, "P0") || starts(s, "44") ||
+        starts(s, "54") || starts(s, "38") || starts(s, "39") || starts(s, "2F") || starts(s, "21"))
         return PG_ROW;
     return PG_NAMESPACE;
 }
@@ -37,7 +37,8 @@ static void append(char *out, size_t size, const char *text)
     out[n] = '\0';
 }
 
-enum pg_class pg_error_set(struct pg_error *err, enum pg_class class, const char *sqlstate, const char *fmt, ...)
+enum pg_class pg_error_set(struct pg_error *err, enum pg_class class, const char *sqlstate,
+                           const char *fmt, ...)
 {
     va_list ap;
     *err = (struct pg_error){.class = class, .feed = UINT32_MAX};
@@ -58,7 +59,8 @@ enum pg_class pg_error_of(struct pg *pg, const PGresult *res, struct pg_error *e
         text = PQresultErrorMessage(res);
     if (text == NULL || text[0] == '\0')
         text = pg->conn == NULL ? "not connected to PostgreSQL" : PQerrorMessage(pg->conn);
-    append(err->message, sizeof(err->message), text[0] == '\0' ? "the connection to PostgreSQL broke" : text);
+    append(err->message, sizeof(err->message),
+           text[0] == '\0' ? "the connection to PostgreSQL broke" : text);
     if (detail != NULL) {
         append(err->message, sizeof(err->message), ": ");
         if (strlen(err->message) + 2 < sizeof(err->message) && err->message[0] != '\0')

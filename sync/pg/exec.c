@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* The server ends a statement at its timeout; the answer may take this much longer before we call the line dead. */
+/* The server ends a statement at its timeout; the answer may take this much longer before we call
+ * the line dead. */
 #define PG_GRACE_MS 5000u
 
 static int64_t now_ms(void)
@@ -46,7 +47,8 @@ enum pg_class pg_wait(struct pg *pg, PGresult **res, struct pg_error *err)
         left = end - now_ms();
         if (left <= 0 || (poll(&p, 1, (int)left) < 0 && errno != EINTR)) {
             pg_disconnect(pg);
-            return pg_error_set(err, PG_OUTAGE, "", "PostgreSQL does not answer: gave up after %u ms",
+            return pg_error_set(err, PG_OUTAGE, "",
+                                "PostgreSQL does not answer: gave up after %u ms",
                                 pg->config.statement_timeout_ms + PG_GRACE_MS);
         }
         if ((p.revents & (POLLIN | POLLERR | POLLHUP)) != 0 && !PQconsumeInput(pg->conn))
@@ -116,7 +118,8 @@ static struct pg_statement *pg_statement_add(struct pg *pg, const char *sql, uin
     if (pg->statement_count == PG_STATEMENTS_MAX)
         return NULL;
     s = &pg->statements[pg->statement_count++];
-    *s = (struct pg_statement){.sql = fb_xstrdup(sql), .hash = hash, .number = ++pg->next_number, .used = ++pg->clock};
+    *s = (struct pg_statement){
+        .sql = fb_xstrdup(sql), .hash = hash, .number = ++pg->next_number, .used = ++pg->clock};
     return s;
 }
 
@@ -148,7 +151,8 @@ enum pg_class pg_begin_call(struct pg *pg, struct pg_error *err)
         uint32_t i = pg_statement_oldest(pg);
         char sql[64];
         enum pg_class c;
-        snprintf(sql, sizeof(sql), "deallocate fb%llu", (unsigned long long)pg->statements[i].number);
+        snprintf(sql, sizeof(sql), "deallocate fb%llu",
+                 (unsigned long long)pg->statements[i].number);
         c = pg_script(pg, sql, err);
         if (c != PG_OK)
             return c;
@@ -238,7 +242,8 @@ static enum pg_class pg_take_result(struct pg *pg, PGresult **out, struct pg_err
         return PG_OK;
     default:
         c = pg_error_of(pg, *out, err);
-        if (PQstatus(pg->conn) == CONNECTION_BAD || err->sqlstate[0] == '\0' || pg_is_last_word(*out))
+        if (PQstatus(pg->conn) == CONNECTION_BAD || err->sqlstate[0] == '\0' ||
+            pg_is_last_word(*out))
             pg_disconnect(pg);
         PQclear(*out);
         *out = NULL;
@@ -246,7 +251,8 @@ static enum pg_class pg_take_result(struct pg *pg, PGresult **out, struct pg_err
     }
 }
 
-enum pg_class pg_pull(struct pg *pg, struct pg_statement *prepares, PGresult **res, struct pg_error *err)
+enum pg_class pg_pull(struct pg *pg, struct pg_statement *prepares, PGresult **res,
+                      struct pg_error *err)
 {
     enum pg_class c = pg_take_result(pg, res, err);
     if (c == PG_OK && prepares != NULL) {
@@ -261,10 +267,11 @@ enum pg_class pg_pull(struct pg *pg, struct pg_statement *prepares, PGresult **r
 
 enum pg_class pg_reclassify(struct pg *pg, struct pg_error *err)
 {
-    /* "cached plan must not change result type", an unknown statement name (a pooler swapped the session), a column
-     * or type that changed under a plan: once more with fresh statements tells what is really wrong. */
-    bool stale = strncmp(err->sqlstate, "0A000", 5) == 0 || strncmp(err->sqlstate, "26000", 5) == 0 ||
-                 strncmp(err->sqlstate, "42", 2) == 0;
+    /* "cached plan must not change result type", an unknown statement name (a pooler swapped the
+     * session), a column or type that changed under a plan: once more with fresh statements tells
+     * what is really wrong. */
+    bool stale = strncmp(err->sqlstate, "0A000", 5) == 0 ||
+                 strncmp(err->sqlstate, "26000", 5) == 0 || strncmp(err->sqlstate, "42", 2) == 0;
     if (stale) {
         pg->forget = true;
         if (pg->used_old && strncmp(err->sqlstate, "42", 2) != 0)
@@ -273,8 +280,8 @@ enum pg_class pg_reclassify(struct pg *pg, struct pg_error *err)
     return err->class;
 }
 
-enum pg_class pg_run(struct pg *pg, const char *sql, const struct pg_args *args, bool keep, PGresult **res,
-                     struct pg_error *err)
+enum pg_class pg_run(struct pg *pg, const char *sql, const struct pg_args *args, bool keep,
+                     PGresult **res, struct pg_error *err)
 {
     struct pg_statement *prepares;
     PGresult *mine = NULL;

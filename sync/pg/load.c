@@ -11,9 +11,10 @@ enum { COL_N, COL_XMIN, COL_HISTORY, COL_VER, COL_EXPIRES, COL_ROW };
 
 static void put_expires(struct fb_buf *sql, const struct pg_load *l)
 {
-    const struct fb_column *c = l->ns->expires_column[0] == '\0'
-                                    ? NULL
-                                    : fb_schema_column(l->schema, fb_bytes_str(l->ns->expires_column));
+    const struct fb_column *c =
+        l->ns->expires_column[0] == '\0'
+            ? NULL
+            : fb_schema_column(l->schema, fb_bytes_str(l->ns->expires_column));
     if (c == NULL) {
         fb_buf_put_str(sql, "0");
         return;
@@ -48,21 +49,25 @@ static void load_mapped(const struct pg_load *l, struct fb_buf *sql)
     pg_put_table(sql, l->ns);
     fb_buf_put_str(sql, " t on ");
     pg_put_key_match(sql, l->schema);
-    fb_buf_put_str(sql, " left join forebay.checkpoint c on c.cluster = $1::uuid and c.ns = $2 and c.part = u.part");
+    fb_buf_put_str(sql, " left join forebay.checkpoint c on c.cluster = $1::uuid and c.ns = $2 and "
+                        "c.part = u.part");
 }
 
-static const char pg_load_objects_sql[] =
-    "select u.n, o.xmin, c.history, c.ver, " PG_EXPIRES_MS("o.expires_at") ", o.version, o.kind, o.value, o.fields::text"
-    " from unnest($3::int4[], $4::text[]) with ordinality u(part, id, n)"
-    " left join forebay.objects o on o.ns = $2 and o.id = u.id and (o.expires_at is null or o.expires_at > now())"
-    " left join forebay.checkpoint c on c.cluster = $1::uuid and c.ns = $2 and c.part = u.part";
+static const char pg_load_objects_sql[] = "select u.n, o.xmin, c.history, c.ver, " PG_EXPIRES_MS(
+    "o.expires_at") ", o.version, o.kind, o.value, o.fields::text"
+                    " from unnest($3::int4[], $4::text[]) with ordinality u(part, id, n)"
+                    " left join forebay.objects o on o.ns = $2 and o.id = u.id and (o.expires_at "
+                    "is null or o.expires_at > now())"
+                    " left join forebay.checkpoint c on c.cluster = $1::uuid and c.ns = $2 and "
+                    "c.part = u.part";
 
 static uint64_t u64_at(const PGresult *res, int row, int col)
 {
     return PQgetisnull(res, row, col) ? 0 : strtoull(PQgetvalue(res, row, col), NULL, 10);
 }
 
-static void load_refuse(struct pg_load *l, size_t i, uint8_t status, const char *text, struct fb_buf *bytes, size_t *at)
+static void load_refuse(struct pg_load *l, size_t i, uint8_t status, const char *text,
+                        struct fb_buf *bytes, size_t *at)
 {
     l->reps[i].status = status;
     l->reps[i].kind = FB_KIND_NONE;
@@ -78,19 +83,20 @@ static bool take_object(const PGresult *res, int row, struct fb_load_rep *rep, s
     rep->stored_ver = u64_at(res, row, COL_ROW);
     if (strcmp(PQgetvalue(res, row, kind), "string") == 0) {
         rep->kind = FB_KIND_STRING;
-        return PQgetisnull(res, row, value) ||
-               pg_take_hex(bytes, PQgetvalue(res, row, value), (size_t)PQgetlength(res, row, value));
+        return PQgetisnull(res, row, value) || pg_take_hex(bytes, PQgetvalue(res, row, value),
+                                                           (size_t)PQgetlength(res, row, value));
     }
     rep->kind = FB_KIND_HASH;
     if (!PQgetisnull(res, row, fields))
-        return pg_take_hash_json(bytes, PQgetvalue(res, row, fields), (size_t)PQgetlength(res, row, fields));
+        return pg_take_hash_json(bytes, PQgetvalue(res, row, fields),
+                                 (size_t)PQgetlength(res, row, fields));
     return PQgetisnull(res, row, value) ||
            (pg_take_hex(bytes, PQgetvalue(res, row, value), (size_t)PQgetlength(res, row, value)) &&
             fb_hash_valid(fb_bytes(bytes->p + start, bytes->n - start)));
 }
 
-static void load_take(struct pg_load *l, const PGresult *res, const size_t *index, size_t asked, struct fb_buf *bytes,
-                      size_t *at)
+static void load_take(struct pg_load *l, const PGresult *res, const size_t *index, size_t asked,
+                      struct fb_buf *bytes, size_t *at)
 {
     for (int row = 0; row < PQntuples(res); row++) {
         uint64_t n = u64_at(res, row, COL_N);
@@ -119,15 +125,17 @@ static void load_take(struct pg_load *l, const PGresult *res, const size_t *inde
             bytes->n = at[i];
             load_refuse(l, i, FB_LOAD_REFUSED,
                         ok ? "the row is larger than 8 MiB"
-                           : "the row of forebay.objects is not one that Forebay wrote: fields must be a JSON object",
+                           : "the row of forebay.objects is not one that Forebay wrote: fields "
+                             "must be a JSON object",
                         bytes, at);
         }
     }
 }
 
 /* The requests index[0..n). PG_ROW: one of them has a key PostgreSQL does not take. */
-static enum pg_class load_some(struct pg *pg, const char *uuid, struct pg_load *l, const size_t *index, size_t n,
-                               struct fb_buf *bytes, size_t *at, struct pg_error *err)
+static enum pg_class load_some(struct pg *pg, const char *uuid, struct pg_load *l,
+                               const size_t *index, size_t n, struct fb_buf *bytes, size_t *at,
+                               struct pg_error *err)
 {
     struct pg_args args = {0};
     struct fb_buf sql = {0}, id = {0};
@@ -172,13 +180,16 @@ static enum pg_class load_some(struct pg *pg, const char *uuid, struct pg_load *
     return c;
 }
 
-/* Like load_some, but never PG_ROW or PG_NAMESPACE: halves until the bad keys stand alone. Depth is log2 of the count. */
-static enum pg_class load_halves(struct pg *pg, const char *uuid, struct pg_load *l, const size_t *index, size_t n,
-                                 struct fb_buf *bytes, size_t *at, struct pg_error *err)
+/* Like load_some, but never PG_ROW or PG_NAMESPACE: halves until the bad keys stand alone. Depth is
+ * log2 of the count. */
+static enum pg_class load_halves(struct pg *pg, const char *uuid, struct pg_load *l,
+                                 const size_t *index, size_t n, struct fb_buf *bytes, size_t *at,
+                                 struct pg_error *err)
 {
     enum pg_class c = load_some(pg, uuid, l, index, n, bytes, at, err);
     if (c == PG_RETRY)
-        c = pg_begin_call(pg, err) == PG_OK ? load_some(pg, uuid, l, index, n, bytes, at, err) : PG_OUTAGE;
+        c = pg_begin_call(pg, err) == PG_OK ? load_some(pg, uuid, l, index, n, bytes, at, err)
+                                            : PG_OUTAGE;
     if (c == PG_OK || c == PG_OUTAGE)
         return c;
     if (c == PG_ROW && n > 1) {
@@ -186,12 +197,13 @@ static enum pg_class load_halves(struct pg *pg, const char *uuid, struct pg_load
         return c != PG_OK ? c : load_halves(pg, uuid, l, index + n / 2, n - n / 2, bytes, at, err);
     }
     for (size_t i = 0; i < n; i++)
-        load_refuse(l, index[i], c == PG_RETRY ? FB_LOAD_DB_DOWN : FB_LOAD_REFUSED, err->message, bytes, at);
+        load_refuse(l, index[i], c == PG_RETRY ? FB_LOAD_DB_DOWN : FB_LOAD_REFUSED, err->message,
+                    bytes, at);
     return PG_OK;
 }
 
-enum pg_class pg_load(struct pg *pg, const uint8_t cluster[16], struct pg_load *l, struct fb_buf *bytes,
-                      struct pg_error *err)
+enum pg_class pg_load(struct pg *pg, const uint8_t cluster[16], struct pg_load *l,
+                      struct fb_buf *bytes, struct pg_error *err)
 {
     char uuid[37];
     size_t *index, *at;
@@ -223,14 +235,15 @@ enum pg_class pg_load(struct pg *pg, const uint8_t cluster[16], struct pg_load *
         }
     }
     for (size_t i = 0; i < l->count; i++)
-        l->reps[i].value = l->reps[i].value.n == 0 ? fb_bytes("", 0) : fb_bytes(bytes->p + at[i], l->reps[i].value.n);
+        l->reps[i].value = l->reps[i].value.n == 0 ? fb_bytes("", 0)
+                                                   : fb_bytes(bytes->p + at[i], l->reps[i].value.n);
     free(index);
     free(at);
     return c;
 }
 
-enum pg_class pg_read_checkpoints(struct pg *pg, const uint8_t cluster[16], pg_checkpoint_fn fn, void *arg,
-                                  struct pg_error *err)
+enum pg_class pg_read_checkpoints(struct pg *pg, const uint8_t cluster[16], pg_checkpoint_fn fn,
+                                  void *arg, struct pg_error *err)
 {
     struct pg_args args = {0};
     PGresult *res = NULL;
@@ -240,13 +253,16 @@ enum pg_class pg_read_checkpoints(struct pg *pg, const uint8_t cluster[16], pg_c
         return c;
     pg_format_uuid(cluster, uuid);
     pg_args_text(&args, uuid);
-    c = pg_run(pg, "select part, ns, history, ver from forebay.checkpoint where cluster = $1::uuid order by ns, part",
+    c = pg_run(pg,
+               "select part, ns, history, ver from forebay.checkpoint where cluster = $1::uuid "
+               "order by ns, part",
                &args, true, &res, err);
     pg_args_fini(&args);
     if (c != PG_OK)
         return c;
     for (int i = 0; i < PQntuples(res); i++)
-        fn(arg, (uint16_t)u64_at(res, i, 0), PQgetvalue(res, i, 1), u64_at(res, i, 2), u64_at(res, i, 3));
+        fn(arg, (uint16_t)u64_at(res, i, 0), PQgetvalue(res, i, 1), u64_at(res, i, 2),
+           u64_at(res, i, 3));
     PQclear(res);
     return PG_OK;
 }

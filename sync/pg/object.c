@@ -10,7 +10,8 @@ bool pg_utf8_valid(struct fb_bytes v)
     while (i < v.n) {
         uint8_t c = v.p[i];
         size_t more;
-        uint8_t low = 0x80, high = 0xbf; /* of the second byte: no overlong forms, no surrogates, at most U+10FFFF */
+        uint8_t low = 0x80, high = 0xbf; /* of the second byte: no overlong forms, no surrogates, at
+                                            most U+10FFFF */
         if (c == 0)
             return false;
         if (c < 0x80) {
@@ -145,8 +146,10 @@ bool pg_take_hash_json(struct fb_buf *b, const char *text, size_t n)
     const char *name;
     bool ok = json_is_object(j);
     if (ok) {
-        /* Ours are strings; what somebody put there by SQL is taken as its text, null as no field. */
-        json_object_foreach (j, name, value) {
+        /* Ours are strings; what somebody put there by SQL is taken as its text, null as no field.
+         */
+        json_object_foreach(j, name, value)
+        {
             char *dump = NULL;
             if (json_is_null(value))
                 continue;
@@ -157,8 +160,9 @@ bool pg_take_hash_json(struct fb_buf *b, const char *text, size_t n)
                 break;
             }
             fb_hash_put(b, fb_bytes_str(name),
-                        dump != NULL ? fb_bytes_str(dump)
-                                     : fb_bytes(json_string_value(value), json_string_length(value)));
+                        dump != NULL
+                            ? fb_bytes_str(dump)
+                            : fb_bytes(json_string_value(value), json_string_length(value)));
             free(dump);
         }
     }

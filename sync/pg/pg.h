@@ -1,15 +1,18 @@
-/* Everything that talks to PostgreSQL. The only user of libpq. One `struct pg` is one connection used by one thread; calls
- * block (the worker thread exists for that) but never longer than the configured timeouts: a server that stays silent for
- * statement_timeout_ms and 5 s more is an outage.
+/* Everything that talks to PostgreSQL. The only user of libpq. One `struct pg` is one connection
+ * used by one thread; calls block (the worker thread exists for that) but never longer than the
+ * configured timeouts: a server that stays silent for statement_timeout_ms and 5 s more is an
+ * outage.
  *
- * Outcomes are classes, not libpq codes (PROTOCOL 11). Every call fills err; after an error nothing of the call is in the
- * database (but see PG_UNKNOWN). After PG_OUTAGE and PG_UNKNOWN the connection is closed, or still good where the server
- * itself reported the trouble (disk full): calling pg_connect is right in both cases, it does nothing when connected.
- * The connection is a session: no pooler in transaction mode in between.
+ * Outcomes are classes, not libpq codes (PROTOCOL 11). Every call fills err; after an error nothing
+ * of the call is in the database (but see PG_UNKNOWN). After PG_OUTAGE and PG_UNKNOWN the
+ * connection is closed, or still good where the server itself reported the trouble (disk full):
+ * calling pg_connect is right in both cases, it does nothing when connected. The connection is a
+ * session: no pooler in transaction mode in between.
  *
- * Ids in tables of schema forebay are text: an id that is not UTF-8, holds a zero byte or starts with "\x" is written as
- * "\x" and the hexadecimal digits of all its bytes; any other as it is. Hashes are jsonb where all names and values are
- * text, else their flat encoding in `value`.
+ * Ids in tables of schema forebay are text: an id that is not UTF-8, holds a zero byte or starts
+ * with "\x" is written as
+ * "\x" and the hexadecimal digits of all its bytes; any other as it is. Hashes are jsonb where all
+ * names and values are text, else their flat encoding in `value`.
  */
 #ifndef FB_SYNC_PG_PG_H_
 #define FB_SYNC_PG_PG_H_
@@ -22,131 +25,151 @@ struct pg;
 
 enum pg_class {
     PG_OK = 0,
-    PG_OUTAGE,      /* 08 57P0x 53, or no SQLSTATE: the connection is gone or useless; keep order, back off, never park */
-    PG_RETRY,       /* 40001 40P01: again now */
+    PG_OUTAGE, /* 08 57P0x 53, or no SQLSTATE: the connection is gone or useless; keep order, back
+                  off, never park */
+    PG_RETRY,  /* 40001 40P01: again now */
     PG_NAMESPACE,   /* 42 55P03 25006: this namespace stops, read the catalog again, back off */
     PG_FOREIGN_KEY, /* 23503 */
     PG_ROW,         /* 22, other 23: one object is at fault: bisect */
     PG_LOST,        /* the checkpoint compare failed: somebody else moved it; read it again */
     PG_CONFLICT,    /* rows were changed by somebody else: see pg_batch.conflicts; rolled back */
-    PG_UNKNOWN,     /* the connection broke around COMMIT: read the checkpoint, continue from what it says */
+    PG_UNKNOWN, /* the connection broke around COMMIT: read the checkpoint, continue from what it
+                   says */
 };
 
 struct pg_error {
     enum pg_class class;
-    char sqlstate[6];      /* "" = from libpq itself */
-    char message[400];     /* primary message and detail, one line, no secrets */
-    uint32_t feed;         /* index (after pg_apply sorted them) of a feed of the namespace it concerns, UINT32_MAX =
-                              unknown, as for errors at COMMIT */
+    char sqlstate[6];  /* "" = from libpq itself */
+    char message[400]; /* primary message and detail, one line, no secrets */
+    uint32_t feed;     /* index (after pg_apply sorted them) of a feed of the namespace it concerns,
+                          UINT32_MAX =     unknown, as for errors at COMMIT */
 };
 
 struct pg_config {
-    const char *conninfo;          /* contents of conninfo_file */
-    const char *application_name;  /* forebay-sync/<name> */
+    const char *conninfo;         /* contents of conninfo_file */
+    const char *application_name; /* forebay-sync/<name> */
     uint32_t connect_timeout_s;
     uint32_t statement_timeout_ms;
     uint32_t lock_timeout_ms;
 };
 
-/* Copies the config; no connection yet. Zero timeouts mean 5 s, 30 s and 5 s. Heap, pg_free (NULL allowed). */
+/* Copies the config; no connection yet. Zero timeouts mean 5 s, 30 s and 5 s. Heap, pg_free (NULL
+ * allowed). */
 struct pg *pg_new(const struct pg_config *config);
 void pg_free(struct pg *pg);
-/* Connects if not connected and pins the session's settings (DateStyle, IntervalStyle, TimeZone, bytea_output,
- * extra_float_digits, timeouts). PG_OUTAGE when unreachable; PG_NAMESPACE is not used here; a server below 13, a wrong
- * password or a missing database is PG_OUTAGE with a message that says what to do; `fatal` tells a start that it should
- * stop instead of waiting (wrong password, version, missing database, missing rights). */
+/* Connects if not connected and pins the session's settings (DateStyle, IntervalStyle, TimeZone,
+ * bytea_output, extra_float_digits, timeouts). PG_OUTAGE when unreachable; PG_NAMESPACE is not used
+ * here; a server below 13, a wrong password or a missing database is PG_OUTAGE with a message that
+ * says what to do; `fatal` tells a start that it should stop instead of waiting (wrong password,
+ * version, missing database, missing rights). */
 enum pg_class pg_connect(struct pg *pg, bool *fatal, struct pg_error *err);
 bool pg_connected(const struct pg *pg);
 void pg_disconnect(struct pg *pg);
 
-/* Schema `forebay` (tables objects, checkpoint, dead_letter, conflict_log, outbox). setup is idempotent and transactional;
- * `print` only appends the SQL (deploy/sql/forebay.sql, embedded at build time). */
+/* Schema `forebay` (tables objects, checkpoint, dead_letter, conflict_log, outbox). setup is
+ * idempotent and transactional; `print` only appends the SQL (deploy/sql/forebay.sql, embedded at
+ * build time). */
 void pg_setup_sql(struct fb_buf *out);
 enum pg_class pg_setup(struct pg *pg, struct pg_error *err);
 /* Errors: PG_OUTAGE, PG_NAMESPACE (42501: the role may not create the schema).
  *
- * One problem or remark per call of `say`: ok, level 0 info 1 warning 2 error, text names what to do. */
+ * One problem or remark per call of `say`: ok, level 0 info 1 warning 2 error, text names what to
+ * do. */
 typedef void (*pg_check_fn)(void *arg, int level, const char *text);
-enum pg_class pg_check(struct pg *pg, const struct fb_nsset *namespaces, pg_check_fn say, void *arg, struct pg_error *err);
+enum pg_class pg_check(struct pg *pg, const struct fb_nsset *namespaces, pg_check_fn say, void *arg,
+                       struct pg_error *err);
 
-/* The table of a mapped namespace from pg_catalog. A table that cannot be served gives a schema with `problem` set (and
- * PG_OK). Type names are qualified whatever the session's search_path. config_rev is left 0. Heap result, fb_schema_free;
- * *out is NULL on errors. */
-enum pg_class pg_read_schema(struct pg *pg, const struct fb_namespace *ns, struct fb_schema **out, struct pg_error *err);
+/* The table of a mapped namespace from pg_catalog. A table that cannot be served gives a schema
+ * with `problem` set (and PG_OK). Type names are qualified whatever the session's search_path.
+ * config_rev is left 0. Heap result, fb_schema_free; *out is NULL on errors. */
+enum pg_class pg_read_schema(struct pg *pg, const struct fb_namespace *ns, struct fb_schema **out,
+                             struct pg_error *err);
 
-/* Loads: one statement per namespace, row and checkpoint in the same snapshot (PROTOCOL 13). reps[i] answers reqs[i]; values
- * are appended to `bytes` and reps' views are set at the end (so `bytes` may move meanwhile); ns and id of a reply are the
- * views of its request. A namespace-class error answers its requests with FB_LOAD_REFUSED, an outage all with
- * FB_LOAD_DB_DOWN (and is returned); a key that PostgreSQL does not take is refused alone. `schema` of a mapped namespace must
- * be given. A row of `value = column:` whose column is NULL is FB_LOAD_FOUND with kind NONE: no value, but a row to UPDATE.
- * Expired rows of forebay.objects are absent. */
+/* Loads: one statement per namespace, row and checkpoint in the same snapshot (PROTOCOL 13).
+ * reps[i] answers reqs[i]; values are appended to `bytes` and reps' views are set at the end (so
+ * `bytes` may move meanwhile); ns and id of a reply are the views of its request. A namespace-class
+ * error answers its requests with FB_LOAD_REFUSED, an outage all with FB_LOAD_DB_DOWN (and is
+ * returned); a key that PostgreSQL does not take is refused alone. `schema` of a mapped namespace
+ * must be given. A row of `value = column:` whose column is NULL is FB_LOAD_FOUND with kind NONE:
+ * no value, but a row to UPDATE. Expired rows of forebay.objects are absent. */
 struct pg_load {
     const struct fb_namespace *ns;
-    const struct fb_schema *schema;  /* NULL for unmapped */
+    const struct fb_schema *schema; /* NULL for unmapped */
     const struct fb_load_req *reqs;
     struct fb_load_rep *reps;
     size_t count;
 };
-enum pg_class pg_load(struct pg *pg, const uint8_t cluster[16], struct pg_load *l, struct fb_buf *bytes, struct pg_error *err);
+enum pg_class pg_load(struct pg *pg, const uint8_t cluster[16], struct pg_load *l,
+                      struct fb_buf *bytes, struct pg_error *err);
 
 /* Checkpoints of all feeds, read at attach: calls fn per row. */
-typedef void (*pg_checkpoint_fn)(void *arg, uint16_t part, const char *ns, uint64_t history, uint64_t ver);
-enum pg_class pg_read_checkpoints(struct pg *pg, const uint8_t cluster[16], pg_checkpoint_fn fn, void *arg, struct pg_error *err);
+typedef void (*pg_checkpoint_fn)(void *arg, uint16_t part, const char *ns, uint64_t history,
+                                 uint64_t ver);
+enum pg_class pg_read_checkpoints(struct pg *pg, const uint8_t cluster[16], pg_checkpoint_fn fn,
+                                  void *arg, struct pg_error *err);
 
 /* One transaction over several feeds. */
 struct pg_feed {
     uint16_t part;
     const struct fb_namespace *ns;
-    const struct fb_schema *schema;  /* NULL for unmapped */
+    const struct fb_schema *schema; /* NULL for unmapped */
     uint64_t history;
-    uint64_t prev;                   /* checkpoint as this worker knows it; 0 and missing row: inserted first */
+    uint64_t prev; /* checkpoint as this worker knows it; 0 and missing row: inserted first */
     uint64_t next;
     bool consistent;
     const struct fb_feed_object *objects; /* PARKED ones are skipped */
     size_t count;
 };
-struct pg_conflict {                 /* or a row read back after commit (refresh) */
+struct pg_conflict { /* or a row read back after commit (refresh) */
     uint32_t feed;
-    uint32_t object;                 /* index in the feed's objects */
-    uint8_t kind;                    /* row now; FB_KIND_NONE = gone */
+    uint32_t object; /* index in the feed's objects */
+    uint8_t kind;    /* row now; FB_KIND_NONE = gone */
     uint32_t xmin;
-    size_t value_at, value_n;        /* in pg_batch.bytes: hash of all columns (value = row) or the column's bytes */
+    size_t value_at,
+        value_n; /* in pg_batch.bytes: hash of all columns (value = row) or the column's bytes */
 };
 struct pg_batch {
-    struct pg_feed *feeds;           /* sorted here by (namespace, part) for the checkpoint locks */
+    struct pg_feed *feeds; /* sorted here by (namespace, part) for the checkpoint locks */
     size_t feed_count;
     const char *owner;
     /* Results: */
-    uint64_t xid;                    /* of the transaction */
-    struct pg_conflict *conflicts;   /* class PG_CONFLICT; heap, freed by pg_batch_fini */
+    uint64_t xid;                  /* of the transaction */
+    struct pg_conflict *conflicts; /* class PG_CONFLICT; heap, freed by pg_batch_fini */
     size_t conflict_count;
-    struct pg_conflict *refreshes;   /* class PG_OK: rows of value=row namespaces whose stored text or columns differ
-                                        from what was sent (defaults, generated columns, normalised values) */
+    struct pg_conflict
+        *refreshes; /* class PG_OK: rows of value=row namespaces whose stored text or columns differ
+                       from what was sent (defaults, generated columns, normalised values) */
     size_t refresh_count;
     struct fb_buf bytes;
     uint64_t rows_updated, rows_inserted, rows_deleted;
-    bool sync_cancelled;             /* warning "canceling wait for synchronous replication" was seen */
+    bool sync_cancelled; /* warning "canceling wait for synchronous replication" was seen */
 };
-/* All other fields than feeds, feed_count and owner start as zero; a batch may be applied again (results are reset).
- * An object with base is an UPDATE of its changed columns, skipped when `changed` is 0 (value = row); without base an
- * INSERT; BLIND an upsert; kind NONE a delete, or column = NULL with on_delete = null:<column>. A row that a trigger or
- * policy keeps from being written is PG_ROW with SQLSTATE 09000, not a conflict without end.
+/* All other fields than feeds, feed_count and owner start as zero; a batch may be applied again
+ * (results are reset). An object with base is an UPDATE of its changed columns, skipped when
+ * `changed` is 0 (value = row); without base an INSERT; BLIND an upsert; kind NONE a delete, or
+ * column = NULL with on_delete = null:<column>. A row that a trigger or policy keeps from being
+ * written is PG_ROW with SQLSTATE 09000, not a conflict without end.
  *
- * begin; compare-and-swap of all checkpoints (first statement; else PG_LOST and ROLLBACK); update of changed columns,
- * insert, delete by unnest; COMMIT only after the counts were read. Statements are sent in pipeline mode. */
-enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b, struct pg_error *err);
+ * begin; compare-and-swap of all checkpoints (first statement; else PG_LOST and ROLLBACK); update
+ * of changed columns, insert, delete by unnest; COMMIT only after the counts were read. Statements
+ * are sent in pipeline mode. */
+enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b,
+                       struct pg_error *err);
 void pg_batch_fini(struct pg_batch *b);
 
-/* forebay.dead_letter: the newest refused version of an object; an older put changes nothing. at is PostgreSQL's text of
- * the time; value_json is a JSON string or object, null for a delete, {"hex": "..."} for what is not text. Views and texts
- * are valid during the call of fn only. */
-enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const char *ns, uint16_t part,
-                                 const struct fb_feed_object *o, const char *sqlstate, const char *message, struct pg_error *err);
-enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], const char *ns, struct fb_bytes id,
-                                   uint64_t up_to_ver, struct pg_error *err);
-typedef void (*pg_dead_letter_fn)(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver, const char *sqlstate,
-                                  const char *message, const char *at, const char *value_json);
-enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16], const char *ns /* or NULL */, uint32_t limit,
+/* forebay.dead_letter: the newest refused version of an object; an older put changes nothing. at is
+ * PostgreSQL's text of the time; value_json is a JSON string or object, null for a delete, {"hex":
+ * "..."} for what is not text. Views and texts are valid during the call of fn only. */
+enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const char *ns,
+                                 uint16_t part, const struct fb_feed_object *o,
+                                 const char *sqlstate, const char *message, struct pg_error *err);
+enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], const char *ns,
+                                   struct fb_bytes id, uint64_t up_to_ver, struct pg_error *err);
+typedef void (*pg_dead_letter_fn)(void *arg, const char *ns, uint16_t part, struct fb_bytes id,
+                                  uint64_t ver, const char *sqlstate, const char *message,
+                                  const char *at, const char *value_json);
+enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16],
+                                  const char *ns /* or NULL */, uint32_t limit,
                                   pg_dead_letter_fn fn, void *arg, struct pg_error *err);
 /* pg_current_wal_lsn as text, for `sync flush`. */
 enum pg_class pg_lsn(struct pg *pg, char out[32], struct pg_error *err);

@@ -3,12 +3,15 @@
 
 #include <stdlib.h>
 
-const struct fb_column *pg_value_column(const struct fb_namespace *ns, const struct fb_schema *schema)
+const struct fb_column *pg_value_column(const struct fb_namespace *ns,
+                                        const struct fb_schema *schema)
 {
-    return ns->value == FB_VALUE_COLUMN ? fb_schema_column(schema, fb_bytes_str(ns->value_column)) : NULL;
+    return ns->value == FB_VALUE_COLUMN ? fb_schema_column(schema, fb_bytes_str(ns->value_column))
+                                        : NULL;
 }
 
-void pg_put_columns(struct fb_buf *sql, const struct fb_namespace *ns, const struct fb_schema *schema)
+void pg_put_columns(struct fb_buf *sql, const struct fb_namespace *ns,
+                    const struct fb_schema *schema)
 {
     for (uint32_t i = 0; i < schema->column_count; i++) {
         const struct fb_column *c = &schema->columns[i];
@@ -20,8 +23,8 @@ void pg_put_columns(struct fb_buf *sql, const struct fb_namespace *ns, const str
     }
 }
 
-uint8_t pg_take_row(struct fb_buf *out, const struct fb_namespace *ns, const struct fb_schema *schema,
-                    const PGresult *res, int row, int at)
+uint8_t pg_take_row(struct fb_buf *out, const struct fb_namespace *ns,
+                    const struct fb_schema *schema, const PGresult *res, int row, int at)
 {
     if (ns->value == FB_VALUE_COLUMN) {
         const struct fb_column *c = pg_value_column(ns, schema);
@@ -42,12 +45,13 @@ uint8_t pg_take_row(struct fb_buf *out, const struct fb_namespace *ns, const str
     return FB_KIND_HASH;
 }
 
-bool pg_args_keys(struct pg_args *a, const struct fb_schema *schema, const struct fb_bytes *ids, size_t count,
-                  struct fb_err *err, size_t *bad)
+bool pg_args_keys(struct pg_args *a, const struct fb_schema *schema, const struct fb_bytes *ids,
+                  size_t count, struct fb_err *err, size_t *bad)
 {
     uint32_t keys = schema->key_count;
     struct fb_buf texts = {0}, scratch = {0};
-    size_t *ends = fb_xcalloc(count * keys + 1, sizeof(*ends)); /* ends[k]: end of the k-th text in texts */
+    size_t *ends =
+        fb_xcalloc(count * keys + 1, sizeof(*ends)); /* ends[k]: end of the k-th text in texts */
     bool ok = true;
     for (size_t i = 0; i < count && ok; i++) {
         struct fb_bytes parts[16];

@@ -9,13 +9,15 @@ static const char pg_table_sql[] =
     "select c.oid::text, c.relkind::text, c.relrowsecurity, has_table_privilege(c.oid, 'select'),"
     " has_schema_privilege(n.oid, 'usage'), c.relhastriggers,"
     " exists (select from pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal)"
-    " from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2"
+    " from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and "
+    "c.relname = $2"
     " and c.relkind not in ('i', 'I', 't', 'S', 'c')";
 
 /* Domains are followed to the type below them. */
 static const char pg_columns_sql[] =
     "with recursive b as ("
-    " select a.attnum, t.oid, t.typtype, t.typbasetype, t.typnotnull, t.typdefault is not null as typdef,"
+    " select a.attnum, t.oid, t.typtype, t.typbasetype, t.typnotnull, t.typdefault is not null as "
+    "typdef,"
     " case when t.typtype = 'd' then t.typtypmod else a.atttypmod end as typmod"
     " from pg_attribute a join pg_type t on t.oid = a.atttypid"
     " where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped"
@@ -24,22 +26,27 @@ static const char pg_columns_sql[] =
     " b.typdef or (t.typtype = 'd' and t.typdefault is not null),"
     " case when t.typtype = 'd' and t.typtypmod >= 0 then t.typtypmod else b.typmod end"
     " from b join pg_type t on t.oid = b.typbasetype where b.typtype = 'd')"
-    " select a.attname, format_type(a.atttypid, a.atttypmod), a.attnum, b.oid::int8, b.typtype::text, b.typmod,"
-    " a.attnotnull or b.typnotnull, (a.atthasdef and a.attgenerated = '') or a.attidentity <> '' or b.typdef,"
+    " select a.attname, format_type(a.atttypid, a.atttypmod), a.attnum, b.oid::int8, "
+    "b.typtype::text, b.typmod,"
+    " a.attnotnull or b.typnotnull, (a.atthasdef and a.attgenerated = '') or a.attidentity <> '' "
+    "or b.typdef,"
     " a.attgenerated <> '' or a.attidentity = 'a', a.attgenerated <> ''"
     " from pg_attribute a join b on b.attnum = a.attnum and b.typtype <> 'd'"
     " where a.attrelid = $1::oid order by a.attnum";
 
-static const char pg_labels_sql[] = "select enumlabel from pg_enum where enumtypid = $1::oid order by enumsortorder";
+static const char pg_labels_sql[] =
+    "select enumlabel from pg_enum where enumtypid = $1::oid order by enumsortorder";
 
 /* Indexes that `on conflict (columns)` can use, as sorted lists of column numbers. */
 static const char pg_indexes_sql[] =
-    "select (select string_agg(x.k::text, ',' order by x.k) from unnest(i.indkey::int2[]) with ordinality x(k, n)"
-    " where x.n <= i.indnkeyatts) from pg_index i where i.indrelid = $1::oid and i.indisunique and i.indisvalid"
+    "select (select string_agg(x.k::text, ',' order by x.k) from unnest(i.indkey::int2[]) with "
+    "ordinality x(k, n)"
+    " where x.n <= i.indnkeyatts) from pg_index i where i.indrelid = $1::oid and i.indisunique and "
+    "i.indisvalid"
     " and i.indimmediate and i.indpred is null and i.indexprs is null";
 
-static enum pg_class query(struct pg *pg, const char *sql, const char *arg1, const char *arg2, PGresult **res,
-                           struct pg_error *err)
+static enum pg_class query(struct pg *pg, const char *sql, const char *arg1, const char *arg2,
+                           PGresult **res, struct pg_error *err)
 {
     struct pg_args args = {0};
     enum pg_class c;
@@ -62,10 +69,11 @@ static enum fb_type_check check_of(long long oid, bool is_enum)
         long long oid;
         enum fb_type_check check;
     } known[] = {
-        {16, FB_TYPE_BOOL},    {17, FB_TYPE_BYTEA},   {20, FB_TYPE_INT8},    {21, FB_TYPE_INT2},
-        {23, FB_TYPE_INT4},    {25, FB_TYPE_TEXT},    {114, FB_TYPE_JSON},   {700, FB_TYPE_FLOAT},
-        {701, FB_TYPE_FLOAT},  {1042, FB_TYPE_CHAR},  {1043, FB_TYPE_VARCHAR}, {1082, FB_TYPE_DATE},
-        {1700, FB_TYPE_NUMERIC}, {2950, FB_TYPE_UUID}, {3802, FB_TYPE_JSONB},
+        {16, FB_TYPE_BOOL},      {17, FB_TYPE_BYTEA},     {20, FB_TYPE_INT8},
+        {21, FB_TYPE_INT2},      {23, FB_TYPE_INT4},      {25, FB_TYPE_TEXT},
+        {114, FB_TYPE_JSON},     {700, FB_TYPE_FLOAT},    {701, FB_TYPE_FLOAT},
+        {1042, FB_TYPE_CHAR},    {1043, FB_TYPE_VARCHAR}, {1082, FB_TYPE_DATE},
+        {1700, FB_TYPE_NUMERIC}, {2950, FB_TYPE_UUID},    {3802, FB_TYPE_JSONB},
     };
     if (is_enum)
         return FB_TYPE_ENUM;
@@ -94,7 +102,8 @@ static void take_length(struct fb_column *c, long typmod)
     }
 }
 
-static enum pg_class read_labels(struct pg *pg, const char *oid, struct fb_column *c, struct pg_error *err)
+static enum pg_class read_labels(struct pg *pg, const char *oid, struct fb_column *c,
+                                 struct pg_error *err)
 {
     PGresult *res = NULL;
     enum pg_class class = query(pg, pg_labels_sql, oid, NULL, &res, err);
@@ -108,8 +117,8 @@ static enum pg_class read_labels(struct pg *pg, const char *oid, struct fb_colum
     return PG_OK;
 }
 
-static enum pg_class read_columns(struct pg *pg, const char *oid, struct fb_schema *s, bool *stored_key,
-                                  struct pg_error *err)
+static enum pg_class read_columns(struct pg *pg, const char *oid, struct fb_schema *s,
+                                  bool *stored_key, struct pg_error *err)
 {
     PGresult *res = NULL;
     enum pg_class class = query(pg, pg_columns_sql, oid, NULL, &res, err);
@@ -120,11 +129,13 @@ static enum pg_class read_columns(struct pg *pg, const char *oid, struct fb_sche
         struct fb_column *c = &s->columns[s->column_count++];
         snprintf(c->name, sizeof(c->name), "%s", PQgetvalue(res, i, 0));
         if (strlen(PQgetvalue(res, i, 1)) >= sizeof(c->type))
-            snprintf(s->problem, sizeof(s->problem), "%s: column \"%s\": the type's name is longer than %zu bytes", s->ns,
-                     c->name, sizeof(c->type) - 1);
+            snprintf(s->problem, sizeof(s->problem),
+                     "%s: column \"%s\": the type's name is longer than %zu bytes", s->ns, c->name,
+                     sizeof(c->type) - 1);
         snprintf(c->type, sizeof(c->type), "%s", PQgetvalue(res, i, 1));
         c->attnum = (uint16_t)strtoul(PQgetvalue(res, i, 2), NULL, 10);
-        c->check = check_of(strtoll(PQgetvalue(res, i, 3), NULL, 10), PQgetvalue(res, i, 4)[0] == 'e');
+        c->check =
+            check_of(strtoll(PQgetvalue(res, i, 3), NULL, 10), PQgetvalue(res, i, 4)[0] == 'e');
         take_length(c, strtol(PQgetvalue(res, i, 5), NULL, 10));
         c->not_null = flag(res, i, 6);
         c->has_default = flag(res, i, 7);
@@ -137,14 +148,16 @@ static enum pg_class read_columns(struct pg *pg, const char *oid, struct fb_sche
     return class;
 }
 
-static void problem(struct fb_schema *s, const struct fb_namespace *ns, const char *fmt, ...) FB_PRINTF(3, 4);
+static void problem(struct fb_schema *s, const struct fb_namespace *ns, const char *fmt, ...)
+    FB_PRINTF(3, 4);
 static void problem(struct fb_schema *s, const struct fb_namespace *ns, const char *fmt, ...)
 {
     va_list ap;
     size_t n;
     if (s->problem[0] != '\0')
         return;
-    n = (size_t)snprintf(s->problem, sizeof(s->problem), "%s.%s: ", ns->table_schema, ns->table_name);
+    n = (size_t)snprintf(s->problem, sizeof(s->problem), "%s.%s: ", ns->table_schema,
+                         ns->table_name);
     va_start(ap, fmt);
     if (n < sizeof(s->problem))
         vsnprintf(s->problem + n, sizeof(s->problem) - n, fmt, ap);
@@ -185,7 +198,9 @@ static void take_key(struct fb_schema *s, const struct fb_namespace *ns, const b
             return;
         }
         if (stored[c - s->columns])
-            problem(s, ns, "the key column \"%s\" is generated from other columns and cannot be a key", name);
+            problem(s, ns,
+                    "the key column \"%s\" is generated from other columns and cannot be a key",
+                    name);
         switch (c->check) {
         case FB_TYPE_INT2:
         case FB_TYPE_INT4:
@@ -197,8 +212,11 @@ static void take_key(struct fb_schema *s, const struct fb_namespace *ns, const b
         case FB_TYPE_ENUM:
             break;
         default:
-            problem(s, ns, "the key column \"%s\" is of type %s; smallint, integer, bigint, uuid, text, varchar, date "
-                           "and enums can be keys", name, c->type);
+            problem(s, ns,
+                    "the key column \"%s\" is of type %s; smallint, integer, bigint, uuid, text, "
+                    "varchar, date "
+                    "and enums can be keys",
+                    name, c->type);
         }
         c->is_key = true;
         s->key_columns[s->key_count++] = (uint16_t)(c - s->columns);
@@ -212,8 +230,8 @@ static int compare_u16(const void *a, const void *b)
     return *(const uint16_t *)a - *(const uint16_t *)b;
 }
 
-static enum pg_class check_index(struct pg *pg, const char *oid, struct fb_schema *s, const struct fb_namespace *ns,
-                                 struct pg_error *err)
+static enum pg_class check_index(struct pg *pg, const char *oid, struct fb_schema *s,
+                                 const struct fb_namespace *ns, struct pg_error *err)
 {
     PGresult *res = NULL;
     char want[16 * 8] = "";
@@ -226,13 +244,17 @@ static enum pg_class check_index(struct pg *pg, const char *oid, struct fb_schem
         numbers[k] = s->columns[s->key_columns[k]].attnum;
     qsort(numbers, s->key_count, sizeof(*numbers), compare_u16);
     for (uint32_t k = 0; k < s->key_count; k++)
-        snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s%u", k == 0 ? "" : ",", numbers[k]);
+        snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s%u", k == 0 ? "" : ",",
+                 numbers[k]);
     for (int i = 0; i < PQntuples(res) && !found; i++)
         found = strcmp(PQgetvalue(res, i, 0), want) == 0;
     PQclear(res);
     if (!found)
-        problem(s, ns, "the key column \"%s\" has no unique index; create one on exactly the key's columns: alter table "
-                       "%s.%s add primary key (%s)", ns->key, ns->table_schema, ns->table_name, ns->key);
+        problem(s, ns,
+                "the key column \"%s\" has no unique index; create one on exactly the key's "
+                "columns: alter table "
+                "%s.%s add primary key (%s)",
+                ns->key, ns->table_schema, ns->table_name, ns->key);
     return PG_OK;
 }
 
@@ -243,9 +265,11 @@ static void check_mapping(struct fb_schema *s, const struct fb_namespace *ns)
         c = column(s, ns->value_column);
         if (c == NULL)
             problem(s, ns, "the value column \"%s\" does not exist", ns->value_column);
-        else if (c->check != FB_TYPE_TEXT && c->check != FB_TYPE_VARCHAR && c->check != FB_TYPE_BYTEA &&
-                 c->check != FB_TYPE_JSON && c->check != FB_TYPE_JSONB)
-            problem(s, ns, "the value column \"%s\" is of type %s; text, varchar, bytea, json and jsonb can hold a value",
+        else if (c->check != FB_TYPE_TEXT && c->check != FB_TYPE_VARCHAR &&
+                 c->check != FB_TYPE_BYTEA && c->check != FB_TYPE_JSON && c->check != FB_TYPE_JSONB)
+            problem(s, ns,
+                    "the value column \"%s\" is of type %s; text, varchar, bytea, json and jsonb "
+                    "can hold a value",
                     c->name, c->type);
         else if (c->generated || c->is_key)
             problem(s, ns, "the value column \"%s\" cannot be written: it is %s", c->name,
@@ -256,15 +280,19 @@ static void check_mapping(struct fb_schema *s, const struct fb_namespace *ns)
         if (c == NULL)
             problem(s, ns, "the expires column \"%s\" does not exist", ns->expires_column);
         else if (c->check != FB_TYPE_INT8 && strncmp(c->type, "timestamp", 9) != 0)
-            problem(s, ns, "the expires column \"%s\" is of type %s; use timestamp with time zone, or bigint for "
-                           "milliseconds since 1970", c->name, c->type);
+            problem(s, ns,
+                    "the expires column \"%s\" is of type %s; use timestamp with time zone, or "
+                    "bigint for "
+                    "milliseconds since 1970",
+                    c->name, c->type);
         else if (c->generated)
             problem(s, ns, "the expires column \"%s\" cannot be written: it is generated", c->name);
     }
     if (ns->on_delete == FB_ON_DELETE_NULL) {
         c = column(s, ns->delete_column);
         if (c == NULL)
-            problem(s, ns, "on_delete names column \"%s\", which does not exist", ns->delete_column);
+            problem(s, ns, "on_delete names column \"%s\", which does not exist",
+                    ns->delete_column);
         else if (c->not_null || c->generated || c->is_key)
             problem(s, ns, "on_delete cannot set column \"%s\" to null: it is %s", c->name,
                     c->generated ? "generated" : "not nullable");
@@ -284,7 +312,9 @@ static void check_kind(struct fb_schema *s, const struct fb_namespace *ns, char 
         problem(s, ns, "is a materialized view and cannot be written; map a table");
         break;
     case 'f':
-        problem(s, ns, "is a foreign table: its rows have no version to compare; map the table on its own server");
+        problem(s, ns,
+                "is a foreign table: its rows have no version to compare; map the table on its own "
+                "server");
         break;
     default:
         problem(s, ns, "is not a table");
@@ -301,7 +331,10 @@ static enum pg_class read_table(struct pg *pg, const struct fb_namespace *ns, st
     if (c != PG_OK)
         return c;
     if (PQntuples(res) == 0) {
-        problem(s, ns, "the table does not exist in this database; create it, or correct `table` of namespace %s", ns->name);
+        problem(s, ns,
+                "the table does not exist in this database; create it, or correct `table` of "
+                "namespace %s",
+                ns->name);
         PQclear(res);
         return PG_OK;
     }
@@ -311,8 +344,11 @@ static enum pg_class read_table(struct pg *pg, const struct fb_namespace *ns, st
     facts->triggers = flag(res, 0, 6);
     facts->oid = (uint32_t)strtoul(oid, NULL, 10);
     if (!flag(res, 0, 3) || !flag(res, 0, 4))
-        problem(s, ns, "no right to read it; grant usage on schema %s and select on the table to the role of the sync "
-                       "processes", ns->table_schema);
+        problem(s, ns,
+                "no right to read it; grant usage on schema %s and select on the table to the role "
+                "of the sync "
+                "processes",
+                ns->table_schema);
     PQclear(res);
     if ((c = read_columns(pg, oid, s, stored, err)) != PG_OK)
         return c;
@@ -329,8 +365,12 @@ enum pg_class pg_read_table(struct pg *pg, const struct fb_namespace *ns, struct
     enum pg_class c = pg_begin_call(pg, err);
     *out = NULL;
     *facts = (struct pg_table_facts){0};
-    if (c == PG_OK) /* the search path makes type names qualified, so that every session reads them alike */
-        c = pg_script(pg, "begin isolation level repeatable read read only; set local search_path = pg_catalog", err);
+    if (c == PG_OK) /* the search path makes type names qualified, so that every session reads them
+                       alike */
+        c = pg_script(
+            pg,
+            "begin isolation level repeatable read read only; set local search_path = pg_catalog",
+            err);
     if (c != PG_OK)
         return c;
     s = fb_xcalloc(1, sizeof(*s));
@@ -346,7 +386,8 @@ enum pg_class pg_read_table(struct pg *pg, const struct fb_namespace *ns, struct
     return PG_OK;
 }
 
-enum pg_class pg_read_schema(struct pg *pg, const struct fb_namespace *ns, struct fb_schema **out, struct pg_error *err)
+enum pg_class pg_read_schema(struct pg *pg, const struct fb_namespace *ns, struct fb_schema **out,
+                             struct pg_error *err)
 {
     struct pg_table_facts facts;
     return pg_read_table(pg, ns, out, &facts, err);

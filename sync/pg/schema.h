@@ -5,9 +5,9 @@
 #include "sync/pg/internal.h"
 
 struct pg_table_facts {
-    uint32_t oid;       /* 0: no such table */
+    uint32_t oid; /* 0: no such table */
     bool row_security;
-    bool triggers;      /* made by users */
+    bool triggers; /* made by users */
 };
 
 enum pg_class pg_read_table(struct pg *pg, const struct fb_namespace *ns, struct fb_schema **out,

@@ -16,8 +16,8 @@ enum pg_class pg_setup(struct pg *pg, struct pg_error *err)
     enum pg_class c = pg_begin_call(pg, err);
     if (c != PG_OK)
         return c;
-    /* Several statements in one message are one transaction. The lock keeps two setups apart: "create ... if not
-     * exists" alone fails when both create at once. */
+    /* Several statements in one message are one transaction. The lock keeps two setups apart:
+     * "create ... if not exists" alone fails when both create at once. */
     fb_buf_put_str(&sql, "select pg_advisory_xact_lock(6076154379);\n");
     pg_setup_sql(&sql);
     c = pg_script(pg, pg_cstr(&sql), err);

@@ -37,7 +37,8 @@ void pg_put_cast_type(struct fb_buf *b, const struct fb_column *c)
     bool quoted = false;
     int depth = 0;
     /* "character" and "bit" without a length mean a length of one: their catalog names do not. */
-    if (strncmp(s, "character(", 10) == 0 || strcmp(s, "character") == 0 || strncmp(s, "character[", 10) == 0) {
+    if (strncmp(s, "character(", 10) == 0 || strcmp(s, "character") == 0 ||
+        strncmp(s, "character[", 10) == 0) {
         fb_buf_put_str(b, "pg_catalog.bpchar");
         s += strlen("character");
     } else if (strncmp(s, "bit(", 4) == 0 || strcmp(s, "bit") == 0 || strncmp(s, "bit[", 4) == 0) {
@@ -64,8 +65,8 @@ void pg_format_time(int64_t ms, char out[40])
         snprintf(out, 40, "infinity");
         return;
     }
-    snprintf(out, 40, "%04d-%02d-%02d %02d:%02d:%02d.%03d+00", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-             tm.tm_min, tm.tm_sec, (int)(ms % 1000));
+    snprintf(out, 40, "%04d-%02d-%02d %02d:%02d:%02d.%03d+00", tm.tm_year + 1900, tm.tm_mon + 1,
+             tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
 }
 
 void pg_format_uuid(const uint8_t u[16], char out[37])

@@ -55,7 +55,8 @@ int fixture_stop(void **state)
     int rc;
     pg_free(f->pg);
     PQfinish(f->sql);
-    snprintf(command, sizeof(command), "%s stop %s immediate && rm -rf %s", PG_SERVER, f->dir, f->dir);
+    snprintf(command, sizeof(command), "%s stop %s immediate && rm -rf %s", PG_SERVER, f->dir,
+             f->dir);
     rc = system(command);
     fb_buf_fini(&loaded);
     free(f);
@@ -86,8 +87,9 @@ const char *fixture_text(struct fixture *f, const char *sql)
     return text;
 }
 
-struct pg_feed fixture_feed(const struct fb_namespace *ns, const struct fb_schema *schema, uint64_t prev, uint64_t next,
-                            const struct fb_feed_object *objects, size_t count)
+struct pg_feed fixture_feed(const struct fb_namespace *ns, const struct fb_schema *schema,
+                            uint64_t prev, uint64_t next, const struct fb_feed_object *objects,
+                            size_t count)
 {
     return (struct pg_feed){.part = 7,
                             .ns = ns,
@@ -99,15 +101,16 @@ struct pg_feed fixture_feed(const struct fb_namespace *ns, const struct fb_schem
                             .count = count};
 }
 
-enum pg_class fixture_apply(struct fixture *f, struct pg_batch *b, struct pg_feed *feed, struct pg_error *err)
+enum pg_class fixture_apply(struct fixture *f, struct pg_batch *b, struct pg_feed *feed,
+                            struct pg_error *err)
 {
     pg_batch_fini(b);
     *b = (struct pg_batch){.feeds = feed, .feed_count = 1, .owner = "test"};
     return pg_apply(f->pg, fixture_cluster, b, err);
 }
 
-struct fb_load_rep fixture_load(struct fixture *f, const struct fb_namespace *ns, const struct fb_schema *schema,
-                                struct fb_bytes id)
+struct fb_load_rep fixture_load(struct fixture *f, const struct fb_namespace *ns,
+                                const struct fb_schema *schema, struct fb_bytes id)
 {
     struct fb_load_req req = {.part = 7, .token = 42, .ns = fb_bytes_str(ns->name), .id = id};
     struct fb_load_rep rep;
@@ -120,7 +123,8 @@ struct fb_load_rep fixture_load(struct fixture *f, const struct fb_namespace *ns
     return rep;
 }
 
-struct fb_feed_object fixture_object(uint64_t ver, uint8_t kind, struct fb_bytes id, struct fb_bytes value)
+struct fb_feed_object fixture_object(uint64_t ver, uint8_t kind, struct fb_bytes id,
+                                     struct fb_bytes value)
 {
     return (struct fb_feed_object){.ver = ver, .kind = kind, .id = id, .value = value};
 }

@@ -17,7 +17,7 @@ struct fixture {
     char dir[64];
     char conninfo[256];
     struct pg *pg;
-    PGconn *sql;       /* somebody else's session */
+    PGconn *sql; /* somebody else's session */
 };
 
 extern const uint8_t fixture_cluster[16];
@@ -34,12 +34,15 @@ void fixture_sql(struct fixture *f, const char *sql);
 const char *fixture_text(struct fixture *f, const char *sql);
 
 /* One feed with objects, next version `next`. */
-struct pg_feed fixture_feed(const struct fb_namespace *ns, const struct fb_schema *schema, uint64_t prev, uint64_t next,
-                            const struct fb_feed_object *objects, size_t count);
-enum pg_class fixture_apply(struct fixture *f, struct pg_batch *b, struct pg_feed *feed, struct pg_error *err);
+struct pg_feed fixture_feed(const struct fb_namespace *ns, const struct fb_schema *schema,
+                            uint64_t prev, uint64_t next, const struct fb_feed_object *objects,
+                            size_t count);
+enum pg_class fixture_apply(struct fixture *f, struct pg_batch *b, struct pg_feed *feed,
+                            struct pg_error *err);
 /* Load one id; the value's bytes are valid until the next call. */
-struct fb_load_rep fixture_load(struct fixture *f, const struct fb_namespace *ns, const struct fb_schema *schema,
-                                struct fb_bytes id);
-struct fb_feed_object fixture_object(uint64_t ver, uint8_t kind, struct fb_bytes id, struct fb_bytes value);
+struct fb_load_rep fixture_load(struct fixture *f, const struct fb_namespace *ns,
+                                const struct fb_schema *schema, struct fb_bytes id);
+struct fb_feed_object fixture_object(uint64_t ver, uint8_t kind, struct fb_bytes id,
+                                     struct fb_bytes value);
 
 #endif

@@ -98,7 +98,7 @@ static void classes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ids), cmocka_unit_test(hashes), cmocka_unit_test(casts),
-                                       cmocka_unit_test(classes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ids), cmocka_unit_test(hashes),
+                                       cmocka_unit_test(casts), cmocka_unit_test(classes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Several workers that all believe to own the same feeds: each version is applied once, in order (an audit trigger counts). */
+/* Several workers that all believe to own the same feeds: each version is applied once, in order
+ * (an audit trigger counts). */
 #include "tests/unit/pg/fixture.h"
 
 #include <pthread.h>
@@ -18,6 +19,8 @@ struct worker {
     const char *problem;
 };
 
+static pthread_barrier_t all_read; /* so that the first round is lost by all but one */
+
 struct vers {
     uint64_t v[FEEDS];
 };
@@ -34,6 +37,7 @@ static void take_ver(void *arg, uint16_t part, const char *ns, uint64_t history,
 static void *work(void *arg)
 {
     struct worker *w = arg;
+    bool first = true;
     for (;;) {
         struct vers vers = {{0}};
         struct fb_feed_object o[FEEDS];
@@ -42,6 +46,9 @@ static void *work(void *arg)
         struct pg_batch b = {.feeds = feeds, .owner = "race"};
         struct pg_error err;
         enum pg_class c = pg_read_checkpoints(w->pg, fixture_cluster, take_ver, &vers, &err);
+        if (first)
+            (void)pthread_barrier_wait(&all_read);
+        first = false;
         if (c != PG_OK) {
             w->problem = "cannot read checkpoints";
             return NULL;
@@ -52,9 +59,11 @@ static void *work(void *arg)
                 continue;
             snprintf(ids[k], sizeof(ids[k]), "%u", part);
             snprintf(values[k], sizeof(values[k]), "%llu", (unsigned long long)vers.v[part] + 1);
-            o[k] = fixture_object(vers.v[part] + 1, FB_KIND_STRING, fb_bytes_str(ids[k]), fb_bytes_str(values[k]));
+            o[k] = fixture_object(vers.v[part] + 1, FB_KIND_STRING, fb_bytes_str(ids[k]),
+                                  fb_bytes_str(values[k]));
             o[k].flags = FB_OBJECT_HAS_BASE;
-            feeds[b.feed_count] = fixture_feed(w->ns, w->schema, vers.v[part], vers.v[part] + 1, &o[k], 1);
+            feeds[b.feed_count] =
+                fixture_feed(w->ns, w->schema, vers.v[part], vers.v[part] + 1, &o[k], 1);
             feeds[b.feed_count++].part = (uint16_t)part;
         }
         if (b.feed_count == 0)
@@ -74,19 +83,27 @@ static void *work(void *arg)
 static void once(void **state)
 {
     struct fixture *f = fixture_get(state);
-    struct fb_namespace ns = {.name = "race", .mapped = true, .table_schema = "public", .table_name = "race", .key = "id",
-                              .value = FB_VALUE_COLUMN, .value_column = "v", .external = FB_EXTERNAL_DETECT};
+    struct fb_namespace ns = {.name = "race",
+                              .mapped = true,
+                              .table_schema = "public",
+                              .table_name = "race",
+                              .key = "id",
+                              .value = FB_VALUE_COLUMN,
+                              .value_column = "v",
+                              .external = FB_EXTERNAL_DETECT};
     struct worker w[WORKERS];
     pthread_t threads[WORKERS];
     struct fb_schema *s;
     struct pg_error err;
     unsigned won = 0, lost = 0;
-    fixture_sql(f, "create table race (id int primary key, v text); insert into race select g, 0 from generate_series(0, 3) g;"
+    fixture_sql(f, "create table race (id int primary key, v text); insert into race select g, 0 "
+                   "from generate_series(0, 3) g;"
                    "create table audit (n bigserial, id int, v text);"
                    "create function log() returns trigger language plpgsql as"
                    " 'begin insert into audit (id, v) values (new.id, new.v); return new; end';"
                    "create trigger t after update on race for each row execute function log()");
     assert_int_equal(pg_read_schema(f->pg, &ns, &s, &err), PG_OK);
+    assert_int_equal(pthread_barrier_init(&all_read, NULL, WORKERS), 0);
     for (unsigned i = 0; i < WORKERS; i++) {
         w[i] = (struct worker){.pg = fixture_connect(f), .ns = &ns, .schema = s, .number = i};
         assert_int_equal(pthread_create(&threads[i], NULL, work, &w[i]), 0);
@@ -100,12 +117,14 @@ static void once(void **state)
         assert_int_equal(w[i].other, 0);
         pg_free(w[i].pg);
     }
+    pthread_barrier_destroy(&all_read);
     assert_int_equal(won, LAST);
     assert_true(lost > 0);
     assert_string_equal(fixture_text(f, "select count(*) from audit"), "240");
-    assert_string_equal(fixture_text(f, "select count(*) from (select id, v::int - lag(v::int, 1, 0) over"
-                                        " (partition by id order by n) as step from audit) x where step <> 1"),
-                        "0");
+    assert_string_equal(
+        fixture_text(f, "select count(*) from (select id, v::int - lag(v::int, 1, 0) over"
+                        " (partition by id order by n) as step from audit) x where step <> 1"),
+        "0");
     fb_schema_free(s);
 }
 

@@ -1,4 +1,5 @@
-/* Rows a second of pg_apply beside the statement one would write by hand, interleaved on one server; prints the ratios. */
+/* Rows a second of pg_apply beside the statement one would write by hand, interleaved on one
+ * server; prints the ratios. */
 #include "tests/unit/pg/fixture.h"
 
 #include <stdio.h>
@@ -70,8 +71,8 @@ static double by_hand(struct fixture *f, const char *name, uint32_t round)
     return start;
 }
 
-static double by_apply(struct fixture *f, const struct fb_namespace *ns, const struct fb_schema *s, uint64_t *ver,
-                       uint32_t round, const char *key_format)
+static double by_apply(struct fixture *f, const struct fb_namespace *ns, const struct fb_schema *s,
+                       uint64_t *ver, uint32_t round, const char *key_format)
 {
     static char texts[BATCH][32], value[128];
     uint32_t ids[BATCH];
@@ -90,8 +91,10 @@ static double by_apply(struct fixture *f, const struct fb_namespace *ns, const s
     for (uint32_t i = 0; i < BATCH; i++) {
         uint32_t at = (i * 617) % BATCH; /* in no order, as feeds are */
         snprintf(texts[at], sizeof(texts[at]), key_format, ids[i]);
-        o[at] = fixture_object(*ver + 1 + at, ns->value == FB_VALUE_ROW ? FB_KIND_HASH : FB_KIND_STRING, fb_bytes_str(texts[at]),
-                               ns->value == FB_VALUE_ROW ? fb_buf_view(&hash) : fb_bytes_str(value));
+        o[at] =
+            fixture_object(*ver + 1 + at, ns->value == FB_VALUE_ROW ? FB_KIND_HASH : FB_KIND_STRING,
+                           fb_bytes_str(texts[at]),
+                           ns->value == FB_VALUE_ROW ? fb_buf_view(&hash) : fb_bytes_str(value));
         o[at].flags = FB_OBJECT_HAS_BASE;
         o[at].changed = 2;
     }
@@ -124,8 +127,14 @@ static void rates(void **state)
 {
     struct fixture *f = fixture_get(state);
     static double update[ROUNDS], upsert[ROUNDS], column[ROUNDS], row[ROUNDS], objects[ROUNDS];
-    struct fb_namespace ns = {.name = "c", .mapped = true, .table_schema = "public", .table_name = "c", .key = "id",
-                              .value = FB_VALUE_COLUMN, .value_column = "v", .external = FB_EXTERNAL_DETECT};
+    struct fb_namespace ns = {.name = "c",
+                              .mapped = true,
+                              .table_schema = "public",
+                              .table_name = "c",
+                              .key = "id",
+                              .value = FB_VALUE_COLUMN,
+                              .value_column = "v",
+                              .external = FB_EXTERNAL_DETECT};
     struct fb_namespace whole = ns;
     struct fb_namespace unmapped = {.name = "session"};
     struct fb_schema *s, *w;
@@ -134,15 +143,18 @@ static void rates(void **state)
     snprintf(whole.name, sizeof(whole.name), "r");
     snprintf(whole.table_name, sizeof(whole.table_name), "r");
     whole.value = FB_VALUE_ROW;
-    fixture_sql(f, "create table h (id bigint primary key, v text); create table c (like h including all);"
-                   "create table r (like h including all); create table x (id text primary key, v text);"
-                   "insert into h select g, repeat('x', 100) from generate_series(0, 199999) g;"
-                   "insert into c select * from h; insert into r select * from h; insert into x select * from h;"
-                   "insert into forebay.objects (ns, id, kind, value) select 'session', 'u' || g, 'string',"
-                   " repeat('x', 100)::bytea from generate_series(0, 199999) g; analyze;"
-                   "prepare up (bigint[], text[]) as update h set v = u.v from unnest($1, $2) u(id, v) where h.id = u.id;"
-                   "prepare ups (text[], text[]) as insert into x select * from unnest($1, $2) u(id, v)"
-                   " on conflict (id) do update set v = excluded.v");
+    fixture_sql(
+        f, "create table h (id bigint primary key, v text); create table c (like h including all);"
+           "create table r (like h including all); create table x (id text primary key, v text);"
+           "insert into h select g, repeat('x', 100) from generate_series(0, 199999) g;"
+           "insert into c select * from h; insert into r select * from h; insert into x select * "
+           "from h;"
+           "insert into forebay.objects (ns, id, kind, value) select 'session', 'u' || g, 'string',"
+           " repeat('x', 100)::bytea from generate_series(0, 199999) g; analyze;"
+           "prepare up (bigint[], text[]) as update h set v = u.v from unnest($1, $2) u(id, v) "
+           "where h.id = u.id;"
+           "prepare ups (text[], text[]) as insert into x select * from unnest($1, $2) u(id, v)"
+           " on conflict (id) do update set v = excluded.v");
     assert_int_equal(pg_read_schema(f->pg, &ns, &s, &err), PG_OK);
     assert_int_equal(pg_read_schema(f->pg, &whole, &w, &err), PG_OK);
     for (uint32_t i = 0; i < ROUNDS; i++) {
@@ -152,11 +164,12 @@ static void rates(void **state)
         upsert[i] = by_hand(f, "ups", i);
         objects[i] = by_apply(f, &unmapped, NULL, &ver[2], i, "u%06u");
     }
-    printf("rows/s, 1000 a batch, medians: update by hand %.0f, value=column %.0f (%.2f), value=row %.0f (%.2f); "
+    printf("rows/s, 1000 a batch, medians: update by hand %.0f, value=column %.0f (%.2f), "
+           "value=row %.0f (%.2f); "
            "upsert by hand %.0f, forebay.objects %.0f (%.2f)\n",
-           BATCH / median(update), BATCH / median(column), median(update) / median(column), BATCH / median(row),
-           median(update) / median(row), BATCH / median(upsert), BATCH / median(objects),
-           median(upsert) / median(objects));
+           BATCH / median(update), BATCH / median(column), median(update) / median(column),
+           BATCH / median(row), median(update) / median(row), BATCH / median(upsert),
+           BATCH / median(objects), median(upsert) / median(objects));
     fb_schema_free(s);
     fb_schema_free(w);
 }

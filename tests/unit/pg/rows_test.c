@@ -1,5 +1,5 @@
-/* Mapped rows against a real PostgreSQL: every type comes back as PostgreSQL's text, conflicts are found, defaults and
- * generated columns are read back. */
+/* Mapped rows against a real PostgreSQL: every type comes back as PostgreSQL's text, conflicts are
+ * found, defaults and generated columns are read back. */
 #include "tests/unit/pg/fixture.h"
 
 #include <stdio.h>
@@ -9,7 +9,9 @@
 
 static struct fb_namespace mapping(const char *name, const char *table, const char *key)
 {
-    struct fb_namespace ns = {.mapped = true, .value = FB_VALUE_ROW, .external = FB_EXTERNAL_DETECT,
+    struct fb_namespace ns = {.mapped = true,
+                              .value = FB_VALUE_ROW,
+                              .external = FB_EXTERNAL_DETECT,
                               .on_delete = FB_ON_DELETE_DELETE};
     snprintf(ns.name, sizeof(ns.name), "%s", name);
     snprintf(ns.table_schema, sizeof(ns.table_schema), "app");
@@ -60,7 +62,8 @@ static const char *field(struct fb_bytes hash, const char *name)
 
 /* Checkpoints only grow: one counter for the whole program. */
 static enum pg_class apply(struct fixture *f, struct pg_batch *b, const struct fb_namespace *ns,
-                           const struct fb_schema *s, const struct fb_feed_object *o, size_t n, struct pg_error *err)
+                           const struct fb_schema *s, const struct fb_feed_object *o, size_t n,
+                           struct pg_error *err)
 {
     char sql[128];
     uint64_t prev;
@@ -138,9 +141,12 @@ static void every_type(void **state)
     struct pg_batch b = {0};
     struct pg_error err;
     struct fb_load_rep rep;
-    fixture_sql(f, "create type app.\"Mood\" as enum ('good', 'so, so'); create domain app.positive as int check (value > 0)");
-    fb_buf_put_str(&sql, "create table app.all_types (id bigint primary key, gen text generated always as ('g' || id) stored,"
-                         " ident int generated always as identity, dflt text not null default 'dd'");
+    fixture_sql(f, "create type app.\"Mood\" as enum ('good', 'so, so'); create domain "
+                   "app.positive as int check (value > 0)");
+    fb_buf_put_str(&sql,
+                   "create table app.all_types (id bigint primary key, gen text generated always "
+                   "as ('g' || id) stored,"
+                   " ident int generated always as identity, dflt text not null default 'dd'");
     for (size_t i = 0; i < FB_COUNT_OF(types); i++) {
         fb_buf_put_str(&sql, ", ");
         fb_buf_put_str(&sql, types[i].name[0] == 'o' ? "\"odd \"\"name\"\"\"" : types[i].name);
@@ -170,9 +176,11 @@ static void every_type(void **state)
     assert_int_equal(rep.status, FB_LOAD_FOUND);
     assert_int_equal(rep.kind, FB_KIND_HASH);
     assert_int_equal(rep.xmin, (uint32_t)b.xid);
-    assert_true(fb_bytes_equal(rep.value, fb_bytes(b.bytes.p + b.refreshes[0].value_at, b.refreshes[0].value_n)));
+    assert_true(fb_bytes_equal(
+        rep.value, fb_bytes(b.bytes.p + b.refreshes[0].value_at, b.refreshes[0].value_n)));
     for (size_t i = 0; i < FB_COUNT_OF(types); i++)
-        assert_string_equal(field(rep.value, types[i].name), types[i].text == NULL ? types[i].in : types[i].text);
+        assert_string_equal(field(rep.value, types[i].name),
+                            types[i].text == NULL ? types[i].in : types[i].text);
     assert_string_equal(field(rep.value, "gen"), "g5");
     assert_string_equal(field(rep.value, "ident"), "1");
     assert_string_equal(field(rep.value, "dflt"), "dd");
@@ -206,8 +214,9 @@ static void every_type(void **state)
 static void too_long(void **state)
 {
     static const char *const bad[][3] = {
-        {"c_varchar", "12345678901", "22001"}, {"c_char", "abcdef", "22001"}, {"c_vca", "{abcd}", "22001"},
-        {"c_bit", "1011", "22026"},            {"c_int2", "40000", "22003"},  {"c_enum", "bad", "22P02"},
+        {"c_varchar", "12345678901", "22001"}, {"c_char", "abcdef", "22001"},
+        {"c_vca", "{abcd}", "22001"},          {"c_bit", "1011", "22026"},
+        {"c_int2", "40000", "22003"},          {"c_enum", "bad", "22P02"},
         {"c_domain", "-1", "23514"},           {"c_num102", "123456789.5", "22003"},
     };
     struct fixture *f = fixture_get(state);
@@ -245,11 +254,14 @@ static void conflicts(void **state)
     struct fb_schema *s;
     uint32_t xmin;
     char before[64];
-    fixture_sql(f, "create table app.account (id int primary key, a text, b text, mail text unique);"
-                   "insert into app.account values (1, 'a1', 'b1'), (2, 'a2', 'b2'), (3, 'a3', 'b3')");
+    fixture_sql(f,
+                "create table app.account (id int primary key, a text, b text, mail text unique);"
+                "insert into app.account values (1, 'a1', 'b1'), (2, 'a2', 'b2'), (3, 'a3', 'b3')");
     s = usable(f, &ns);
     xmin = fixture_load(f, &ns, s, fb_bytes_str("1")).xmin;
-    fixture_sql(f, "update app.account set b = 'theirs' where id = 2; delete from app.account where id = 3");
+    fixture_sql(
+        f,
+        "update app.account set b = 'theirs' where id = 2; delete from app.account where id = 3");
     put(&row, "a", "ours");
     for (unsigned i = 0; i < 3; i++) {
         static const char *const ids[] = {"1", "2", "3"};
@@ -262,15 +274,21 @@ static void conflicts(void **state)
     assert_int_equal(b.conflict_count, 2);
     assert_int_equal(b.conflicts[0].object, 1);
     assert_int_equal(b.conflicts[0].kind, FB_KIND_HASH);
-    assert_string_equal(field(fb_bytes(b.bytes.p + b.conflicts[0].value_at, b.conflicts[0].value_n), "b"), "theirs");
+    assert_string_equal(
+        field(fb_bytes(b.bytes.p + b.conflicts[0].value_at, b.conflicts[0].value_n), "b"),
+        "theirs");
     assert_int_equal(b.conflicts[1].object, 2);
     assert_int_equal(b.conflicts[1].kind, FB_KIND_NONE);
-    assert_string_equal(fixture_text(f, "select string_agg(a, ' ' order by id) from app.account"), "a1 a2");
+    assert_string_equal(fixture_text(f, "select string_agg(a, ' ' order by id) from app.account"),
+                        "a1 a2");
     /* The checkpoint did not move; resolved, it does. */
     o[1].base_xid = b.conflicts[0].xmin;
     must(apply(f, &b, &ns, s, o, 2, &err), &err);
-    assert_string_equal(fixture_text(f, "select string_agg(a || b, ' ' order by id) from app.account"), "oursb1 ourstheirs");
-    /* An unknown token, or external = none: no comparison; a row that is gone is still a conflict. */
+    assert_string_equal(
+        fixture_text(f, "select string_agg(a || b, ' ' order by id) from app.account"),
+        "oursb1 ourstheirs");
+    /* An unknown token, or external = none: no comparison; a row that is gone is still a conflict.
+     */
     fixture_sql(f, "update app.account set b = 'again'");
     o[0].flags = FB_OBJECT_HAS_BASE;
     must(apply(f, &b, &ns, s, o, 1, &err), &err);
@@ -319,8 +337,9 @@ static void conflicts(void **state)
     assert_int_equal(b.rows_deleted, 1);
 
     /* A trigger that swallows the update is the row's error, not an endless conflict. */
-    fixture_sql(f, "create function app.no() returns trigger language plpgsql as 'begin return null; end';"
-                   "create trigger t before update on app.account for each row execute function app.no()");
+    fixture_sql(
+        f, "create function app.no() returns trigger language plpgsql as 'begin return null; end';"
+           "create trigger t before update on app.account for each row execute function app.no()");
     xmin = fixture_load(f, &ns, s, fb_bytes_str("2")).xmin;
     fb_buf_clear(&row);
     put(&row, "a", "never");
@@ -333,12 +352,14 @@ static void conflicts(void **state)
 
     /* Schema changes under prepared statements. */
     must(apply(f, &b, &ns, s, o, 1, &err), &err);
-    snprintf(before, sizeof(before), "%s", fixture_text(f, "select ver from forebay.checkpoint where ns = 'acct'"));
+    snprintf(before, sizeof(before), "%s",
+             fixture_text(f, "select ver from forebay.checkpoint where ns = 'acct'"));
     fixture_sql(f, "alter table app.account drop column b");
     o[0].base_xid = (uint32_t)b.xid;
     assert_int_equal(apply(f, &b, &ns, s, o, 1, &err), PG_NAMESPACE);
     assert_string_equal(err.sqlstate, "42703");
-    assert_string_equal(fixture_text(f, "select ver from forebay.checkpoint where ns = 'acct'"), before);
+    assert_string_equal(fixture_text(f, "select ver from forebay.checkpoint where ns = 'acct'"),
+                        before);
     fb_schema_free(s);
     s = usable(f, &ns);
     must(apply(f, &b, &ns, s, o, 1, &err), &err);
@@ -362,7 +383,8 @@ static void composite_keys(void **state)
     struct pg_batch b = {0};
     struct pg_error err;
     struct fb_load_rep rep;
-    fixture_sql(f, "create table app.\"Pair\" (day date, name text, v int, primary key (day, name))");
+    fixture_sql(f,
+                "create table app.\"Pair\" (day date, name text, v int, primary key (day, name))");
     s = usable(f, &ns);
     assert_int_equal(s->key_count, 2);
     put(&row, "v", "1");
@@ -389,16 +411,19 @@ static void composite_keys(void **state)
 /* value = column:<name> */
 static void columns(void **state)
 {
-    static const char *const kinds[][2] = {{"t", "text"}, {"v", "varchar(20)"}, {"y", "bytea"}, {"j", "json"}, {"jb", "jsonb"}};
+    static const char *const kinds[][2] = {
+        {"t", "text"}, {"v", "varchar(20)"}, {"y", "bytea"}, {"j", "json"}, {"jb", "jsonb"}};
     struct fixture *f = fixture_get(state);
     struct pg_batch b = {0};
     struct pg_error err;
-    fixture_sql(f, "create table app.doc (id uuid primary key, t text, v varchar(20), y bytea, j json, jb jsonb,"
+    fixture_sql(f, "create table app.doc (id uuid primary key, t text, v varchar(20), y bytea, j "
+                   "json, jb jsonb,"
                    " exp timestamptz, extra int default 5)");
     for (size_t i = 0; i < FB_COUNT_OF(kinds); i++) {
         struct fb_namespace ns = mapping(kinds[i][0], "doc", "id");
         char id[40];
-        struct fb_bytes value = i == 2 ? fb_bytes("\0\xff\\x'", 5) : fb_bytes_str("{\"k\":  \"v\\\\\"}");
+        struct fb_bytes value =
+            i == 2 ? fb_bytes("\0\xff\\x'", 5) : fb_bytes_str("{\"k\":  \"v\\\\\"}");
         struct fb_feed_object o;
         struct fb_load_rep rep;
         struct fb_schema *s;
@@ -453,8 +478,9 @@ static void not_text(void **state)
 {
     struct fixture *f = fixture_get(state);
     struct fb_namespace ns = mapping("t", "doc", "id");
-    struct fb_feed_object o = fixture_object(1, FB_KIND_STRING, fb_bytes_str("00000000-0000-0000-0000-0000000000aa"),
-                                             fb_bytes("a\0b", 3));
+    struct fb_feed_object o =
+        fixture_object(1, FB_KIND_STRING, fb_bytes_str("00000000-0000-0000-0000-0000000000aa"),
+                       fb_bytes("a\0b", 3));
     struct pg_batch b = {0};
     struct pg_error err;
     struct fb_schema *s;
@@ -496,13 +522,15 @@ static void wide(void **state)
     s = usable(f, &ns);
     o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("-5"), fb_buf_view(&row));
     must(apply(f, &b, &ns, s, &o, 1, &err), &err);
-    assert_string_equal(fixture_text(f, "select c0 || ' ' || c299 from app.wide where id = -5"), "0 299");
+    assert_string_equal(fixture_text(f, "select c0 || ' ' || c299 from app.wide where id = -5"),
+                        "0 299");
     fixture_sql(f, "update app.wide set c0 = -1, c1 = -1, c200 = -1");
     o.flags = FB_OBJECT_HAS_BASE;
     o.changed = bit_of(s, "c0") | bit_of(s, "c299");
     must(apply(f, &b, &ns, s, &o, 1, &err), &err);
     assert_int_equal(b.refresh_count, 1);
-    assert_string_equal(fixture_text(f, "select c0 || ' ' || c1 || ' ' || c200 from app.wide"), "0 -1 200");
+    assert_string_equal(fixture_text(f, "select c0 || ' ' || c1 || ' ' || c200 from app.wide"),
+                        "0 -1 200");
     /* More statements than are kept prepared, in one batch and then again. */
     for (unsigned round = 0; round < 2; round++) {
         static struct fb_buf rows[200];
@@ -513,7 +541,8 @@ static void wide(void **state)
             snprintf(ids[i], sizeof(ids[i]), "%u", i + 1000 * round);
             fb_buf_clear(&rows[i]);
             put(&rows[i], name, "77");
-            many[i] = fixture_object(i + 1, FB_KIND_HASH, fb_bytes_str(ids[i]), fb_buf_view(&rows[i]));
+            many[i] =
+                fixture_object(i + 1, FB_KIND_HASH, fb_bytes_str(ids[i]), fb_buf_view(&rows[i]));
         }
         must(apply(f, &b, &ns, s, many, 200, &err), &err);
         assert_int_equal(b.rows_inserted, 200);
@@ -544,7 +573,8 @@ static void plain_role(void **state)
     struct pg *pg;
     bool fatal;
     assert_non_null(set);
-    fixture_sql(f, "create role forebay_sync login; create table app.role (id int primary key, mood app.\"Mood\", d app.positive)");
+    fixture_sql(f, "create role forebay_sync login; create table app.role (id int primary key, "
+                   "mood app.\"Mood\", d app.positive)");
     must(pg_setup(f->pg, &err), &err);
     snprintf(conninfo, sizeof(conninfo), "%s user=forebay_sync\n", f->conninfo);
     pg = pg_new(&config);
@@ -552,7 +582,8 @@ static void plain_role(void **state)
     assert_int_equal(pg_read_schema(pg, &ns, &s, &err), PG_OK);
     assert_non_null(strstr(s->problem, "no right to read"));
     fb_schema_free(s);
-    fixture_sql(f, "grant usage on schema app to forebay_sync; grant select on app.role to forebay_sync");
+    fixture_sql(
+        f, "grant usage on schema app to forebay_sync; grant select on app.role to forebay_sync");
     set->count = 1;
     set->ns[0] = ns;
     errors = warnings = 0;
@@ -579,7 +610,8 @@ static void plain_role(void **state)
     fb_schema_free(s);
 }
 
-/* What goes wrong at COMMIT: a deferred constraint is the row's error; a connection that dies leaves the outcome open. */
+/* What goes wrong at COMMIT: a deferred constraint is the row's error; a connection that dies
+ * leaves the outcome open. */
 static void at_commit(void **state)
 {
     struct fixture *f = fixture_get(state);
@@ -590,12 +622,15 @@ static void at_commit(void **state)
     struct pg_error err;
     struct fb_schema *s;
     bool fatal;
-    fixture_sql(f, "create table app.late (id int primary key, u int unique deferrable initially deferred,"
-                   " p int references app.late deferrable initially deferred);"
-                   "create function app.die() returns trigger language plpgsql as"
-                   " 'begin if new.u = 13 then perform pg_terminate_backend(pg_backend_pid()); end if; return null; end';"
-                   "create constraint trigger t after insert on app.late deferrable initially deferred for each row"
-                   " execute function app.die()");
+    fixture_sql(
+        f, "create table app.late (id int primary key, u int unique deferrable initially deferred,"
+           " p int references app.late deferrable initially deferred);"
+           "create function app.die() returns trigger language plpgsql as"
+           " 'begin if new.u = 13 then perform pg_terminate_backend(pg_backend_pid()); end if; "
+           "return null; end';"
+           "create constraint trigger t after insert on app.late deferrable initially deferred for "
+           "each row"
+           " execute function app.die()");
     s = usable(f, &ns);
     put(&row, "u", "1");
     o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("1"), fb_buf_view(&row));
@@ -634,9 +669,11 @@ static void outage_in_the_middle(void **state)
     struct pg_error err;
     struct fb_schema *s = usable(f, &ns);
     bool fatal;
-    fixture_sql(f, "create function app.die_now() returns trigger language plpgsql as"
-                   " 'begin perform pg_terminate_backend(pg_backend_pid()); return new; end';"
-                   "create trigger now before update on app.late for each row execute function app.die_now()");
+    fixture_sql(
+        f,
+        "create function app.die_now() returns trigger language plpgsql as"
+        " 'begin perform pg_terminate_backend(pg_backend_pid()); return new; end';"
+        "create trigger now before update on app.late for each row execute function app.die_now()");
     put(&row, "u", "5");
     o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("1"), fb_buf_view(&row));
     o.flags = FB_OBJECT_HAS_BASE;
@@ -667,11 +704,12 @@ static void problems(void **state)
     struct pg_error err;
     struct fb_schema *s;
     assert_non_null(set);
-    fixture_sql(f, "create table app.bare (id int, v text); create view app.v as select * from app.bare;"
-                   "create materialized view app.m as select 1 as id;"
-                   "create table app.part (id int primary key, v text) partition by hash (id);"
-                   "create table app.part0 partition of app.part for values with (modulus 1, remainder 0);"
-                   "create table app.must (id int primary key, v text, need int not null)");
+    fixture_sql(
+        f, "create table app.bare (id int, v text); create view app.v as select * from app.bare;"
+           "create materialized view app.m as select 1 as id;"
+           "create table app.part (id int primary key, v text) partition by hash (id);"
+           "create table app.part0 partition of app.part for values with (modulus 1, remainder 0);"
+           "create table app.must (id int primary key, v text, need int not null)");
     says(f, &ns, "app.nowhere: the table does not exist");
     ns = mapping("p", "bare", "id");
     says(f, &ns, "app.bare: the key column \"id\" has no unique index");
@@ -700,8 +738,9 @@ static void problems(void **state)
     free(set);
 }
 
-static void letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver, const char *sqlstate,
-                   const char *message, const char *at, const char *value_json)
+static void letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver,
+                   const char *sqlstate, const char *message, const char *at,
+                   const char *value_json)
 {
     assert_string_equal(ns, "x");
     assert_int_equal(part, 9);
@@ -717,14 +756,19 @@ static void letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id,
 static void dead_letters(void **state)
 {
     struct fixture *f = fixture_get(state);
-    struct fb_feed_object o = fixture_object(6, FB_KIND_STRING, fb_bytes("\xff\0", 2), fb_bytes_str("say \"hi\""));
+    struct fb_feed_object o =
+        fixture_object(6, FB_KIND_STRING, fb_bytes("\xff\0", 2), fb_bytes_str("say \"hi\""));
     struct pg_error err;
     int count = 0;
-    assert_int_equal(pg_dead_letter_put(f->pg, fixture_cluster, "x", 9, &o, "22003", "too big", &err), PG_OK);
+    assert_int_equal(
+        pg_dead_letter_put(f->pg, fixture_cluster, "x", 9, &o, "22003", "too big", &err), PG_OK);
     o.ver = 5; /* older: no effect */
-    assert_int_equal(pg_dead_letter_put(f->pg, fixture_cluster, "x", 9, &o, "22003", "older", &err), PG_OK);
-    assert_int_equal(pg_dead_letter_list(f->pg, fixture_cluster, NULL, 10, letter, &count, &err), PG_OK);
-    assert_int_equal(pg_dead_letter_list(f->pg, fixture_cluster, "y", 10, letter, &count, &err), PG_OK);
+    assert_int_equal(pg_dead_letter_put(f->pg, fixture_cluster, "x", 9, &o, "22003", "older", &err),
+                     PG_OK);
+    assert_int_equal(pg_dead_letter_list(f->pg, fixture_cluster, NULL, 10, letter, &count, &err),
+                     PG_OK);
+    assert_int_equal(pg_dead_letter_list(f->pg, fixture_cluster, "y", 10, letter, &count, &err),
+                     PG_OK);
     assert_int_equal(count, 1);
     assert_int_equal(pg_dead_letter_clear(f->pg, fixture_cluster, "x", o.id, 5, &err), PG_OK);
     assert_string_equal(fixture_text(f, "select count(*) from forebay.dead_letter"), "1");
@@ -742,9 +786,12 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type), cmocka_unit_test(too_long), cmocka_unit_test(conflicts),
-        cmocka_unit_test(composite_keys), cmocka_unit_test(columns), cmocka_unit_test(not_text),
-        cmocka_unit_test(wide), cmocka_unit_test(plain_role), cmocka_unit_test(at_commit), cmocka_unit_test(outage_in_the_middle), cmocka_unit_test(problems), cmocka_unit_test(dead_letters),
+        cmocka_unit_test(every_type), cmocka_unit_test(too_long),
+        cmocka_unit_test(conflicts),  cmocka_unit_test(composite_keys),
+        cmocka_unit_test(columns),    cmocka_unit_test(not_text),
+        cmocka_unit_test(wide),       cmocka_unit_test(plain_role),
+        cmocka_unit_test(at_commit),  cmocka_unit_test(outage_in_the_middle),
+        cmocka_unit_test(problems),   cmocka_unit_test(dead_letters),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);
 }

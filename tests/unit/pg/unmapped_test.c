@@ -30,7 +30,8 @@ static void strings_and_hashes(void **state)
     if (fixture_apply(f, &b, &feed, &err) != PG_OK)
         fail_msg("%s %s", err.sqlstate, err.message);
     assert_true(b.xid > 0);
-    assert_string_equal(fixture_text(f, "select ver || ' ' || history || ' ' || owner || ' ' || consistent from forebay.checkpoint"),
+    assert_string_equal(fixture_text(f, "select ver || ' ' || history || ' ' || owner || ' ' || "
+                                        "consistent from forebay.checkpoint"),
                         "15 3 test true");
     rep = fixture_load(f, &session, NULL, o[0].id);
     assert_int_equal(rep.status, FB_LOAD_FOUND);
@@ -77,7 +78,8 @@ static void compare_lost(void **state)
     struct fixture *f = fixture_get(state);
     struct pg_batch b = {0};
     struct pg_error err;
-    struct fb_feed_object o = fixture_object(30, FB_KIND_STRING, fb_bytes_str("lost"), fb_bytes("x", 1));
+    struct fb_feed_object o =
+        fixture_object(30, FB_KIND_STRING, fb_bytes_str("lost"), fb_bytes("x", 1));
     struct pg_feed feeds[2];
     struct pg_feed feed = fixture_feed(&session, NULL, 14, 30, &o, 1);
     feed.history = 3;
@@ -94,17 +96,20 @@ static void compare_lost(void **state)
     b.feed_count = 2;
     assert_int_equal(pg_apply(f->pg, fixture_cluster, &b, &err), PG_LOST);
     assert_int_equal(fixture_load(f, &session, NULL, o.id).status, FB_LOAD_ABSENT);
-    assert_string_equal(fixture_text(f, "select string_agg(ver::text, ' ') from forebay.checkpoint"), "20");
+    assert_string_equal(
+        fixture_text(f, "select string_agg(ver::text, ' ') from forebay.checkpoint"), "20");
     pg_batch_fini(&b);
 }
 
-/* The zombie waits for the lock of the winner's checkpoint and then loses; a lock nobody gives up is a namespace error. */
+/* The zombie waits for the lock of the winner's checkpoint and then loses; a lock nobody gives up
+ * is a namespace error. */
 static void locked_checkpoint(void **state)
 {
     struct fixture *f = fixture_get(state);
     struct pg_batch b = {0};
     struct pg_error err;
-    struct fb_feed_object o = fixture_object(30, FB_KIND_STRING, fb_bytes_str("locked"), fb_bytes("x", 1));
+    struct fb_feed_object o =
+        fixture_object(30, FB_KIND_STRING, fb_bytes_str("locked"), fb_bytes("x", 1));
     struct pg_feed feed = fixture_feed(&session, NULL, 20, 30, &o, 1);
     feed.history = 3;
     fixture_sql(f, "begin");
@@ -123,10 +128,12 @@ static void outage(void **state)
     struct pg_batch b = {0};
     struct pg_error err;
     bool fatal;
-    struct fb_feed_object o = fixture_object(40, FB_KIND_STRING, fb_bytes_str("o"), fb_bytes("x", 1));
+    struct fb_feed_object o =
+        fixture_object(40, FB_KIND_STRING, fb_bytes_str("o"), fb_bytes("x", 1));
     struct pg_feed feed = fixture_feed(&session, NULL, 30, 40, &o, 1);
     feed.history = 3;
-    fixture_sql(f, "select pg_terminate_backend(pid, 2000) from pg_stat_activity where application_name = 'forebay-sync/test'");
+    fixture_sql(f, "select pg_terminate_backend(pid, 2000) from pg_stat_activity where "
+                   "application_name = 'forebay-sync/test'");
     assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_OUTAGE);
     assert_false(pg_connected(f->pg));
     assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_OUTAGE);
@@ -140,14 +147,17 @@ static void outage(void **state)
 static void silence(void **state)
 {
     struct fixture *f = fixture_get(state);
-    struct pg_config config = {.conninfo = f->conninfo, .application_name = "silent", .statement_timeout_ms = 200};
+    struct pg_config config = {
+        .conninfo = f->conninfo, .application_name = "silent", .statement_timeout_ms = 200};
     struct pg_error err;
     char lsn[32];
     bool fatal;
     struct pg *pg = pg_new(&config);
     pid_t pid;
     assert_int_equal(pg_connect(pg, &fatal, &err), PG_OK);
-    pid = (pid_t)strtol(fixture_text(f, "select pid from pg_stat_activity where application_name = 'silent'"), NULL, 10);
+    pid = (pid_t)strtol(
+        fixture_text(f, "select pid from pg_stat_activity where application_name = 'silent'"), NULL,
+        10);
     assert_true(pid > 1);
     assert_int_equal(kill(pid, SIGSTOP), 0);
     assert_int_equal(pg_lsn(pg, lsn, &err), PG_OUTAGE);
@@ -208,8 +218,13 @@ static void checkpoints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strings_and_hashes), cmocka_unit_test(compare_lost), cmocka_unit_test(locked_checkpoint),
-        cmocka_unit_test(outage),             cmocka_unit_test(silence), cmocka_unit_test(wrong_login),  cmocka_unit_test(checkpoints),
+        cmocka_unit_test(strings_and_hashes),
+        cmocka_unit_test(compare_lost),
+        cmocka_unit_test(locked_checkpoint),
+        cmocka_unit_test(outage),
+        cmocka_unit_test(silence),
+        cmocka_unit_test(wrong_login),
+        cmocka_unit_test(checkpoints),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_stop);
 }
