@@ -40,9 +40,10 @@ void feeds_tick(struct lane *l)
             continue;
         for (uint32_t n = 0; n < p->feed_cap; n++) {
             struct feed *f = p->feeds[n];
-            const struct fb_namespace *conf = l->ns[n].conf;
+            const struct fb_namespace *conf;
             if (f == NULL)
                 continue;
+            conf = l->ns[n].conf;
             waits_tick(l, p, f);
             if (f->dirty.count == 0)
                 continue;

@@ -39,7 +39,8 @@ enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct sto
     s->parts = fb_xcalloc(partitions, sizeof *s->parts);
     for (uint32_t i = 0; i < partitions; i++)
         slab_init(&s->parts[i]);
-    s->table = cds_lfht_new(buckets, TABLE_BUCKETS_MIN, 0, CDS_LFHT_AUTO_RESIZE, NULL);
+    /* Accounting: without it the table grows by chain length, without end, as some chain is always long. */
+    s->table = cds_lfht_new(buckets, TABLE_BUCKETS_MIN, 0, CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, NULL);
     if (s->table == NULL) {
         free(s->parts);
         free(s);
