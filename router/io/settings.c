@@ -21,7 +21,7 @@ const struct fb_option router_options[] = {
      false, false},
     {"router", "listen", FB_OPT_TEXT, "0.0.0.0:6380",
      "Where Redis clients connect, host:port; port 0 picks a free one.", NULL, 0, 0, false, false},
-    {"router", "threads", FB_OPT_UINT, "0", "Loop threads; 0 = one per core.", NULL, 0,
+    {"router", "threads", FB_OPT_UINT, "0", "Loop threads; 0 = one per two cores (batches get larger, which measured better).", NULL, 0,
      ROUTER_LOOPS_MAX, false, false},
     {"router", "max_clients", FB_OPT_UINT, "10000", "Client connections; more are turned away.",
      NULL, 1, 1000000, false, false},
@@ -127,7 +127,7 @@ enum fb_status settings_load(struct settings *s, const struct fb_options *o, str
     snprintf(s->zone, sizeof(s->zone), "%s", fb_options_text(o, "process", "zone"));
     s->threads = (uint32_t)fb_options_uint(o, "router", "threads");
     if (s->threads == 0)
-        s->threads = (uint32_t)get_nprocs();
+        s->threads = (uint32_t)(get_nprocs() + 1) / 2;
     if (s->threads > ROUTER_LOOPS_MAX)
         s->threads = ROUTER_LOOPS_MAX;
     s->max_clients = (uint32_t)fb_options_uint(o, "router", "max_clients");
