@@ -1,8 +1,8 @@
 /* Options of a process: one table per program; flag > environment (FOREBAY_NODE__LISTEN) > file > default.
  *
- * A program lists its options as `struct fb_option` and gets parsing with file:line and suggestion, --help, --config-help,
- * --check-config, --print-config, --version for nothing. Values are kept as text and read with the typed getters, which
- * cannot fail after fb_options_load checked them.
+ * A program lists its options as `struct fb_option` and gets parsing with file:line and suggestion, --help,
+ * --config-help, --check-config, --print-config, --version for nothing. Values are kept as text and read with the
+ * typed getters, which cannot fail after fb_options_load checked them.
  */
 #ifndef FB_PROTO_BASE_OPTIONS_H_
 #define FB_PROTO_BASE_OPTIONS_H_
@@ -33,17 +33,19 @@ enum fb_options_outcome { FB_OPTIONS_RUN, FB_OPTIONS_EXIT_OK, FB_OPTIONS_EXIT_US
  * FB_EINVAL empty. May block on the file; main thread at start. */
 FB_MUST_USE enum fb_status fb_options_read_secret(const char *path, char **out, struct fb_err *err);
 
-/* Reads argv (--config FILE, --SECTION.KEY=VALUE or --SECTION.KEY VALUE, --help, --config-help, --version, --check-config,
- * --print-config), environment and file. Prints what is asked for to stdout, problems to stderr. Sections of other
- * programs in a shared file (all_sections, NULL-terminated) are skipped, unknown ones are errors. Every problem is
- * printed, not only the first. *out is set only with FB_OPTIONS_RUN. Main thread, at start. */
-enum fb_options_outcome fb_options_load(const char *program, const char *summary, const struct fb_option *table, size_t count,
-                                        const char *const *all_sections, int argc, char **argv, struct fb_options **out);
+/* Reads argv (--config FILE, --SECTION.KEY=VALUE or --SECTION.KEY VALUE, --help, --config-help, --version,
+ * --check-config, --print-config), environment and file. Prints what is asked for to stdout, problems to stderr.
+ * Sections of other programs in a shared file (all_sections, NULL-terminated) are skipped, unknown ones are errors.
+ * Every problem is printed, not only the first. *out is set only with FB_OPTIONS_RUN. Main thread, at start. */
+enum fb_options_outcome fb_options_load(const char *program, const char *summary, const struct fb_option *table,
+                                        size_t count, const char *const *all_sections, int argc, char **argv,
+                                        struct fb_options **out);
 void fb_options_free(struct fb_options *o);
-/* Getters: any thread after load; pointers live until fb_options_free; asking for an option that is not in the table is a
- * bug of ours (asserted). `table` is kept: it must outlive the options. */
+/* Getters: any thread after load; pointers live until fb_options_free; asking for an option that is not in the table
+ * is a bug of ours (asserted). `table` is kept: it must outlive the options. */
 const char *fb_options_text(const struct fb_options *o, const char *section, const char *key);
-uint64_t fb_options_uint(const struct fb_options *o, const char *section, const char *key); /* also SIZE bytes, DURATION ms, ENUM index */
+/* also SIZE bytes, DURATION ms, ENUM index */
+uint64_t fb_options_uint(const struct fb_options *o, const char *section, const char *key);
 bool fb_options_bool(const struct fb_options *o, const char *section, const char *key);
 
 #endif

@@ -8,16 +8,19 @@
 struct json_t;
 
 /* Parse an object (no duplicate keys). The caller owns *out and drops its reference. Errors: FB_EPROTO. */
-FB_MUST_USE enum fb_status fb_json_parse_object(struct fb_bytes in, size_t max, struct json_t **out, struct fb_err *err);
+FB_MUST_USE enum fb_status fb_json_parse_object(struct fb_bytes in, size_t max, struct json_t **out,
+                                                struct fb_err *err);
 /* Fields of an object: missing or of a wrong type or out of bounds is FB_EPROTO, with the field's name in err. */
-FB_MUST_USE enum fb_status fb_json_text(const struct json_t *obj, const char *field, size_t max, char *out, struct fb_err *err);
+FB_MUST_USE enum fb_status fb_json_text(const struct json_t *obj, const char *field, size_t max, char *out,
+                                        struct fb_err *err);
 FB_MUST_USE enum fb_status fb_json_uint(const struct json_t *obj, const char *field, uint64_t max, uint64_t *out,
                                         struct fb_err *err);
-FB_MUST_USE enum fb_status fb_json_int(const struct json_t *obj, const char *field, int64_t min, int64_t max, int64_t *out,
-                                       struct fb_err *err);
+FB_MUST_USE enum fb_status fb_json_int(const struct json_t *obj, const char *field, int64_t min, int64_t max,
+                                       int64_t *out, struct fb_err *err);
 FB_MUST_USE enum fb_status fb_json_bool(const struct json_t *obj, const char *field, bool *out, struct fb_err *err);
 /* 16 hexadecimal digits: numbers of JSON readers end at 2^53 or 2^63, incarnations do not. */
-FB_MUST_USE enum fb_status fb_json_hex64(const struct json_t *obj, const char *field, uint64_t *out, struct fb_err *err);
+FB_MUST_USE enum fb_status fb_json_hex64(const struct json_t *obj, const char *field, uint64_t *out,
+                                         struct fb_err *err);
 /* An array of at most `max` items; borrowed from obj. */
 FB_MUST_USE enum fb_status fb_json_array(const struct json_t *obj, const char *field, size_t max, struct json_t **out,
                                          struct fb_err *err);

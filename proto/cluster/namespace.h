@@ -6,7 +6,12 @@
 #include "proto/base/buf.h"
 
 enum fb_value_mode { FB_VALUE_AUTO, FB_VALUE_COLUMN, FB_VALUE_ROW };
-enum fb_conflict { FB_CONFLICT_CACHE_WINS, FB_CONFLICT_DB_WINS, FB_CONFLICT_MERGE_COLUMNS, FB_CONFLICT_LAST_WRITE_WINS };
+enum fb_conflict {
+    FB_CONFLICT_CACHE_WINS,
+    FB_CONFLICT_DB_WINS,
+    FB_CONFLICT_MERGE_COLUMNS,
+    FB_CONFLICT_LAST_WRITE_WINS
+};
 enum fb_external { FB_EXTERNAL_NONE, FB_EXTERNAL_DETECT, FB_EXTERNAL_TRIGGER, FB_EXTERNAL_LOGICAL };
 enum fb_on_delete { FB_ON_DELETE_REFUSE, FB_ON_DELETE_DELETE, FB_ON_DELETE_NULL };
 enum fb_on_row_gone { FB_ROW_GONE_DELETE, FB_ROW_GONE_REINSERT };
@@ -52,8 +57,8 @@ struct fb_nsset {
     struct fb_namespace ns[FB_NAMESPACES_MAX];
 };
 
-/* Heap result, freed with free(). Every problem is named as "file:line: what (hint)"; the first goes to err and the rest
- * to `problems` when not NULL (one per line). Empty text gives the defaults with namespace "default" alone. */
+/* Heap result, freed with free(). Every problem is named as "file:line: what (hint)"; the first goes to err and the
+ * rest to `problems` when not NULL (one per line). Empty text gives the defaults with namespace "default" alone. */
 FB_MUST_USE enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text, struct fb_nsset **out,
                                           struct fb_buf *problems, struct fb_err *err);
 /* INI text with every value spelled out. */

@@ -1,4 +1,5 @@
-/* The coordinator's record of one partition, and the only function that makes new ones (PROTOCOL 2.2, 5, 6, 8). Pure. */
+/* The coordinator's record of one partition, and the only function that makes new ones (PROTOCOL 2.2, 5, 6, 8).
+ * Pure. */
 #ifndef FB_PROTO_CLUSTER_RECORD_NEXT_H_
 #define FB_PROTO_CLUSTER_RECORD_NEXT_H_
 
@@ -29,7 +30,8 @@ enum fb_record_event_kind {
     FB_REC_EXPAND = 4,      /* the primary adds a caught-up learner */
     FB_REC_LEARNER_ADD = 5,
     FB_REC_LEARNER_DROP = 6,
-    FB_REC_LAST_SET = 7,    /* every node of the set restarted: member (its node must be in the isr) leads, isr = {it} */
+    /* every node of the set restarted: member (its node must be in the isr) leads, isr = {it} */
+    FB_REC_LAST_SET = 7,
     FB_REC_FORCE = 8,       /* operator: member leads whatever it has; new history */
 };
 

@@ -1,6 +1,7 @@
 /* Would PostgreSQL 15 take this text as a value of the type? Input rules of the types, one function each. Where
- * PostgreSQL takes an odd spelling that nobody writes (blank inside of an exponent, hexadecimal floats), these refuse: a
- * refusal changes nothing, an acknowledged value that PostgreSQL refuses is parked. Pure. Private to proto/cluster. */
+ * PostgreSQL takes an odd spelling that nobody writes (blank inside of an exponent, hexadecimal floats), these
+ * refuse: a refusal changes nothing, an acknowledged value that PostgreSQL refuses is parked. Pure. Private to
+ * proto/cluster. */
 #ifndef FB_PROTO_CLUSTER_TYPE_INPUT_H_
 #define FB_PROTO_CLUSTER_TYPE_INPUT_H_
 

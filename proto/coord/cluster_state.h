@@ -1,7 +1,8 @@
 /* Everything a process wants to know from the coordinator in one consistent view, and the agent that keeps it fresh.
  *
- * The agent is one thread: it waits for changes, reads, builds an immutable fb_cluster_state and hands it to a callback.
- * It also carries out the compare-and-swaps that others ask for, so that no loop or writer thread ever blocks on it.
+ * The agent is one thread: it waits for changes, reads, builds an immutable fb_cluster_state and hands it to a
+ * callback. It also carries out the compare-and-swaps that others ask for, so that no loop or writer thread ever
+ * blocks on it.
  */
 #ifndef FB_PROTO_COORD_CLUSTER_STATE_H_
 #define FB_PROTO_COORD_CLUSTER_STATE_H_
@@ -18,7 +19,8 @@ struct fb_cluster_state {
     uint64_t config_rev;
     size_t schema_count;
     struct fb_schema **schemas;     /* "schema/<ns>", sorted by namespace */
-    bool sync_paused_all;           /* "control/sync": {"all": false, "namespaces": ["user"]}; key missing = nothing paused */
+    /* "control/sync": {"all": false, "namespaces": ["user"]}; key missing = nothing paused */
+    bool sync_paused_all;
     size_t paused_count;
     char (*paused)[FB_NAME_BYTES_MAX + 1];
 };
@@ -40,8 +42,8 @@ struct fb_agent;
 typedef void (*fb_agent_changed_fn)(void *arg, struct fb_cluster_state *s); /* agent thread; s is the callee's to put */
 
 /* Starts the thread; the first state is delivered before this returns. */
-FB_MUST_USE enum fb_status fb_agent_start(struct fb_coord *c, fb_agent_changed_fn changed, void *arg, struct fb_agent **out,
-                                          struct fb_err *err);
+FB_MUST_USE enum fb_status fb_agent_start(struct fb_coord *c, fb_agent_changed_fn changed, void *arg,
+                                          struct fb_agent **out, struct fb_err *err);
 /* Run fn on the agent's thread (it may call fb_coord_*). Any thread; bounded queue: FB_EFULL. */
 typedef void (*fb_agent_job_fn)(void *arg, struct fb_coord *c);
 FB_MUST_USE enum fb_status fb_agent_run(struct fb_agent *a, fb_agent_job_fn fn, void *arg);

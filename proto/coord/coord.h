@@ -4,8 +4,8 @@
  * "config", "schema/user", "control/sync". Values are text. Every key has the revision of its last change; revisions of
  * one coordinator grow with every transaction and are never reused (etcd's mod_revision).
  *
- * Thread: a handle may be used from any thread (it has its own mutex); calls block for at most the timeout given at open
- * (default 5 s), so loop and writer threads never call it: the agent thread does (coord/agent.h).
+ * Thread: a handle may be used from any thread (it has its own mutex); calls block for at most the timeout given at
+ * open (default 5 s), so loop and writer threads never call it: the agent thread does (coord/agent.h).
  * URLs: file:///absolute/dir | file:dir . Later etcd://host:port,host:port/name.
  */
 #ifndef FB_PROTO_COORD_COORD_H_
@@ -49,7 +49,8 @@ FB_MUST_USE enum fb_status fb_coord_list(struct fb_coord *c, const char *prefix,
                                          struct fb_err *err);
 void fb_coord_list_free(struct fb_coord_list *l);
 /* All compares hold -> all puts happen, *rev is the new revision. At most FB_COORD_TXN_MAX operations.
- * Errors: FB_EMISMATCH definite, nothing happened; FB_EUNKNOWN may have happened, read before acting (never treat as failed).
+ * Errors: FB_EMISMATCH definite, nothing happened; FB_EUNKNOWN may have happened, read before acting (never treat as
+ * failed).
  */
 #define FB_COORD_TXN_MAX 128u
 FB_MUST_USE enum fb_status fb_coord_txn(struct fb_coord *c, const struct fb_coord_op *ops, size_t count, uint64_t *rev,

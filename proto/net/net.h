@@ -3,8 +3,8 @@
  * A connection's first frame each way is HELLO, sent by this adapter from fb_net_config and checked by it (protocol
  * version, cluster uuid, and expected name when dialing); the owner sees a connection only after that.
  *
- * Threads: callbacks run on nng's threads, serialised per connection; they must not block and are not registered with RCU:
- * move frames to a mailbox. fb_conn_send may be called from any thread.
+ * Threads: callbacks run on nng's threads, serialised per connection; they must not block and are not registered
+ * with RCU: move frames to a mailbox. fb_conn_send may be called from any thread.
  */
 #ifndef FB_PROTO_NET_NET_H_
 #define FB_PROTO_NET_NET_H_
@@ -14,8 +14,8 @@
 struct fb_net;
 struct fb_conn;
 
-/* A received frame: owns its bytes; f.tail points into them. Free with fb_net_frame_free (any thread). `next` is for the
- * receiver's mailbox (same layout as struct fb_mail). */
+/* A received frame: owns its bytes; f.tail points into them. Free with fb_net_frame_free (any thread). `next` is for
+ * the receiver's mailbox (same layout as struct fb_mail). */
 struct fb_net_frame {
     struct fb_net_frame *next;
     struct fb_conn *conn; /* holds a reference until freed */
@@ -53,9 +53,9 @@ FB_MUST_USE enum fb_status fb_net_dial(struct fb_net *n, const char *url, const 
                                        struct fb_conn **out, struct fb_err *err);
 
 /* Queue whole encoded frames (fb_frame_begin/end output, one or several). Takes the contents of `frames` by swapping
- * buffers (it comes back empty, possibly with recycled memory); what is queued while a write is under way goes out with the
- * next. Errors: FB_ECLOSED (also before `opened`), FB_EFULL (an empty queue takes a buffer of
- * any size): `frames` is untouched. Several frames in one call are cheaper than one call each. */
+ * buffers (it comes back empty, possibly with recycled memory); what is queued while a write is under way goes out
+ * with the next. Errors: FB_ECLOSED (also before `opened`), FB_EFULL (an empty queue takes a buffer of any size):
+ * `frames` is untouched. Several frames in one call are cheaper than one call each. */
 FB_MUST_USE enum fb_status fb_conn_send(struct fb_conn *c, struct fb_buf *frames);
 size_t fb_conn_send_queue_bytes(const struct fb_conn *c);
 void fb_conn_close(struct fb_conn *c); /* asynchronous; `closed` follows */

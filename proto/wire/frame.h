@@ -1,7 +1,8 @@
 /* A frame: u32 length of all that follows | u32 length of header | protobuf header | raw tail. Little-endian.
  *
- * Encoding appends to a buffer; the tail is written in place by the caller between begin and end, so that bulk bytes are
- * written once. Decoding gives views into the caller's bytes. No thread of its own, no allocation in steady state.
+ * Encoding appends to a buffer; the tail is written in place by the caller between begin and end, so that bulk bytes
+ * are written once. Decoding gives views into the caller's bytes. No thread of its own, no allocation in steady
+ * state.
  */
 #ifndef FB_PROTO_WIRE_FRAME_H_
 #define FB_PROTO_WIRE_FRAME_H_

@@ -80,7 +80,13 @@ enum fb_req_flag {
 };
 
 /* Level wanted in a request (the namespace's default when NONE) and reached in a reply. */
-enum fb_level { FB_LEVEL_NONE = 0, FB_LEVEL_LOCAL = 1, FB_LEVEL_REPLICATED = 2, FB_LEVEL_DURABLE = 3, FB_LEVEL_DATABASE = 4 };
+enum fb_level {
+    FB_LEVEL_NONE = 0,
+    FB_LEVEL_LOCAL = 1,
+    FB_LEVEL_REPLICATED = 2,
+    FB_LEVEL_DURABLE = 3,
+    FB_LEVEL_DATABASE = 4
+};
 
 struct fb_req {
     uint32_t seq;   /* router's, unique among those in flight on the connection; echoed */
