@@ -135,6 +135,7 @@ static uint64_t refresh(struct verdict_ctx *c)
     struct fb_record r = {.type = FB_RECORD_REFRESH, .kind = c->v->kind, .ns_len = c->ns_len, .obj_ver = cur->ver,
                           .base_xid = c->v->xmin, .key = c->key, .value = c->v->value};
     struct object *o;
+    uint64_t ver;
 
     r.flags = FB_RECORD_HAS_BASE | (c->v->xmin != 0 ? FB_RECORD_TOKEN_KNOWN : 0);
     log_record(l, c->p, &r);
@@ -149,8 +150,9 @@ static uint64_t refresh(struct verdict_ctx *c)
                                     (c->v->xmin != 0 ? OBJECT_TOKEN_KNOWN : 0)),
                           memory_order_relaxed);
     /* what it shows is committed in PostgreSQL already, so it may be seen before the record is on disk */
-    part_install(l, c->p, o, x, c->hash);
-    return cur->ver;
+    ver = o->ver;
+    part_install(l, c->p, o, x, c->hash); /* cur is gone from here on */
+    return ver;
 }
 
 static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)

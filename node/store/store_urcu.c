@@ -179,16 +179,16 @@ void store_publish(struct store_writer *w, struct object *next, uint64_t hash)
     fb_assert(atomic_load_explicit(&slot->obj, memory_order_relaxed) == old);
     atomic_store_explicit(&slot->obj, next, memory_order_release); /* pairs with slab_object */
     atomic_fetch_add_explicit(&s->resident_bytes, object_bytes(next), memory_order_relaxed);
-    if (old != NULL) {
-        atomic_fetch_sub_explicit(&s->resident_bytes, object_bytes(old), memory_order_relaxed);
-        retire(w, old);
-    } else {
-        atomic_fetch_add_explicit(&s->resident_count, 1, memory_order_relaxed);
-    }
     atomic_store_explicit(&p->live,
                           atomic_load_explicit(&p->live, memory_order_relaxed) + (next->kind != 0) -
                               (old != NULL && old->kind != 0),
                           memory_order_relaxed);
+    if (old != NULL) {
+        atomic_fetch_sub_explicit(&s->resident_bytes, object_bytes(old), memory_order_relaxed);
+        retire(w, old); /* last: it may be freed at once */
+    } else {
+        atomic_fetch_add_explicit(&s->resident_count, 1, memory_order_relaxed);
+    }
 }
 
 void store_remove(struct store_writer *w, struct object *o)
