@@ -22,7 +22,8 @@ int ctl_open(struct ctl *c)
     if (c->coord == NULL) {
         s = fb_coord_open(c->cluster_url, false, &c->coord, &err);
         if (s != FB_OK)
-            return ctl_fail(s == FB_EINVAL ? CTL_USAGE : CTL_UNREACHABLE, "coordinator %s: %s", c->cluster_url, err.msg);
+            return ctl_fail(s == FB_EINVAL ? CTL_USAGE : CTL_UNREACHABLE, "coordinator %s: %s", c->cluster_url,
+                            err.msg);
     }
     s = fb_cluster_state_read(c->coord, &c->cluster, &err);
     if (s != FB_OK)
@@ -97,8 +98,13 @@ static void wait_talk(struct talk *t, const struct timespec *until, const bool *
 static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, struct fb_buf *frames, struct fb_err *err)
 {
     struct talk t = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-    struct fb_net_config nc = {.role = FB_ROLE_CTL, .has_cluster = true, .inc = fb_random_u64(), .arg = &t, .opened = opened_cb,
-                               .received = received_cb, .closed = closed_cb};
+    struct fb_net_config nc = {.role = FB_ROLE_CTL,
+                               .has_cluster = true,
+                               .inc = fb_random_u64(),
+                               .arg = &t,
+                               .opened = opened_cb,
+                               .received = received_cb,
+                               .closed = closed_cb};
     static const bool never = false;
     struct fb_net *net;
     struct fb_conn *conn;
@@ -148,7 +154,8 @@ static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, st
     return s;
 }
 
-enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *request, json_t **reply, struct fb_err *err)
+enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *request, json_t **reply,
+                       struct fb_err *err)
 {
     struct fb_frame f = {.kind = FB_FRAME_ADMIN_REQ, .id = 1};
     struct fb_buf b = {0};
@@ -177,7 +184,8 @@ enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *re
     return s;
 }
 
-enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep, struct fb_buf *payload, struct fb_err *err)
+enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep, struct fb_buf *payload,
+                           struct fb_err *err)
 {
     const struct fb_map *map = c->cluster->map;
     struct fb_frame f = {.kind = FB_FRAME_REQ};
@@ -194,7 +202,8 @@ enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep
         return fb_err_set(err, FB_EAGAIN, "partition %u is not assigned to a node yet", req->part);
     m = fb_map_member(map, FB_MEMBER_NODE, map->parts[req->part].primary.node);
     if (m == NULL || !m->alive)
-        return fb_err_set(err, FB_ECLOSED, "node %s, which has this key, is not running", map->parts[req->part].primary.node);
+        return fb_err_set(err, FB_ECLOSED, "node %s, which has this key, is not running",
+                          map->parts[req->part].primary.node);
     mark = fb_frame_begin(&b, &f);
     fb_req_encode(&b, req);
     fb_frame_end(&b, mark, 1);
@@ -206,8 +215,8 @@ enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep
         if (s != FB_OK)
             s = fb_err_set(err, s, "%s answered with a malformed reply", m->name);
         else if (rep->type == FB_REP_ERR)
-            s = fb_err_set(err, FB_EREFUSED, "%.*s",
-                           (int)rep->payload.n, rep->payload.n ? (const char *)rep->payload.p : "the partition moved; try again");
+            s = fb_err_set(err, FB_EREFUSED, "%.*s", (int)rep->payload.n,
+                           rep->payload.n ? (const char *)rep->payload.p : "the partition moved; try again");
     }
     fb_buf_fini(&b);
     return s;

@@ -104,7 +104,8 @@ bool ctl_confirm(const struct ctl *c, const char *question);
 /* "1m 5s" of milliseconds, into out (32 bytes). */
 const char *ctl_age(uint64_t ms, char *out);
 
-/* conninfo.c: --conninfo-file, else FOREBAY_PG, else libpq's own environment (""). NULL with a message on failure. Heap. */
+/* conninfo.c: --conninfo-file, else FOREBAY_PG, else libpq's own environment (""). NULL with a message on failure.
+ * Heap. */
 char *ctl_conninfo(struct ctl *c);
 
 int ctl_status(struct ctl *c);

@@ -15,18 +15,20 @@ json_t *gather_nodes(struct ctl *c)
             continue;
         for (uint32_t p = 0; p < c->cluster->map->partitions; p++)
             led += strcmp(c->cluster->map->parts[p].primary.node, m->name) == 0;
-        row = json_pack("{s:s, s:s, s:s, s:s, s:i}", "name", m->name, "zone", m->zone, "listen", m->listen, "admin", m->admin,
-                        "partitions", (int)led);
+        row = json_pack("{s:s, s:s, s:s, s:s, s:i}", "name", m->name, "zone", m->zone, "listen", m->listen, "admin",
+                        m->admin, "partitions", (int)led);
         if (m->alive) {
             ask = json_pack("{s:s}", "verb", "node.status");
             if (ctl_ask(c, m, ask, &reply, &err) == FB_OK) {
                 json_t *st = json_object_get(reply, "status"), *objects = json_object_get(st, "objects");
                 json_object_set(row, "state", json_object_get(st, "state"));
                 json_object_set(row, "open", json_object_get(st, "partitions_open"));
-                json_object_set_new(row, "objects", json_integer(json_integer_value(json_object_get(objects, "clean")) +
-                                                                 json_integer_value(json_object_get(objects, "dirty"))));
-                json_object_set_new(row, "dirty", json_integer(json_integer_value(json_object_get(objects, "dirty")) +
-                                                               json_integer_value(json_object_get(objects, "tombstone"))));
+                json_object_set_new(row, "objects",
+                                    json_integer(json_integer_value(json_object_get(objects, "clean")) +
+                                                 json_integer_value(json_object_get(objects, "dirty"))));
+                json_object_set_new(row, "dirty",
+                                    json_integer(json_integer_value(json_object_get(objects, "dirty")) +
+                                                 json_integer_value(json_object_get(objects, "tombstone"))));
                 json_object_set(row, "memory_bytes", json_object_get(st, "memory_bytes"));
                 json_object_set(row, "oldest_dirty_age_ms", json_object_get(st, "oldest_dirty_age_ms"));
                 json_object_set(row, "status", st);
@@ -99,11 +101,15 @@ json_t *gather_namespaces(struct ctl *c, json_t *nodes, json_t *syncs)
         size_t a, b;
         if (c->namespace_name != NULL && strcmp(c->namespace_name, ns->name) != 0)
             continue;
-        snprintf(table, sizeof(table), "%s.%s", ns->mapped ? ns->table_schema : "forebay", ns->mapped ? ns->table_name : "objects");
-        row = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:s}", "namespace", ns->name, "table", table, "dirty", 0, "parked", 0,
-                        "oldest_age_ms", 0, "rows", 0, "paused",
-                        (int)(c->cluster->sync_paused_all || fb_cluster_state_paused(c->cluster, ns->name)), "problem",
-                        ns->mapped && schema == NULL ? "table not read yet" : schema ? schema->problem : "");
+        snprintf(table, sizeof(table), "%s.%s", ns->mapped ? ns->table_schema : "forebay",
+                 ns->mapped ? ns->table_name : "objects");
+        row =
+            json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:s}", "namespace", ns->name, "table", table, "dirty", 0,
+                      "parked", 0, "oldest_age_ms", 0, "rows", 0, "paused",
+                      (int)(c->cluster->sync_paused_all || fb_cluster_state_paused(c->cluster, ns->name)), "problem",
+                      ns->mapped && schema == NULL ? "table not read yet"
+                      : schema                     ? schema->problem
+                                                   : "");
         json_array_foreach(nodes, a, p)
         {
             json_array_foreach(json_object_get(p, "namespaces"), b, n)

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct ctl_flag *find_flag(const char *s, size_t n)
@@ -145,7 +146,8 @@ static int unknown_command(char **words, int count, bool help)
 
 int main(int argc, char **argv)
 {
-    struct ctl c = {.format = CTL_TABLE, .timeout_ms = 30000, .color = isatty(STDOUT_FILENO), .wait = true, .limit = 100};
+    struct ctl c = {
+        .format = CTL_TABLE, .timeout_ms = 30000, .color = isatty(STDOUT_FILENO), .wait = true, .limit = 100};
     const struct ctl_flag *given[64];
     char *words[64];
     int word_count = 0, given_count = 0, used = 0, rc = 0;
@@ -190,20 +192,20 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < given_count; i++)
         if (!takes_flag(c.verb, given[i]))
-            return ctl_fail(CTL_USAGE, "%s %s does not take %s; see forebayctl %s %s --help", c.verb->noun, c.verb->name,
-                            given[i]->name, c.verb->noun, c.verb->name);
+            return ctl_fail(CTL_USAGE, "%s %s does not take %s; see forebayctl %s %s --help", c.verb->noun,
+                            c.verb->name, given[i]->name, c.verb->noun, c.verb->name);
     c.args = words + used;
     c.arg_count = word_count - used;
     if (c.arg_count < c.verb->args_min || c.arg_count > c.verb->args_max)
-        return ctl_fail(CTL_USAGE, "usage: forebayctl %s%s%s %s", c.verb->noun, c.verb->name[0] ? " " : "", c.verb->name,
-                        c.verb->args);
+        return ctl_fail(CTL_USAGE, "usage: forebayctl %s%s%s %s", c.verb->noun, c.verb->name[0] ? " " : "",
+                        c.verb->name, c.verb->args);
     do {
         if (c.watch && isatty(STDOUT_FILENO))
             printf("\033[H\033[2J");
         rc = c.verb->run(&c);
         fflush(stdout);
         if (c.watch && rc == 0)
-            rc = sleep(1) ? 0 : ctl_refresh(&c);
+            rc = nanosleep(&(struct timespec){.tv_sec = 1}, NULL) == 0 ? ctl_refresh(&c) : 0;
     } while (c.watch && rc == 0);
     ctl_close(&c);
     return rc;

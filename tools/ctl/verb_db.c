@@ -64,7 +64,8 @@ int ctl_db_setup(struct ctl *c)
     if (!ctl_confirm(c, "Create or update the schema forebay in this database?"))
         rc = CTL_FAILED;
     else if (pg_setup(pg, &err) != PG_OK)
-        rc = ctl_fail(CTL_FAILED, "PostgreSQL: %s%s%s (nothing was changed)", err.sqlstate, err.sqlstate[0] ? " " : "", err.message);
+        rc = ctl_fail(CTL_FAILED, "PostgreSQL: %s%s%s (nothing was changed)", err.sqlstate,
+                      err.sqlstate[0] ? " " : "", err.message);
     else
         ctl_note(c, "schema forebay is ready");
     pg_free(pg);

@@ -156,9 +156,9 @@ static json_t *location(struct ctl *c)
     uint8_t ns_len;
     uint32_t ns = fb_nsset_of_key(c->cluster->namespaces, key, &ns_len);
     struct fb_bytes id = fb_key_id(key, ns_len);
-    return json_pack("{s:s, s:s, s:o, s:i, s:i, s:s, s:i}", "key", c->args[0], "namespace", c->cluster->namespaces->ns[ns].name, "id",
-                     text_json(id), "slot", (int)slot, "partition", (int)part, "node", r->epoch ? r->primary.node : "", "epoch",
-                     (int)r->epoch);
+    return json_pack("{s:s, s:s, s:o, s:i, s:i, s:s, s:i}", "key", c->args[0], "namespace",
+                     c->cluster->namespaces->ns[ns].name, "id", text_json(id), "slot", (int)slot, "partition",
+                     (int)part, "node", r->epoch ? r->primary.node : "", "epoch", (int)r->epoch);
 }
 
 int ctl_key_locate(struct ctl *c)

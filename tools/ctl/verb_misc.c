@@ -40,6 +40,7 @@ int ctl_completion(struct ctl *c)
         if (any)
             printf("' ;;\n");
     }
-    printf("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F _forebayctl forebayctl\n");
+    printf("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F "
+           "_forebayctl forebayctl\n");
     return CTL_OK;
 }

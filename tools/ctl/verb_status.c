@@ -33,7 +33,8 @@ static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespace
         if (!is(o, "state", "serving")) {
             snprintf(text, sizeof(text), "%s is %s", json_string_value(json_object_get(o, "name")),
                      json_string_value(json_object_get(o, "state")));
-            json_array_append_new(json_integer_value(json_object_get(o, "partitions")) > 0 ? problems : remarks, json_string(text));
+            json_array_append_new(json_integer_value(json_object_get(o, "partitions")) > 0 ? problems : remarks,
+                                  json_string(text));
         }
     }
     if (unassigned > 0) {
@@ -62,7 +63,8 @@ static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespace
         }
     }
     if (up == 0)
-        json_array_append_new(problems, json_string("no sync process is running: misses fail and nothing reaches PostgreSQL"));
+        json_array_append_new(problems,
+                              json_string("no sync process is running: misses fail and nothing reaches PostgreSQL"));
     else if (db == 0)
         json_array_append_new(problems, json_string("PostgreSQL does not answer: misses fail, changes wait in memory"));
     json_array_foreach(namespaces, i, o)
@@ -91,11 +93,13 @@ static void print_texts(const char *title, json_t *texts)
     json_array_foreach(texts, i, t) printf("%s%s\n", i == 0 ? title : "           ", json_string_value(t));
 }
 
-static void print_status(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespaces, json_t *problems, json_t *remarks)
+static void print_status(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespaces, json_t *problems,
+                         json_t *remarks)
 {
-    static const struct ctl_column node_columns[] = {{"NODE", "name", false}, {"STATE", "state", false},
-        {"PARTITIONS", "partitions", false}, {"OPEN", "open", false}, {"OBJECTS", "objects", false}, {"DIRTY", "dirty", false},
-        {"MEMORY", "memory_bytes", false}, {"LISTEN", "listen", true}, {"ADMIN", "admin", true}};
+    static const struct ctl_column node_columns[] = {
+        {"NODE", "name", false},           {"STATE", "state", false},     {"PARTITIONS", "partitions", false},
+        {"OPEN", "open", false},           {"OBJECTS", "objects", false}, {"DIRTY", "dirty", false},
+        {"MEMORY", "memory_bytes", false}, {"LISTEN", "listen", true},    {"ADMIN", "admin", true}};
     static const struct ctl_column sync_columns[] = {{"SYNC", "name", false}, {"STATE", "state", false},
         {"POSTGRESQL", "db_up", false}, {"TRANSACTIONS", "transactions", false}, {"PROBLEM", "problem", false},
         {"ADMIN", "admin", true}};
@@ -128,8 +132,9 @@ static json_t *router_rows(struct ctl *c)
     for (uint32_t i = 0; i < c->cluster->map->member_count; i++) {
         const struct fb_member_info *m = &c->cluster->map->members[i];
         if (m->kind == FB_MEMBER_ROUTER)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "name", m->name, "state", m->alive ? "running" : "down",
-                                                  "client", m->client, "admin", m->admin));
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:s, s:s, s:s}", "name", m->name, "state",
+                                            m->alive ? "running" : "down", "client", m->client, "admin", m->admin));
     }
     return list;
 }
@@ -148,8 +153,10 @@ static int report(struct ctl *c, bool whole)
     judge(c, nodes, syncs, namespaces, problems, remarks);
     if (c->format == CTL_JSON || c->format == CTL_JSONL) {
         json_t *o = json_pack("{s:s, s:O, s:O}", "health",
-                              json_array_size(problems) ? "unhealthy" : json_array_size(remarks) ? "degraded" : "ok", "problems",
-                              problems, "remarks", remarks);
+                              json_array_size(problems)  ? "unhealthy"
+                              : json_array_size(remarks) ? "degraded"
+                                                         : "ok",
+                              "problems", problems, "remarks", remarks);
         if (whole) {
             json_object_set(o, "nodes", nodes);
             json_object_set(o, "syncs", syncs);
@@ -187,9 +194,11 @@ int ctl_health(struct ctl *c)
 
 int ctl_node_list(struct ctl *c)
 {
-    static const struct ctl_column columns[] = {{"NODE", "name", false}, {"STATE", "state", false}, {"ZONE", "zone", false},
-        {"PARTITIONS", "partitions", false}, {"OPEN", "open", false}, {"OBJECTS", "objects", false}, {"DIRTY", "dirty", false},
-        {"MEMORY", "memory_bytes", false}, {"LISTEN", "listen", true}, {"ADMIN", "admin", true}};
+    static const struct ctl_column columns[] = {{"NODE", "name", false},    {"STATE", "state", false},
+                                                {"ZONE", "zone", false},    {"PARTITIONS", "partitions", false},
+                                                {"OPEN", "open", false},    {"OBJECTS", "objects", false},
+                                                {"DIRTY", "dirty", false},  {"MEMORY", "memory_bytes", false},
+                                                {"LISTEN", "listen", true}, {"ADMIN", "admin", true}};
     json_t *rows;
     int rc = ctl_open(c);
     if (rc != 0)
@@ -222,8 +231,10 @@ static json_t *partition_row(struct ctl *c, uint32_t p)
     const struct fb_part_record *r = &c->cluster->map->parts[p];
     const struct fb_member_info *m = r->epoch ? fb_map_member(c->cluster->map, FB_MEMBER_NODE, r->primary.node) : NULL;
     return json_pack("{s:i, s:s, s:s, s:i, s:i}", "partition", (int)p, "state",
-                     r->epoch == 0 ? "unassigned" : m && m->alive ? "open" : "closed", "primary", r->epoch ? r->primary.node : "",
-                     "epoch", (int)r->epoch, "copies", (int)r->isr_count);
+                     r->epoch == 0   ? "unassigned"
+                     : m && m->alive ? "open"
+                                     : "closed",
+                     "primary", r->epoch ? r->primary.node : "", "epoch", (int)r->epoch, "copies", (int)r->isr_count);
 }
 
 int ctl_partition_list(struct ctl *c)
@@ -234,7 +245,8 @@ int ctl_partition_list(struct ctl *c)
     int rc = ctl_open(c);
     for (uint32_t p = 0; rc == 0 && p < c->cluster->map->partitions; p++) {
         json_t *row = partition_row(c, p);
-        if ((c->node_name == NULL || is(row, "primary", c->node_name)) && (c->state == NULL || is(row, "state", c->state)))
+        if ((c->node_name == NULL || is(row, "primary", c->node_name)) &&
+            (c->state == NULL || is(row, "state", c->state)))
             json_array_append(rows, row);
         json_decref(row);
     }
@@ -255,10 +267,16 @@ int ctl_partition_describe(struct ctl *c)
     if (rc != 0)
         return rc;
     if (*end != '\0' || c->args[0][0] == '\0' || p >= c->cluster->map->partitions)
-        return ctl_fail(CTL_USAGE, "partition %s: must be a number from 0 to %u", c->args[0], c->cluster->map->partitions - 1);
+        return ctl_fail(CTL_USAGE, "partition %s: must be a number from 0 to %u", c->args[0],
+                        c->cluster->map->partitions - 1);
     row = partition_row(c, (uint32_t)p);
-    json_object_set_new(row, "slots_from", json_integer((json_int_t)((p * FB_SLOTS + c->cluster->map->partitions - 1) / c->cluster->map->partitions)));
-    json_object_set_new(row, "slots_to", json_integer((json_int_t)(((p + 1) * FB_SLOTS + c->cluster->map->partitions - 1) / c->cluster->map->partitions - 1)));
+    json_object_set_new(
+        row, "slots_from",
+        json_integer((json_int_t)((p * FB_SLOTS + c->cluster->map->partitions - 1) / c->cluster->map->partitions)));
+    json_object_set_new(
+        row, "slots_to",
+        json_integer(
+            (json_int_t)(((p + 1) * FB_SLOTS + c->cluster->map->partitions - 1) / c->cluster->map->partitions - 1)));
     m = fb_map_member(c->cluster->map, FB_MEMBER_NODE, c->cluster->map->parts[p].primary.node);
     if (m != NULL && m->alive) {
         ask = json_pack("{s:s, s:i}", "verb", "partition.describe", "partition", (int)p);

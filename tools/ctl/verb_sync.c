@@ -44,7 +44,8 @@ static int ask_all(struct ctl *c, enum fb_member_kind kind, json_t *ask, uint32_
 
 static int check_namespace(struct ctl *c)
 {
-    if (c->namespace_name != NULL && fb_nsset_find(c->cluster->namespaces, fb_bytes_str(c->namespace_name)) == UINT32_MAX)
+    if (c->namespace_name != NULL &&
+        fb_nsset_find(c->cluster->namespaces, fb_bytes_str(c->namespace_name)) == UINT32_MAX)
         return ctl_fail(CTL_USAGE, "there is no namespace %s; see forebayctl config show", c->namespace_name);
     return 0;
 }
@@ -90,8 +91,8 @@ static int print_lsn(struct ctl *c)
     return rc;
 }
 
-/* What is dirty at the start is what counts: later changes may keep the number above zero, so the wait also ends when the
- * oldest change is younger than the flush. */
+/* What is dirty at the start is what counts: later changes may keep the number above zero, so the wait also ends
+ * when the oldest change is younger than the flush. */
 static bool flushed(struct ctl *c, uint64_t began_ms_ago)
 {
     json_t *nodes = gather_nodes(c), *none = json_array(), *rows, *o;
@@ -101,7 +102,8 @@ static bool flushed(struct ctl *c, uint64_t began_ms_ago)
     json_array_foreach(nodes, i, o) done = done && json_object_get(o, "namespaces") != NULL;
     json_array_foreach(rows, i, o)
     {
-        json_int_t dirty = json_integer_value(json_object_get(o, "dirty")) - json_integer_value(json_object_get(o, "parked"));
+        json_int_t dirty =
+            json_integer_value(json_object_get(o, "dirty")) - json_integer_value(json_object_get(o, "parked"));
         if (dirty > 0 && (uint64_t)json_integer_value(json_object_get(o, "oldest_age_ms")) >= began_ms_ago)
             done = false;
     }
@@ -143,8 +145,10 @@ int ctl_sync_flush(struct ctl *c)
     while (!flushed(c, now_ms() - start)) {
         struct timespec pause = {.tv_nsec = 50000000};
         if (now_ms() - start > c->timeout_ms)
-            return ctl_fail(CTL_TIMEOUT, "%lld objects still wait after %llu s; it goes on in the cluster (forebayctl sync status)",
-                            (long long)waiting(c), (unsigned long long)c->timeout_ms / 1000);
+            return ctl_fail(
+                CTL_TIMEOUT,
+                "%lld objects still wait after %llu s; it goes on in the cluster (forebayctl sync status)",
+                (long long)waiting(c), (unsigned long long)c->timeout_ms / 1000);
         nanosleep(&pause, NULL);
     }
     return print_lsn(c);
@@ -228,8 +232,9 @@ int ctl_sync_resume(struct ctl *c)
 
 int ctl_deadletter_list(struct ctl *c)
 {
-    static const struct ctl_column columns[] = {{"KEY", "key", false}, {"SQLSTATE", "sqlstate", false}, {"VERSION", "ver", false},
-        {"AT", "at", false}, {"MESSAGE", "message", false}, {"VALUE", "value", true}};
+    static const struct ctl_column columns[] = {{"KEY", "key", false},         {"SQLSTATE", "sqlstate", false},
+                                                {"VERSION", "ver", false},     {"AT", "at", false},
+                                                {"MESSAGE", "message", false}, {"VALUE", "value", true}};
     const struct fb_member_info *m;
     json_t *ask, *reply, *rows, *o;
     struct fb_err err;
@@ -242,7 +247,8 @@ int ctl_deadletter_list(struct ctl *c)
         return rc;
     m = ctl_any_sync(c);
     if (m == NULL)
-        return ctl_fail(CTL_UNREACHABLE, "no sync process is running: the dead letters are in table forebay.dead_letter");
+        return ctl_fail(CTL_UNREACHABLE,
+                        "no sync process is running: the dead letters are in table forebay.dead_letter");
     ask = json_pack("{s:s, s:I}", "verb", "deadletter.list", "limit", (json_int_t)c->limit);
     if (c->namespace_name != NULL)
         json_object_set_new(ask, "ns", json_string(c->namespace_name));
@@ -282,7 +288,8 @@ static int letter_verb(struct ctl *c, const char *verb, json_t **reply)
         return ctl_fail(CTL_UNREACHABLE, "no sync process is running");
     ns = fb_nsset_of_key(c->cluster->namespaces, key, &ns_len);
     id = fb_key_id(key, ns_len);
-    ask = json_pack("{s:s, s:s, s:s%}", "verb", verb, "ns", c->cluster->namespaces->ns[ns].name, "id", (const char *)id.p, id.n);
+    ask = json_pack("{s:s, s:s, s:s%}", "verb", verb, "ns", c->cluster->namespaces->ns[ns].name, "id",
+                    (const char *)id.p, id.n);
     s = ctl_ask(c, m, ask, reply, &err);
     json_decref(ask);
     return s == FB_OK ? 0 : ctl_fail(s == FB_EREFUSED ? CTL_FAILED : CTL_UNREACHABLE, "%s", err.msg);
@@ -304,7 +311,8 @@ int ctl_deadletter_retry(struct ctl *c)
     json_t *reply;
     int rc = letter_verb(c, "deadletter.retry", &reply);
     if (rc == 0) {
-        ctl_note(c, "it is written again as version %lld", (long long)json_integer_value(json_object_get(reply, "ver")));
+        ctl_note(c, "it is written again as version %lld",
+                 (long long)json_integer_value(json_object_get(reply, "ver")));
         json_decref(reply);
     }
     return rc;
