@@ -32,8 +32,8 @@ static enum fb_status open_coordinator(struct process *p, struct fb_cluster_stat
                                        struct fb_err *err)
 {
     char session[FB_NAME_BYTES_MAX + 16];
-    enum fb_status st = fb_coord_open(fb_options_text(p->options, "process", "coordinator"), true,
-                                      &p->coord, err);
+    enum fb_status st =
+        fb_coord_open(fb_options_text(p->options, "process", "coordinator"), true, &p->coord, err);
     if (st == FB_OK)
         st = fb_cluster_init(p->coord, FB_PARTITIONS_DEFAULT, err);
     if (st == FB_OK)
@@ -46,10 +46,8 @@ static enum fb_status open_coordinator(struct process *p, struct fb_cluster_stat
 
 static enum fb_status register_router(struct process *p, struct fb_err *err)
 {
-    struct fb_member_info m = {.kind = FB_MEMBER_ROUTER,
-                               .inc = p->inc,
-                               .started_ms = p->started_wall_ms,
-                               .pid = p->pid};
+    struct fb_member_info m = {
+        .kind = FB_MEMBER_ROUTER, .inc = p->inc, .started_ms = p->started_wall_ms, .pid = p->pid};
     struct fb_coord_op op = {.rev = UINT64_MAX, .session = true};
     struct fb_buf value = {0};
     char key[FB_NAME_BYTES_MAX + 16];
@@ -88,7 +86,8 @@ static enum fb_status start_loops(struct process *p, const struct fb_cluster_sta
         if (st == FB_OK)
             p->loop_count++;
     }
-    snprintf(p->client_bound, sizeof(p->client_bound), strchr(p->settings.host, ':') ? "[%s]:%u" : "%s:%u",
+    snprintf(p->client_bound, sizeof(p->client_bound),
+             strchr(p->settings.host, ':') ? "[%s]:%u" : "%s:%u",
              p->settings.host[0] ? p->settings.host : "0.0.0.0", p->settings.port);
     return st;
 }
@@ -140,7 +139,8 @@ static void reload(int argc, char **argv)
     struct fb_options *o;
     if (fb_options_load("forebay-router", "", router_options, router_option_count,
                         router_all_sections, argc, argv, &o) != FB_OPTIONS_RUN) {
-        FB_LOG0(WARN, "configuration was not reloaded: see the problems above; the running one stays");
+        FB_LOG0(WARN,
+                "configuration was not reloaded: see the problems above; the running one stays");
         return;
     }
     fb_log_set_level((enum fb_log_level)fb_options_uint(o, "process", "log_level"));
@@ -168,9 +168,9 @@ int main(int argc, char **argv)
     struct fb_err err = {0};
     int rc = 0;
 
-    switch (fb_options_load("forebay-router", "Speaks to Redis clients and sends their commands to nodes.",
-                            router_options, router_option_count, router_all_sections, argc, argv,
-                            &p.options)) {
+    switch (fb_options_load(
+        "forebay-router", "Speaks to Redis clients and sends their commands to nodes.",
+        router_options, router_option_count, router_all_sections, argc, argv, &p.options)) {
     case FB_OPTIONS_EXIT_OK:
         return 0;
     case FB_OPTIONS_EXIT_USAGE:

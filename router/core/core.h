@@ -108,7 +108,7 @@ struct router_session {
     char lib_name[64], lib_ver[64];
     char addr[FB_ADDRESS_BYTES_MAX + 1], laddr[FB_ADDRESS_BYTES_MAX + 1];
     uint64_t created_ns, last_ns;
-    uint16_t last_cmd;    /* enum resp_cmd */
+    uint16_t last_cmd; /* enum resp_cmd */
     bool in_multi;
     uint32_t multi_count; /* commands queued */
     uint32_t watch_count;

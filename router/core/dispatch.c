@@ -68,7 +68,8 @@ void dispatch_op(struct router_session *s, uint32_t slot, uint32_t index, struct
     op->s = s;
     op->slot = slot;
     op->index = index;
-    op->timeout_ms = req->op == FB_OP_SYNC && req->a > 0 && req->a < UINT32_MAX ? (uint32_t)req->a : 0;
+    op->timeout_ms =
+        req->op == FB_OP_SYNC && req->a > 0 && req->a < UINT32_MAX ? (uint32_t)req->a : 0;
     op->cls = (uint8_t)fb_op_class(req->op);
     op->fixed = fixed;
     if (fixed == ROUTER_NODE_NONE && req->op != FB_OP_TXN)

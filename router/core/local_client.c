@@ -116,8 +116,10 @@ static void client_list(struct router_session *s, const struct fb_bytes *argv, u
     bool none = false; /* a type we have no clients of */
     for (uint32_t i = 2; i < argc; i++) {
         if (bytes_is_nocase(argv[i], "type") && i + 1 < argc) {
-            if (!bytes_is_nocase(argv[i + 1], "normal") && !bytes_is_nocase(argv[i + 1], "pubsub") &&
-                !bytes_is_nocase(argv[i + 1], "master") && !bytes_is_nocase(argv[i + 1], "replica")) {
+            if (!bytes_is_nocase(argv[i + 1], "normal") &&
+                !bytes_is_nocase(argv[i + 1], "pubsub") &&
+                !bytes_is_nocase(argv[i + 1], "master") &&
+                !bytes_is_nocase(argv[i + 1], "replica")) {
                 resp_put_errorf(out, "ERR Unknown client type '%.*s'", (int)argv[i + 1].n,
                                 (const char *)argv[i + 1].p);
                 return;

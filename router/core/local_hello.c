@@ -104,7 +104,8 @@ void local_hello(struct router_session *s, const struct fb_bytes *argv, uint32_t
     int64_t version = s->proto;
     if (argc > 1) {
         if (!fb_parse_i64(argv[1], &version)) {
-            resp_put_error(out, fb_bytes_str("ERR Protocol version is not an integer or out of range"));
+            resp_put_error(out,
+                           fb_bytes_str("ERR Protocol version is not an integer or out of range"));
             return;
         }
         if (version < 2 || version > 3) {

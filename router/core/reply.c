@@ -148,8 +148,9 @@ static void reply_one(struct router *r, struct router_op *op, const struct fb_re
     }
     if (rep->type == FB_REP_ERR) {
         if (rep->num == FB_REP_ERR_NOT_PRIMARY || rep->num == FB_REP_ERR_RETRY) {
-            retry_add(r, i, rep->num == FB_REP_ERR_RETRY ? ROUTER_RETRY_NOT_OPEN
-                                                         : ROUTER_RETRY_NOT_PRIMARY);
+            retry_add(r, i,
+                      rep->num == FB_REP_ERR_RETRY ? ROUTER_RETRY_NOT_OPEN
+                                                   : ROUTER_RETRY_NOT_PRIMARY);
             return;
         }
         if (rep->num == FB_REP_ERR_UNKNOWN)

@@ -103,9 +103,10 @@ static bool session_retry(struct router *r, struct router_session *s)
     *keep = OP_NONE;
     s->ops--;
     if (due) {
-        s->retry_wait_ns = s->retry_wait_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : s->retry_wait_ns * 2;
-        s->retry_due_ns = r->now_ns + s->retry_wait_ns / 2 +
-                          router_random(r) % (s->retry_wait_ns / 2 + 1);
+        s->retry_wait_ns =
+            s->retry_wait_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : s->retry_wait_ns * 2;
+        s->retry_due_ns =
+            r->now_ns + s->retry_wait_ns / 2 + router_random(r) % (s->retry_wait_ns / 2 + 1);
     }
     return s->waiting > 0;
 }

@@ -230,8 +230,7 @@ static void session_command(struct router_session *s, const struct fb_bytes *arg
         else if (plan.cmd->id == RESP_CMD_WATCH)
             txn_watch(s, &plan);
         else
-            local_run(s, (enum resp_cmd)plan.cmd->id, argv, argc,
-                      session_reply(s, plan.cmd->id));
+            local_run(s, (enum resp_cmd)plan.cmd->id, argv, argc, session_reply(s, plan.cmd->id));
         return;
     case RESP_PLAN_ERROR:
         if (s->in_multi)

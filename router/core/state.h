@@ -30,9 +30,9 @@ struct router_op {
     struct router_session *s;
     struct router_batch *batch; /* holds the encoded bytes at [offset, offset + size) */
     uint32_t offset, size;
-    uint32_t slot;  /* number in the session's ring */
-    uint32_t index; /* which of the slot's operations */
-    uint32_t next;  /* free list, or the session's waiting list */
+    uint32_t slot;       /* number in the session's ring */
+    uint32_t index;      /* which of the slot's operations */
+    uint32_t next;       /* free list, or the session's waiting list */
     uint32_t timeout_ms; /* more than the usual time-out (FB.SYNC) */
     uint16_t part;
     uint16_t gen; /* part of the seq: replies to an earlier use are told apart */
@@ -142,8 +142,8 @@ struct router {
     uint64_t timeouts_due_ns;
 
     struct resp_arena arena;
-    struct fb_buf scratch; /* replies nobody gets */
-    struct fb_buf args;    /* error text of a plan; operations of a transaction */
+    struct fb_buf scratch;    /* replies nobody gets */
+    struct fb_buf args;       /* error text of a plan; operations of a transaction */
     struct fb_buf *reply_out; /* reply under way outside of a slot, and where it starts */
     size_t reply_at;
     uint16_t reply_cmd;

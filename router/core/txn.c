@@ -112,7 +112,8 @@ static void txn_queue(struct router_session *s, const struct resp_plan *plan,
 }
 
 /* Why a command cannot be part of a transaction here; NULL when it can. */
-static const char *txn_refusal(const struct router_txn *t, const struct resp_plan *plan, size_t size)
+static const char *txn_refusal(const struct router_txn *t, const struct resp_plan *plan,
+                               size_t size)
 {
     if (plan->cmd->flags & RESP_F_NO_MULTI)
         return "ERR Command not allowed inside a transaction";
@@ -194,8 +195,8 @@ static void txn_encode(struct router *r, const struct router_txn *t)
     fb_buf_clear(&r->args);
     for (uint32_t i = 0; i < t->watch_n; i++) {
         const struct router_watch *w = &t->watches[i];
-        struct fb_req req = {.op = FB_OP_VERSION, .part = w->part, .a = w->ver,
-                             .key = fb_bytes(w->key, w->key_n)};
+        struct fb_req req = {
+            .op = FB_OP_VERSION, .part = w->part, .a = w->ver, .key = fb_bytes(w->key, w->key_n)};
         size_t at = r->args.n;
         fb_buf_put_u32(&r->args, 0);
         fb_req_encode(&r->args, &req);
@@ -208,8 +209,8 @@ static void txn_send(struct router_session *s, struct router_txn *t)
 {
     struct router *r = s->router;
     uint32_t number = slot_push(s, SLOT_TXN, RESP_CMD_EXEC, 1);
-    struct fb_req req = {.op = FB_OP_TXN, .part = t->part, .a = t->watch_n,
-                         .nargs = t->watch_n + t->op_count};
+    struct fb_req req = {
+        .op = FB_OP_TXN, .part = t->part, .a = t->watch_n, .nargs = t->watch_n + t->op_count};
     slot_at(s, number)->txn = t;
     txn_encode(r, t);
     req.args = fb_buf_view(&r->args);

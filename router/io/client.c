@@ -349,9 +349,9 @@ enum fb_status client_listen(struct loop *l, struct fb_err *err)
                           p->settings.host, p->settings.port, uv_strerror(rc));
     if (p->settings.port == 0) { /* the first loop, before any thread runs: the others follow it */
         uv_tcp_getsockname(&l->listener, (struct sockaddr *)&self, &n);
-        p->settings.port = ntohs(self.ss_family == AF_INET6
-                                     ? ((struct sockaddr_in6 *)(void *)&self)->sin6_port
-                                     : ((struct sockaddr_in *)(void *)&self)->sin_port);
+        p->settings.port =
+            ntohs(self.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&self)->sin6_port
+                                             : ((struct sockaddr_in *)(void *)&self)->sin_port);
     }
     return FB_OK;
 }

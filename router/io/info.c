@@ -85,9 +85,8 @@ static void section_cpu(struct process *p, struct fb_buf *out)
     (void)p;
     if (uv_getrusage(&u) != 0)
         return;
-    fb_buf_printf(out, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n",
-                  u.ru_stime.tv_sec, (long)u.ru_stime.tv_usec, u.ru_utime.tv_sec,
-                  (long)u.ru_utime.tv_usec);
+    fb_buf_printf(out, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n", u.ru_stime.tv_sec,
+                  (long)u.ru_stime.tv_usec, u.ru_utime.tv_sec, (long)u.ru_utime.tv_usec);
 }
 
 static void section_cluster(struct process *p, struct fb_buf *out)

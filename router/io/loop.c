@@ -238,6 +238,28 @@ static void async_cb(uv_async_t *h)
     (void)h; /* only to leave poll */
 }
 
+static struct registered *entry_of(const struct router_session *s)
+{
+    return s == NULL ? NULL : &((struct client *)s->user)->entry;
+}
+
+/* What CLIENT LIST of any loop shows of this client. */
+static void entry_refresh(const struct router_session *s)
+{
+    struct registered *e = entry_of(s);
+    atomic_store_explicit(&e->last_cmd, s->last_cmd, memory_order_relaxed);
+    atomic_store_explicit(
+        &e->state, s->proto | (s->in_multi ? s->multi_count + 1 : 0) << 8 | s->watch_count << 22,
+        memory_order_relaxed);
+}
+
+static void entries_refresh(struct loop *l)
+{
+    for (struct client *c = l->clients; c != NULL; c = c->next)
+        if (c->session != NULL)
+            entry_refresh(c->session);
+}
+
 static void second_cb(uv_timer_t *t)
 {
     struct loop *l = t->data;
@@ -245,6 +267,7 @@ static void second_cb(uv_timer_t *t)
     atomic_store(&l->ops_in_flight, router_ops_in_flight(l->core));
     loop_time(l);
     clients_check(l);
+    entries_refresh(l);
 }
 
 static void loop_thread(void *arg)
@@ -257,28 +280,11 @@ static void loop_thread(void *arg)
 
 /* --- hooks of the core --- */
 
-static struct registered *entry_of(const struct router_session *s)
-{
-    return s == NULL ? NULL : &((struct client *)s->user)->entry;
-}
-
-static void entry_refresh(const struct router_session *s)
-{
-    struct registered *e = entry_of(s);
-    atomic_store_explicit(&e->last_cmd, s->last_cmd, memory_order_relaxed);
-    atomic_store_explicit(&e->state,
-                          s->proto | (s->in_multi ? s->multi_count + 1 : 0) << 8 |
-                              s->watch_count << 22,
-                          memory_order_relaxed);
-}
-
 static void hook_lines(void *arg, struct fb_buf *out, const struct router_session *only,
                        const uint64_t *ids, size_t n)
 {
     struct loop *l = arg;
-    for (struct client *c = l->clients; c != NULL; c = c->next)
-        if (c->session != NULL)
-            entry_refresh(c->session);
+    entries_refresh(l);
     registry_lines(l->process, out, entry_of(only), ids, n);
 }
 

@@ -1,4 +1,5 @@
-/* One loop thread: its libuv handles, its core, its connections. Shared by the files of the loop. */
+/* One loop thread: its libuv handles, its core, its connections. Shared by the files of the loop.
+ */
 #ifndef FB_ROUTER_IO_LOOP_H_
 #define FB_ROUTER_IO_LOOP_H_
 

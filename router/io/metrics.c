@@ -42,7 +42,8 @@ void metrics_register(struct process *p)
 {
     char labels[96];
     for (uint32_t c = 0; c < RESP_CMDS; c++) {
-        const char *name = c == RESP_CMD_NONE ? "unknown" : resp_command_row((enum resp_cmd)c)->name;
+        const char *name =
+            c == RESP_CMD_NONE ? "unknown" : resp_command_row((enum resp_cmd)c)->name;
         snprintf(labels, sizeof(labels), "command=\"%s\",result=\"ok\"", name);
         ok[c] = fb_counter_register("requests_total", labels, "Commands of clients answered.");
         snprintf(labels, sizeof(labels), "command=\"%s\",result=\"error\"", name);
@@ -57,11 +58,13 @@ void metrics_register(struct process *p)
     for (uint32_t i = 0; i < ROUTER_REJECTS; i++) {
         snprintf(labels, sizeof(labels), "reason=\"%s\"",
                  router_reject_reason_name((enum router_reject_reason)i));
-        rejected[i] = fb_counter_register("rejected_total", labels,
-                                          "Clients and commands turned away.");
+        rejected[i] =
+            fb_counter_register("rejected_total", labels, "Clients and commands turned away.");
     }
-    bytes_in = fb_counter_register("client_received_bytes_total", NULL, "Bytes of clients' commands.");
-    bytes_out = fb_counter_register("client_sent_bytes_total", NULL, "Bytes of replies to clients.");
+    bytes_in =
+        fb_counter_register("client_received_bytes_total", NULL, "Bytes of clients' commands.");
+    bytes_out =
+        fb_counter_register("client_sent_bytes_total", NULL, "Bytes of replies to clients.");
     frames = fb_counter_register("router_batches_total", NULL, "Batches sent to nodes.");
     batched = fb_counter_register("router_operations_total", NULL, "Operations sent to nodes.");
     duration = fb_histogram_register("request_duration_seconds", NULL,

@@ -34,15 +34,15 @@ struct settings {
 
 /* One client as other threads see it: CLIENT LIST and KILL. */
 struct registered {
-    struct registered *prev, *next; /* registry lock */
-    struct loop *loop;              /* const */
-    uint64_t id, created_ns;        /* const */
-    int fd;                         /* const */
-    char addr[FB_ADDRESS_BYTES_MAX + 1], laddr[FB_ADDRESS_BYTES_MAX + 1]; /* const */
+    struct registered *prev, *next;                                         /* registry lock */
+    struct loop *loop;                                                      /* const */
+    uint64_t id, created_ns;                                                /* const */
+    int fd;                                                                 /* const */
+    char addr[FB_ADDRESS_BYTES_MAX + 1], laddr[FB_ADDRESS_BYTES_MAX + 1];   /* const */
     char name[ROUTER_CLIENT_NAME_BYTES_MAX + 1], lib_name[64], lib_ver[64]; /* registry lock */
-    _Atomic uint64_t last_ns;   /* loop thread writes */
-    _Atomic uint32_t last_cmd;  /* likewise */
-    _Atomic uint32_t state;     /* likewise: proto | multi << 8 | watch << 20 */
+    _Atomic uint64_t last_ns;                                               /* loop thread writes */
+    _Atomic uint32_t last_cmd;                                              /* likewise */
+    _Atomic uint32_t state; /* likewise: proto | multi << 8 | watch << 20 */
     _Atomic bool kill;
 };
 

@@ -62,8 +62,9 @@ static void test_order(void **state)
     (void)state;
     rig_init(&g);
     s = client();
-    rig_input(&g, s, fmt("GET %s\r\nGET %s\r\nPING\r\nSET %s x\r\nGET %s\r\n", rig_key(0), rig_key(1),
-                         rig_key(2), rig_key(2)));
+    rig_input(&g, s,
+              fmt("GET %s\r\nGET %s\r\nPING\r\nSET %s x\r\nGET %s\r\n", rig_key(0), rig_key(1),
+                  rig_key(2), rig_key(2)));
     assert_int_equal(g.frames, 2); /* one for each node */
     assert_int_equal(g.seen_count, 4);
     /* node 0: GET k(0), SET, GET; then node 1 */
@@ -88,8 +89,9 @@ static void test_multi_key(void **state)
     (void)state;
     rig_init(&g);
     s = client();
-    rig_input(&g, s, fmt("MGET %s %s %s\r\nDEL %s %s\r\nDBSIZE\r\n", rig_key(0), rig_key(1), rig_key(2),
-                         rig_key(3), rig_key(4)));
+    rig_input(&g, s,
+              fmt("MGET %s %s %s\r\nDEL %s %s\r\nDBSIZE\r\n", rig_key(0), rig_key(1), rig_key(2),
+                  rig_key(3), rig_key(4)));
     assert_int_equal(g.seen_count, 7);
     /* node 0: MGET k0, k2, DEL k4, DBSIZE; node 1: MGET k1, DEL k3, DBSIZE. Answered backwards. */
     rig_reply_int(&g, 6, 5);
@@ -368,8 +370,9 @@ static void test_gone_in_flight(void **state)
     rig_init(&g);
     a = client();
     b = client();
-    rig_input(&g, a, fmt("GET %s\r\nSET %s 1\r\nMGET a b c\r\nSET %s 1\r\n", rig_key(0), rig_key(1),
-                         rig_key(2)));
+    rig_input(&g, a,
+              fmt("GET %s\r\nSET %s 1\r\nMGET a b c\r\nSET %s 1\r\n", rig_key(0), rig_key(1),
+                  rig_key(2)));
     rig_input(&g, b, fmt("GET %s\r\n", rig_key(1)));
     rig_reply_ok(&g, 1);
     router_session_gone(a);

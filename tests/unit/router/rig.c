@@ -165,7 +165,8 @@ void rig_reply(struct rig *g, uint32_t i, struct fb_rep rep)
 
 void rig_reply_bulk(struct rig *g, uint32_t i, const char *text)
 {
-    rig_reply(g, i, (struct fb_rep){.type = FB_REP_BULK, .hit = true, .payload = fb_bytes_str(text)});
+    rig_reply(g, i,
+              (struct fb_rep){.type = FB_REP_BULK, .hit = true, .payload = fb_bytes_str(text)});
 }
 
 void rig_reply_ok(struct rig *g, uint32_t i)
@@ -180,7 +181,8 @@ void rig_reply_int(struct rig *g, uint32_t i, int64_t v)
 
 void rig_reply_err(struct rig *g, uint32_t i, enum fb_rep_err code, const char *text)
 {
-    rig_reply(g, i, (struct fb_rep){.type = FB_REP_ERR, .num = code, .payload = fb_bytes_str(text)});
+    rig_reply(g, i,
+              (struct fb_rep){.type = FB_REP_ERR, .num = code, .payload = fb_bytes_str(text)});
 }
 
 void rig_forget(struct rig *g)

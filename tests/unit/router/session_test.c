@@ -66,7 +66,8 @@ static void test_hello(void **state)
     ask(s, "HELLO x\r\n", "-ERR Protocol version is not an integer or out of range\r\n");
     ask(s, "HELLO 3 FOO\r\n", "-ERR Syntax error in HELLO option 'FOO'\r\n");
     ask(s, "HELLO 3 SETNAME bob\r\n",
-        "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n"
+        "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:"
+        "3\r\n"
         "$2\r\nid\r\n:7\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
         "$7\r\nmodules\r\n*0\r\n");
     assert_string_equal(s->name, "bob");
@@ -169,7 +170,8 @@ static void test_multi(void **state)
     (void)state;
     rig_init(&g);
     s = client();
-    ask(s, "MULTI\r\nSET {t}a 1\r\nPING\r\nINCR {t}b\r\n", "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
+    ask(s, "MULTI\r\nSET {t}a 1\r\nPING\r\nINCR {t}b\r\n",
+        "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
     assert_int_equal(g.seen_count, 0);
     rig_input(&g, s, "EXEC\r\n");
     assert_int_equal(g.seen_count, 1);
@@ -266,7 +268,8 @@ static void test_watch(void **state)
 /* Commands cut into every pair of pieces come out the same. */
 static void test_pieces(void **state)
 {
-    static const char text[] = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$4\r\n1\r\n2\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
+    static const char text[] =
+        "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$4\r\n1\r\n2\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
     (void)state;
     for (size_t cut = 1; cut < sizeof(text) - 1; cut++) {
         struct router_session *s;
