@@ -1,8 +1,10 @@
 """What integration tests share: a cluster per test class, its own directory, cleaned up whatever happens."""
 
 import argparse
+import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -17,6 +19,23 @@ from cluster import Cluster, Failure, wait_for  # noqa: E402,F401
 import redis  # noqa: E402
 
 BIN = None
+RUNNING = []  # clusters that are not stopped yet: whatever ends the test ends them
+
+
+def _end_everything():
+    for c in RUNNING:
+        for p in c.processes():
+            p.kill()
+        if c.pg:
+            try:
+                c.pg.stop("immediate")
+            except Failure:
+                pass
+        if not os.environ.get("FB_TEST_KEEP"):
+            c.remove()
+
+
+atexit.register(_end_everything)
 
 
 def connect(cluster, router=0, **kw):
@@ -37,6 +56,7 @@ class ClusterTest(unittest.TestCase):
         cls.dir = tempfile.mkdtemp(prefix="fb-", dir="/tmp")
         settings = {"nodes": 1, "syncs": 1, **cls.settings}
         cls.cluster = Cluster(cls.dir, BIN, config=cls.config, **settings)
+        RUNNING.append(cls.cluster)
         try:
             cls.cluster.start(cls.tables)
         except BaseException:
@@ -59,6 +79,7 @@ class ClusterTest(unittest.TestCase):
                 print(f"--- {p.name}\n{p.tail(40)}", file=sys.stderr)
         if not os.environ.get("FB_TEST_KEEP"):
             shutil.rmtree(cls.dir, ignore_errors=True)
+        RUNNING.remove(cls.cluster)
         return problems
 
     def error(self, *command):
@@ -102,4 +123,5 @@ def main():
     a, rest = p.parse_known_args()
     BIN = os.path.abspath(a.bin)
     sys.modules["base"].BIN = BIN
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM") if not RUNNING else (_end_everything(), os._exit(143)))
     unittest.main(module="__main__", argv=[sys.argv[0], "-v", *rest])
