@@ -117,6 +117,9 @@ void lane_configure(struct lane *l, const struct fb_nsset *namespaces, const str
         l->ns[id].conf_index = i;
     }
     fb_assert(l->nsid_of_conf[0] == 0); /* "default" is always first, here and there */
+    for (uint32_t i = 0; i < l->config.partitions && l->pending.n == 0; i++)
+        if (l->parts[i] != NULL && l->parts[i]->open)
+            reconcile_partition(l, l->parts[i], false);
 }
 
 void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)

@@ -256,6 +256,8 @@ void feeds_tick(struct lane *l);
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid);
 /* Effects of a checkpoint on objects; `live` also appends records for re-based objects. */
 void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid, bool live);
+/* reconcile.c: nothing is pending. drop_mapped: clean copies of rows may be outdated (after a restart). */
+void reconcile_partition(struct lane *l, struct part *p, bool drop_mapped);
 /* recover.c */
 void recover_park(struct lane *l, struct part *p, const struct fb_record *r);
 /* expire.c, evict.c */

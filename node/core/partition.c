@@ -86,6 +86,8 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
     fb_assert(history >= p->history);
     if (wall_ms > l->wall_ms)
         l->wall_ms = wall_ms;
+    if (l->pending.n == 0)
+        reconcile_partition(l, p, true);
     p->epoch = epoch;
     p->history = history;
     log_record(l, p, &r);
