@@ -1,6 +1,6 @@
 /* Goal: the router's core keeps replies in order, retries what it may, says what it cannot know,
  * and stays within its limits. Method: scripted nodes (rig.h), exact bytes. */
-#include "rig.h"
+#include "tests/unit/router/rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

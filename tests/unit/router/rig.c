@@ -1,5 +1,5 @@
 /* See rig.h. */
-#include "rig.h"
+#include "tests/unit/router/rig.h"
 
 #include "proto/cluster/slot.h"
 

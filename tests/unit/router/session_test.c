@@ -1,6 +1,6 @@
 /* Goal: what a client says about its connection (HELLO, AUTH, MULTI, WATCH, CLIENT, QUIT) and how
  * broken input ends it. Method: scripted nodes (rig.h), exact bytes. */
-#include "rig.h"
+#include "tests/unit/router/rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
