@@ -11,7 +11,7 @@
 static void defaults(struct fb_namespace *ns, const char *name)
 {
     memset(ns, 0, sizeof *ns);
-    strcpy(ns->name, name);
+    snprintf(ns->name, sizeof ns->name, "%s", name);
     ns->max_value = FB_VALUE_BYTES_DEFAULT;
     ns->negative_ttl_ms = 5000;
     ns->durability = FB_LEVEL_REPLICATED;
@@ -155,8 +155,8 @@ void harness_req(struct harness *h, struct fb_req *req, struct fb_buf *args, uin
     req->part = fb_key_partition(req->key, HARNESS_PARTS);
 }
 
-struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_t a, int64_t b, uint16_t flags, uint8_t level,
-                         uint32_t nargs, ...)
+struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_t a, int64_t b, uint16_t flags,
+                         uint8_t level, uint32_t nargs, ...)
 {
     static struct fb_buf args;
     struct fb_rep rep = {.type = 255};

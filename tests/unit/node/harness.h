@@ -32,14 +32,15 @@ void harness_open(struct harness *h, uint64_t memory_limit, uint64_t dirty_limit
 struct fb_namespace *harness_namespace(struct harness *h, const char *name);
 void harness_init(struct harness *h);
 void harness_close(struct harness *h);
-/* New store and lane, log replayed (and a snapshot of all partitions when `snapshot` is not NULL), opened at the next epoch. */
+/* New store and lane, log replayed (and a snapshot of all partitions when `snapshot` is not NULL), opened at the
+ * next epoch. */
 void harness_restart(struct harness *h);
 /* Log written, published, replies moved to h->out. */
 void harness_tick(struct harness *h);
 void harness_sync(struct harness *h);
 /* One request through the writer, with tick; the reply is valid until the next call. Fields: a, b, flags as given. */
-struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_t a, int64_t b, uint16_t flags, uint8_t level,
-                         uint32_t nargs, ...);
+struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_t a, int64_t b, uint16_t flags,
+                         uint8_t level, uint32_t nargs, ...);
 bool harness_pop(struct harness *h, struct fb_rep *rep);
 /* Answer the n-th load of the last tick. */
 void harness_load(struct harness *h, uint32_t n, uint8_t status, uint8_t kind, struct fb_bytes value, uint32_t xmin,

@@ -149,7 +149,9 @@ static void test_loads(void **state)
     lane_tick(h.lane);
     harness_tick(&h);
     assert_true(harness_pop(&h, &rep));
-    expect_err(rep, "DBDOWN PostgreSQL cannot be asked for this key now (no answer within 10 s); nothing was changed, try again");
+    expect_err(
+        rep,
+        "DBDOWN PostgreSQL cannot be asked for this key now (no answer within 10 s); nothing was changed, try again");
     /* a stale token is ignored */
     harness_load(&h, 0, FB_LOAD_FOUND, FB_KIND_STRING, fb_bytes_str("late"), 1, 0);
     assert_false(harness_pop(&h, &rep));
@@ -428,9 +430,15 @@ static void test_eviction_and_overload(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strings),  cmocka_unit_test(test_not_primary), cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_levels_and_feed), cmocka_unit_test(test_park), cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_txn),      cmocka_unit_test(test_hash),        cmocka_unit_test(test_eviction_and_overload),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_not_primary),
+        cmocka_unit_test(test_loads),
+        cmocka_unit_test(test_levels_and_feed),
+        cmocka_unit_test(test_park),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_txn),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_eviction_and_overload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

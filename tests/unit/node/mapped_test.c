@@ -14,13 +14,32 @@
 #define DO(h, op, key, ...) harness_do(h, FB_OP_##op, key, __VA_ARGS__)
 
 static struct fb_column columns[] = {
-    {.name = "id", .type = "integer", .attnum = 1, .check = FB_TYPE_INT4, .length = -1, .scale = -1, .not_null = true,
+    {.name = "id",
+     .type = "integer",
+     .attnum = 1,
+     .check = FB_TYPE_INT4,
+     .length = -1,
+     .scale = -1,
+     .not_null = true,
      .is_key = true},
-    {.name = "owner", .type = "text", .attnum = 2, .check = FB_TYPE_TEXT, .length = -1, .scale = -1, .not_null = true},
+    {.name = "owner",
+     .type = "text",
+     .attnum = 2,
+     .check = FB_TYPE_TEXT,
+     .length = -1,
+     .scale = -1,
+     .not_null = true},
     {.name = "age", .type = "integer", .attnum = 3, .check = FB_TYPE_INT4, .length = -1, .scale = -1},
-    {.name = "total", .type = "integer", .attnum = 4, .check = FB_TYPE_INT4, .length = -1, .scale = -1, .generated = true},
+    {.name = "total",
+     .type = "integer",
+     .attnum = 4,
+     .check = FB_TYPE_INT4,
+     .length = -1,
+     .scale = -1,
+     .generated = true},
 };
-static struct fb_schema schema = {.ns = "users", .column_count = 4, .columns = columns, .key_count = 1, .key_columns = {0}};
+static struct fb_schema schema = {
+    .ns = "users", .column_count = 4, .columns = columns, .key_count = 1, .key_columns = {0}};
 
 static void open_users(struct harness *h)
 {
@@ -28,9 +47,9 @@ static void open_users(struct harness *h)
     harness_init(h);
     ns = harness_namespace(h, "users");
     ns->mapped = true;
-    strcpy(ns->table_schema, "app");
-    strcpy(ns->table_name, "users");
-    strcpy(ns->key, "id");
+    snprintf(ns->table_schema, sizeof ns->table_schema, "app");
+    snprintf(ns->table_name, sizeof ns->table_name, "users");
+    snprintf(ns->key, sizeof ns->key, "id");
     ns->value = FB_VALUE_ROW;
     ns->ttl_ms = 60000;
     ns->conflict = FB_CONFLICT_MERGE_COLUMNS;
@@ -83,15 +102,18 @@ static void test_rules(void **state)
     harness_load(&h, 0, FB_LOAD_ABSENT, 0, fb_bytes("", 0), 0, 0);
     assert_true(harness_pop(&h, &rep));
     expect_err(rep, "ERR column \"owner\" of app.users needs a value (nothing changed)");
-    expect_err(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "colour", "5"), "ERR app.users has no column \"colour\" (nothing changed)");
+    expect_err(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "colour", "5"),
+               "ERR app.users has no column \"colour\" (nothing changed)");
     expect_err(DO(&h, HSET, "users:7", 0, 0, 0, 0, 4, "owner", "me", "total", "5"),
                "ERR column \"total\" of app.users is generated and cannot be written (nothing changed)");
-    expect_err(DO(&h, SET, "users:7", 0, 0, 0, 0, 1, "x"), "WRONGTYPE Operation against a key holding the wrong kind of value");
+    expect_err(DO(&h, SET, "users:7", 0, 0, 0, 0, 1, "x"),
+               "WRONGTYPE Operation against a key holding the wrong kind of value");
     assert_int_equal(DO(&h, DEL, "users:7", 0, 0, 0, 0, 0).type, FB_REP_ERR);
     assert_int_equal(DO(&h, EXPIREAT, "users:7", 0, 1, 0, 0, 0).type, FB_REP_ERR);
     assert_int_equal(DO(&h, HGET, "users:abc", 0, 0, 0, 0, 1, "age").type, FB_REP_ERR);
     assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "owner", "me").num, 1);
-    expect_err(DO(&h, HDEL, "users:7", 0, 0, 0, 0, 1, "owner"), "ERR column \"owner\" of app.users cannot be null (nothing changed)");
+    expect_err(DO(&h, HDEL, "users:7", 0, 0, 0, 0, 1, "owner"),
+               "ERR column \"owner\" of app.users cannot be null (nothing changed)");
     assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "age", "abc").type, FB_REP_ERR);
     harness_close(&h);
 }
@@ -127,8 +149,14 @@ static void test_bases(void **state)
     assert_int_equal(fo.base_xid, 501);
     assert_int_equal(fo.changed, 1 << 1);
     /* conflict: the row has another age now; both survive */
-    struct fb_verdict v = {.verdict = FB_VERDICT_CONFLICT, .part = p, .ns = fb_bytes_str("users"), .id = fb_bytes_str("7"),
-                           .ver = fo.ver, .kind = FB_KIND_HASH, .xmin = 600, .value = row(&b, "they", "99")};
+    struct fb_verdict v = {.verdict = FB_VERDICT_CONFLICT,
+                           .part = p,
+                           .ns = fb_bytes_str("users"),
+                           .id = fb_bytes_str("7"),
+                           .ver = fo.ver,
+                           .kind = FB_KIND_HASH,
+                           .xmin = 600,
+                           .value = row(&b, "they", "99")};
     lane_verdict(h.lane, &h.feeds, &v);
     harness_tick(&h);
     rep = DO(&h, HGET, "users:7", 0, 0, 0, 0, 1, "age");
@@ -141,8 +169,14 @@ static void test_bases(void **state)
     harness_pos(&h, p, "users", end, 601);
     assert_int_equal(lane_stats(h.lane)->objects_clean, 1);
     /* values read back */
-    v = (struct fb_verdict){.verdict = FB_VERDICT_REFRESH, .part = p, .ns = fb_bytes_str("users"), .id = fb_bytes_str("7"),
-                            .ver = fo.ver, .kind = FB_KIND_HASH, .xmin = 601, .value = row(&b, "you", "100")};
+    v = (struct fb_verdict){.verdict = FB_VERDICT_REFRESH,
+                            .part = p,
+                            .ns = fb_bytes_str("users"),
+                            .id = fb_bytes_str("7"),
+                            .ver = fo.ver,
+                            .kind = FB_KIND_HASH,
+                            .xmin = 601,
+                            .value = row(&b, "you", "100")};
     lane_verdict(h.lane, &h.feeds, &v);
     harness_tick(&h);
     rep = DO(&h, HGET, "users:7", 0, 0, 0, 0, 1, "age");

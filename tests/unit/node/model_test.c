@@ -1,5 +1,5 @@
-/* Goal: the lane agrees with a plain dictionary whatever happens, PostgreSQL (another dictionary, fed by batches and asked
- * by loads) ends equal to it, and a replay of the log gives the same state as the lane that wrote it.
+/* Goal: the lane agrees with a plain dictionary whatever happens, PostgreSQL (another dictionary, fed by batches and
+ * asked by loads) ends equal to it, and a replay of the log gives the same state as the lane that wrote it.
  * Method: random operations, feeds, checkpoints, lost checkpoint messages, loads, evictions, snapshots and restarts. */
 #include "tests/unit/node/harness.h"
 
@@ -34,16 +34,17 @@ static struct cell model[KEYS], db[KEYS];
 static uint64_t ckpt[HARNESS_PARTS];
 static struct harness h;
 
-static void key_name(int k, char *out)
+static void key_name(int k, char out[24])
 {
-    sprintf(out, "key:%d", k);
+    snprintf(out, 24, "key:%d", k);
 }
 
 static void check_reply(struct fb_rep r, int k, const char *what)
 {
     if (!model[k].there)
         assert_int_equal(r.type, FB_REP_NIL);
-    else if (r.type != FB_REP_BULK || r.payload.n != strlen(model[k].v) || memcmp(r.payload.p, model[k].v, r.payload.n) != 0)
+    else if (r.type != FB_REP_BULK || r.payload.n != strlen(model[k].v) ||
+             memcmp(r.payload.p, model[k].v, r.payload.n) != 0)
         fail_msg("%s of key %d: type %u \"%.*s\", expected \"%s\"", what, k, r.type, (int)r.payload.n,
                  (const char *)r.payload.p, model[k].v);
 }
@@ -56,10 +57,14 @@ static struct fb_rep settle(struct fb_rep r, int k)
         assert_int_equal(h.load_n, 1);
         key_name(k, key);
         struct lane_load load = h.loads[0];
-        struct fb_load_rep rep = {.part = load.part, .token = load.token,
+        struct fb_load_rep rep = {.part = load.part,
+                                  .token = load.token,
                                   .status = db[k].there ? FB_LOAD_FOUND : FB_LOAD_ABSENT,
-                                  .kind = db[k].there ? FB_KIND_STRING : FB_KIND_NONE, .xmin = 7, .ckpt_ver = ckpt[load.part],
-                                  .stored_ver = db[k].ver, .value = fb_bytes_str(db[k].there ? db[k].v : "")};
+                                  .kind = db[k].there ? FB_KIND_STRING : FB_KIND_NONE,
+                                  .xmin = 7,
+                                  .ckpt_ver = ckpt[load.part],
+                                  .stored_ver = db[k].ver,
+                                  .value = fb_bytes_str(db[k].there ? db[k].v : "")};
         lane_load_reply(h.lane, &rep);
         harness_tick(&h);
         assert_true(harness_pop(&h, &r));
@@ -77,11 +82,11 @@ static void operate(void)
     switch (rnd(7)) {
     case 0:
     case 1:
-        sprintf(v, "%u", rnd(1000000));
+        snprintf(v, sizeof v, "%u", rnd(1000000));
         r = settle(harness_do(&h, FB_OP_SET, key, 0, 0, 0, 0, 1, v), k);
         assert_int_equal(r.type, FB_REP_OK);
         model[k].there = true;
-        strcpy(model[k].v, v);
+        memcpy(model[k].v, v, sizeof v);
         break;
     case 2:
         r = settle(harness_do(&h, FB_OP_DEL, key, 0, 0, 0, 0, 0), k);
@@ -90,7 +95,7 @@ static void operate(void)
         break;
     case 3:
         r = settle(harness_do(&h, FB_OP_INCRBY, key, 3, 0, 0, 0, 0), k);
-        sprintf(model[k].v, "%ld", (model[k].there ? atol(model[k].v) : 0) + 3);
+        snprintf(model[k].v, sizeof model[k].v, "%ld", (model[k].there ? atol(model[k].v) : 0) + 3);
         model[k].there = true;
         assert_int_equal(r.num, atol(model[k].v));
         break;
@@ -148,8 +153,9 @@ static void digest(struct lane *l, struct fb_buf *out)
             continue; /* clean copies may be evicted, so they do not count */
         x = slot_extra(l->parts[o->part], o);
         fb_buf_printf(out, "%s ver %llx kind %u flags %x expires %lld changed %llx value %.*s\n", key,
-                      (unsigned long long)o->ver, o->kind, object_flags(o) & (OBJECT_DIRTY | OBJECT_PARKED), (long long)object_expires(o),
-                      (unsigned long long)x->changed, (int)o->vlen, (const char *)object_value(o).p);
+                      (unsigned long long)o->ver, o->kind, object_flags(o) & (OBJECT_DIRTY | OBJECT_PARKED),
+                      (long long)object_expires(o), (unsigned long long)x->changed, (int)o->vlen,
+                      (const char *)object_value(o).p);
     }
     for (uint16_t p = 0; p < HARNESS_PARTS; p++) {
         const struct feed *f = feed_find(l->parts[p], 0);

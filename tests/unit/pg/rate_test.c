@@ -42,23 +42,20 @@ static void pick(uint32_t ids[BATCH])
 static double by_hand(struct fixture *f, const char *name, uint32_t round)
 {
     uint32_t ids[BATCH];
-    char *keys = malloc(BATCH * 16), *values = malloc(BATCH * 110);
+    struct fb_buf keys = {0}, values = {0};
     const char *args[2];
-    size_t k = 0, v = 0;
     double start;
     PGresult *res;
-    assert_non_null(keys);
-    assert_non_null(values);
     pick(ids);
     start = now_s();
     for (uint32_t i = 0; i < BATCH; i++) {
-        k += (size_t)sprintf(keys + k, "%c%u", i == 0 ? '{' : ',', ids[i]);
-        v += (size_t)sprintf(values + v, "%c%0100u", i == 0 ? '{' : ',', round);
+        fb_buf_printf(&keys, "%c%u", i == 0 ? '{' : ',', ids[i]);
+        fb_buf_printf(&values, "%c%0100u", i == 0 ? '{' : ',', round);
     }
-    strcpy(keys + k, "}");
-    strcpy(values + v, "}");
-    args[0] = keys;
-    args[1] = values;
+    fb_buf_put(&keys, "}", 2); /* with its zero byte */
+    fb_buf_put(&values, "}", 2);
+    args[0] = (const char *)keys.p;
+    args[1] = (const char *)values.p;
     PQclear(PQexec(f->sql, "begin"));
     res = PQexecPrepared(f->sql, name, 2, args, NULL, NULL, 0);
     assert_int_equal(PQresultStatus(res), PGRES_COMMAND_OK);
@@ -66,8 +63,8 @@ static double by_hand(struct fixture *f, const char *name, uint32_t round)
     PQclear(res);
     PQclear(PQexec(f->sql, "commit"));
     start = now_s() - start;
-    free(keys);
-    free(values);
+    fb_buf_fini(&keys);
+    fb_buf_fini(&values);
     return start;
 }
 

@@ -7,9 +7,13 @@ FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 120
 
 # path -> reason. An entry that is no longer needed is a finding too.
-LONG_FILES = {}
+LONG_FILES = {
+    "tests/unit/pg/rows_test.c": "one start of PostgreSQL serves all its cases",
+}
 # (path, function) -> reason
-LONG_FUNCTIONS = {}
+LONG_FUNCTIONS = {
+    ("tests/unit/pg/rows_test.c", "conflicts"): "one story on one table: each step starts where the one before ended",
+}
 
 _CODE = (".c", ".h", ".py", ".sh")
 
