@@ -136,6 +136,9 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
         (r->kind == FB_KIND_NONE && !dirty) || (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)) ||
         store_find_own(l->store, r->key, hash) != NULL)
         return fb_err_set(err, FB_ECORRUPT, "partition %u: an object of the snapshot is impossible", p->id);
+    /* Written while the snapshot was taken: the log has its record, and from it it gets its place in version order. */
+    if (r->ver > p->snapshot_ver)
+        return FB_OK;
     mapped = l->ns[nsid].conf != NULL && l->ns[nsid].conf->mapped;
     if (!dirty && mapped)
         return FB_OK; /* the namespace became a table: it is loaded when asked for */

@@ -276,7 +276,7 @@ static void run(uint64_t seed)
 static void test_model(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 10; seed++) {
+    for (uint64_t seed = 1; seed <= 40; seed++) {
         print_message("seed %lu\n", (unsigned long)seed);
         run(seed);
     }
