@@ -109,6 +109,10 @@ enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct 
         break;
     }
     if (o->kind == FB_KIND_NONE) {
+        if (f->ns->on_delete == FB_ON_DELETE_REFUSE && (o->flags & FB_OBJECT_HAS_BASE) == 0) {
+            *skip = true; /* SQL deleted the row and the cache agreed: nothing is left to delete */
+            return PG_OK;
+        }
         if (f->ns->on_delete == FB_ON_DELETE_REFUSE)
             return pg_error_set(err, PG_ROW, "22000",
                                 "%s: rows are not deleted: on_delete = refuse", f->ns->name);
