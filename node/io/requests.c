@@ -54,8 +54,12 @@ static bool check_epoch(struct worker *w, struct peer *p, const struct fb_req *r
     uint32_t open = req->part < w->node->partitions
                         ? atomic_load_explicit(&w->node->open_epoch[req->part], memory_order_acquire)
                         : 0;
+    if (req->part < w->node->partitions && w->refused_in[req->part] == w->frame_number)
+        open = 0; /* it opened after an earlier request of this frame was refused: the order of a client is kept */
     if (open != 0 && open == req->epoch)
         return true;
+    if (req->part < w->node->partitions)
+        w->refused_in[req->part] = w->frame_number;
     if (open != 0 || req->part >= w->node->partitions)
         reply_error(w, p, req, FB_REP_ERR_NOT_PRIMARY, "");
     else
@@ -174,6 +178,7 @@ static void forward_all(struct worker *w, struct peer *p)
 void worker_request_frame(struct worker *w, struct peer *p, const struct fb_frame *f)
 {
     struct fb_reader r = fb_reader(f->tail);
+    w->frame_number++;
     for (uint32_t i = 0; i < f->count; i++) {
         const uint8_t *start = r.p;
         struct fb_req req;
@@ -192,6 +197,7 @@ void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes item
     struct fb_reader r = fb_reader(items);
     if (p->lane[w->index].reply.closed)
         return;
+    w->frame_number++;
     for (uint32_t i = 0; i < count; i++) {
         struct fb_req req;
         enum fb_status s = fb_req_decode(&r, &req);

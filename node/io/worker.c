@@ -320,6 +320,7 @@ struct worker *worker_new(struct node *n, uint32_t index, struct lane *lane)
     w->jobs = fb_mailbox_new(1u << 20);
     w->forward = fb_xcalloc(n->worker_count, sizeof(*w->forward));
     w->forward_count = fb_xcalloc(n->worker_count, sizeof(*w->forward_count));
+    w->refused_in = fb_xcalloc(n->partitions, sizeof(*w->refused_in));
     w->rng = fb_random_u64();
     return w;
 }
@@ -359,6 +360,7 @@ void worker_free(struct worker *w)
         fb_buf_fini(&w->forward[i]);
     free(w->forward);
     free(w->forward_count);
+    free(w->refused_in);
     free(w->syncs);
     free(w->zombies);
     fb_buf_fini(&w->scratch);

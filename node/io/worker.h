@@ -58,6 +58,8 @@ struct worker {
     struct node_config *config;
     struct fb_buf *forward;          /* per worker: request items to hand over at the end of a frame */
     uint32_t *forward_count;
+    uint64_t frame_number;
+    uint64_t *refused_in;            /* by partition: frame in which a request was refused last */
     struct fb_buf scratch;
     struct peer **syncs;             /* connected sync processes */
     uint32_t sync_count, sync_cap;
