@@ -149,7 +149,7 @@ enum fb_status fb_column_check(const struct fb_column *c, struct fb_bytes text, 
     case FB_TYPE_BYTEA:
         return judged(c, text, fb_input_bytea(text), "bytea in hex (\\x...) or escape form", err);
     case FB_TYPE_DATE:
-        return judged(c, text, text.n == 0 ? FB_INPUT_SYNTAX : FB_INPUT_OK, "a date", err);
+        return judged(c, text, fb_input_date(text), "a date written YYYY-MM-DD", err);
     case FB_TYPE_TEXT:
     case FB_TYPE_OTHER:
         break;

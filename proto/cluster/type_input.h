@@ -21,6 +21,9 @@ enum fb_input fb_input_float(struct fb_bytes s, bool single);
 enum fb_input fb_input_bool(struct fb_bytes s);
 enum fb_input fb_input_uuid(struct fb_bytes s);
 enum fb_input fb_input_bytea(struct fb_bytes s);
+/* Year, month and day with dashes or as eight digits, or infinity: the forms every DateStyle reads alike. Month names,
+ * two-digit years, times of day and words such as "today" are refused. */
+enum fb_input fb_input_date(struct fb_bytes s);
 /* RFC 8259; `binary` (jsonb) also refuses \u0000, lone surrogates and numbers beyond numeric. *why: static storage. */
 enum fb_input fb_input_json(struct fb_bytes s, bool binary, const char **why);
 

@@ -182,8 +182,11 @@ static enum fb_input judge_numeric(const struct decimal *d, int32_t precision, i
     if ((!zero && lead > NUMERIC_WHOLE_DIGITS_MAX) || d->exponent >= EXPONENT_MAX ||
         d->exponent <= -EXPONENT_MAX)
         return FB_INPUT_RANGE;
+    /* The text becomes a numeric without limits first, whatever the column then rounds it to. */
+    if (fraction > NUMERIC_FRACTION_DIGITS_MAX)
+        return FB_INPUT_RANGE;
     if (precision < 0)
-        return fraction > NUMERIC_FRACTION_DIGITS_MAX ? FB_INPUT_RANGE : FB_INPUT_OK;
+        return FB_INPUT_OK;
     if (zero || lead < -(int64_t)scale)
         return FB_INPUT_OK; /* rounds to nothing */
     if (rounds_up_whole(d, lead, scale))

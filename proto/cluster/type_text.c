@@ -120,28 +120,71 @@ static unsigned days_of(unsigned year, unsigned month)
     return days[month - 1] + (month == 2 && leap ? 1u : 0u);
 }
 
-#define DATE_YEAR_MAX 5874897u /* PostgreSQL's last year of type date */
+/* The range of PostgreSQL's type date: 4714-11-24 BC .. 5874897-12-31. */
+#define DATE_YEAR_MAX 5874897u
+#define DATE_YEAR_BC_MAX 4714u
+
+static bool date_exists(unsigned year, unsigned month, unsigned day, bool bc)
+{
+    /* the year before 1 is 1 BC: number 0, and a leap year; 4800 is a multiple of 400 */
+    unsigned counted = bc ? 4801 - year : year;
+    if (year < 1 || year > (bc ? DATE_YEAR_BC_MAX : DATE_YEAR_MAX) || month < 1 || month > 12)
+        return false;
+    if (bc && year == DATE_YEAR_BC_MAX && (month < 11 || (month == 11 && day < 24)))
+        return false;
+    return day >= 1 && day <= days_of(counted, month);
+}
+
+/* Takes min to max digits. */
+static bool take_digits(struct fb_bytes *s, size_t min, size_t max, unsigned *out)
+{
+    size_t n = 0;
+    for (*out = 0; n < s->n && n < max && is_digit(s->p[n]); n++)
+        *out = *out * 10 + (unsigned)(s->p[n] - '0');
+    s->p += n;
+    s->n -= n;
+    return n >= min;
+}
+
+static bool take_dash(struct fb_bytes *s)
+{
+    if (s->n == 0 || s->p[0] != '-')
+        return false;
+    s->p++;
+    s->n--;
+    return true;
+}
+
+/* Year-month-day; `digits` is how many a month or day has at least. */
+static bool is_dashed_date(struct fb_bytes s, size_t digits)
+{
+    unsigned year, month, day;
+    struct fb_bytes from = s;
+    if (!take_digits(&s, 4, 7, &year) || (from.n - s.n > 4 && from.p[0] == '0') || !take_dash(&s) ||
+        !take_digits(&s, digits, 2, &month) || !take_dash(&s) ||
+        !take_digits(&s, digits, 2, &day) || (s.n > 0 && !fb_bytes_is(s, " BC")))
+        return false;
+    return date_exists(year, month, day, s.n > 0);
+}
 
 bool fb_canonical_date(struct fb_bytes s)
 {
-    unsigned year = 0, month, day;
-    size_t n = s.n >= 10 ? s.n - 6 : 0; /* digits of the year; the rest is -MM-DD */
-    const uint8_t *t;
-    if (fb_bytes_is(s, "infinity") || fb_bytes_is(s, "-infinity"))
-        return true;
-    if (n < 4 || n > 7 || (n > 4 && s.p[0] == '0'))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        if (!is_digit(s.p[i]))
-            return false;
-        year = year * 10 + (unsigned)(s.p[i] - '0');
+    return fb_bytes_is(s, "infinity") || fb_bytes_is(s, "-infinity") || is_dashed_date(s, 2);
+}
+
+enum fb_input fb_input_date(struct fb_bytes s)
+{
+    unsigned year, month, day;
+    while (s.n > 0 && is_space(s.p[0])) {
+        s.p++;
+        s.n--;
     }
-    t = s.p + n;
-    if (t[0] != '-' || !is_digit(t[1]) || !is_digit(t[2]) || t[3] != '-' || !is_digit(t[4]) ||
-        !is_digit(t[5]))
-        return false;
-    month = (unsigned)(t[1] - '0') * 10 + (unsigned)(t[2] - '0');
-    day = (unsigned)(t[4] - '0') * 10 + (unsigned)(t[5] - '0');
-    return year >= 1 && year <= DATE_YEAR_MAX && month >= 1 && month <= 12 && day >= 1 &&
-           day <= days_of(year, month);
+    while (s.n > 0 && is_space(s.p[s.n - 1]))
+        s.n--;
+    if (fb_canonical_date(s) || is_dashed_date(s, 1))
+        return FB_INPUT_OK;
+    if (s.n == 8 && take_digits(&s, 4, 4, &year) && take_digits(&s, 2, 2, &month) &&
+        take_digits(&s, 2, 2, &day) && date_exists(year, month, day, false))
+        return FB_INPUT_OK;
+    return FB_INPUT_SYNTAX;
 }
