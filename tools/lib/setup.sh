@@ -40,11 +40,13 @@ install_packages() {
     rm -f /tmp/forebay-apt.$$.log
 }
 
-# build PRESET: tools/build with its output in a file, shown when it fails. Result: $root/.build/PRESET/bin
+programs="forebay-node forebay-router forebay-sync forebayctl"
+
+# build PRESET [TARGET ...]: tools/build with its output in a file, shown when it fails. Result: $root/.build/PRESET/bin
 build() {
     local log=$root/.build/$1.log
     mkdir -p "$root/.build"
     say "building ($1)"
-    "$root/tools/build" "$1" >"$log" 2>&1 ||
+    "$root/tools/build" "$@" >"$log" 2>&1 ||
         { tail -40 "$log" >&2; die "the build failed; the whole log is in $log"; }
 }

@@ -164,7 +164,7 @@ static void test_multi(void **state)
 {
     struct router_session *s;
     struct fb_buf buf = {0};
-    struct fb_bytes rest, item;
+    struct fb_bytes rest, item = {0};
     struct fb_req inner;
     struct fb_reader in;
     (void)state;
