@@ -14,22 +14,36 @@
 #include <unistd.h>
 
 static const struct fb_option option_table[] = {
-    {"process", "name", FB_OPT_TEXT, "node-1", "Name of this process, unique among the nodes of the cluster.", NULL, 0, 0, false, false},
+    {"process", "name", FB_OPT_TEXT, "node-1", "Name of this process, unique among the nodes of the cluster.", NULL,
+     0, 0, false, false},
     {"process", "zone", FB_OPT_TEXT, "", "Failure zone, for placement.", NULL, 0, 0, false, false},
     {"process", "coordinator", FB_OPT_TEXT, NULL, "Coordinator URL: file:///directory.", NULL, 0, 0, false, false},
-    {"process", "log_level", FB_OPT_ENUM, "info", "Least severe level that is logged.", "trace|debug|info|warn|error", 0, 0, true, false},
+    {"process", "log_level", FB_OPT_ENUM, "info", "Least severe level that is logged.", "trace|debug|info|warn|error",
+     0, 0, true, false},
     {"process", "log_format", FB_OPT_ENUM, "logfmt", "Form of log lines.", "logfmt|json", 0, 0, false, false},
-    {"node", "listen", FB_OPT_TEXT, "tcp://127.0.0.1:7400", "Where routers and sync processes connect; port 0 picks a free one.", NULL, 0, 0, false, false},
-    {"node", "data_dir", FB_OPT_TEXT, NULL, "Directory of log and snapshots; created if missing.", NULL, 0, 0, false, false},
-    {"node", "memory", FB_OPT_SIZE, "1GiB", "Memory for objects; clean ones are evicted beyond it.", NULL, 0, 0, false, false},
-    {"node", "threads", FB_OPT_UINT, "0", "Writer threads; 0 = one per core.", NULL, 0, NODE_WORKERS_MAX, false, false},
-    {"node", "weight", FB_OPT_UINT, "100", "Share of the partitions relative to other nodes.", NULL, 0, 100000, false, false},
+    {"node", "listen", FB_OPT_TEXT, "tcp://127.0.0.1:7400",
+     "Where routers and sync processes connect; port 0 picks a free one.", NULL, 0, 0, false, false},
+    {"node", "data_dir", FB_OPT_TEXT, NULL, "Directory of log and snapshots; created if missing.", NULL, 0, 0, false,
+     false},
+    {"node", "memory", FB_OPT_SIZE, "1GiB", "Memory for objects; clean ones are evicted beyond it.", NULL, 0, 0,
+     false, false},
+    {"node", "threads", FB_OPT_UINT, "0", "Writer threads; 0 = one per core.", NULL, 0, NODE_WORKERS_MAX, false,
+     false},
+    {"node", "weight", FB_OPT_UINT, "100", "Share of the partitions relative to other nodes.", NULL, 0, 100000, false,
+     false},
     {"node", "segment_bytes", FB_OPT_SIZE, "64MiB", "Size of a log segment.", NULL, 0, 0, false, false},
-    {"node", "log_sync_interval", FB_OPT_DURATION, "50ms", "Longest time between two fsyncs of the log while nobody waits for one.", NULL, 0, 0, false, false},
-    {"node", "snapshot_interval", FB_OPT_DURATION, "10m", "Time between rounds of snapshots.", NULL, 0, 0, false, false},
-    {"node", "snapshot_log_bytes", FB_OPT_SIZE, "512MiB", "A round of snapshots starts when the log has grown by this.", NULL, 0, 0, false, false},
-    {"node", "accept_empty_data_dir", FB_OPT_BOOL, "no", "Start although the map says this node leads partitions and the data directory is new: what was not in PostgreSQL yet is given up.", NULL, 0, 0, false, false},
-    {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9400", "Admin port: /livez /readyz /metrics /statusz.", NULL, 0, 0, false, false},
+    {"node", "log_sync_interval", FB_OPT_DURATION, "50ms",
+     "Longest time between two fsyncs of the log while nobody waits for one.", NULL, 0, 0, false, false},
+    {"node", "snapshot_interval", FB_OPT_DURATION, "10m", "Time between rounds of snapshots.", NULL, 0, 0, false,
+     false},
+    {"node", "snapshot_log_bytes", FB_OPT_SIZE, "512MiB",
+     "A round of snapshots starts when the log has grown by this.", NULL, 0, 0, false, false},
+    {"node", "accept_empty_data_dir", FB_OPT_BOOL, "no",
+     "Start although the map says this node leads partitions and the data directory is new: what was not in "
+     "PostgreSQL yet is given up.",
+     NULL, 0, 0, false, false},
+    {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9400", "Admin port: /livez /readyz /metrics /statusz.", NULL, 0, 0,
+     false, false},
 };
 static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
 
@@ -50,10 +64,11 @@ static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, 
         led += map->parts[p].epoch != 0 && strcmp(map->parts[p].primary.node, n->name) == 0;
     if (led == 0)
         return FB_OK;
-    return fb_err_set(err, FB_EREFUSED,
-                      "the map says %s leads %u partitions but data directory %s is new; put the old directory back, or start "
-                      "once with --node.accept_empty_data_dir=yes to give up what had not reached PostgreSQL",
-                      n->name, led, path);
+    return fb_err_set(
+        err, FB_EREFUSED,
+        "the map says %s leads %u partitions but data directory %s is new; put the old directory back, or start "
+        "once with --node.accept_empty_data_dir=yes to give up what had not reached PostgreSQL",
+        n->name, led, path);
 }
 
 static enum fb_status open_coordinator(struct node *n, struct fb_cluster_state **state, struct fb_err *err)
@@ -76,7 +91,8 @@ static void configure_lane(struct worker *w, struct fb_cluster_state *state)
     atomic_store(&c->refs, 1);
     c->state = fb_cluster_state_get(state);
     for (uint32_t i = 0; i < state->namespaces->count; i++)
-        c->schemas[i] = state->namespaces->ns[i].mapped ? fb_cluster_state_schema(state, state->namespaces->ns[i].name) : NULL;
+        c->schemas[i] =
+            state->namespaces->ns[i].mapped ? fb_cluster_state_schema(state, state->namespaces->ns[i].name) : NULL;
     w->config = c;
     lane_configure(w->lane, state->namespaces, c->schemas);
 }
@@ -99,7 +115,10 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
     if (s != FB_OK)
         return s;
     for (uint32_t i = 0; i < n->worker_count; i++) {
-        struct lane_config c = {.lane = i, .lanes = n->worker_count, .partitions = n->partitions, .memory_limit = n->memory_limit,
+        struct lane_config c = {.lane = i,
+                                .lanes = n->worker_count,
+                                .partitions = n->partitions,
+                                .memory_limit = n->memory_limit,
                                 .dirty_limit = dirty};
         lanes[i] = lane_new(&c, n->store);
         n->workers[i] = worker_new(n, i, lanes[i]);
@@ -118,7 +137,8 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
 
 static enum fb_status register_node(struct node *n, struct fb_err *err)
 {
-    struct fb_member_info m = {.kind = FB_MEMBER_NODE, .inc = n->inc, .started_ms = n->started_wall_ms, .pid = (uint32_t)getpid()};
+    struct fb_member_info m = {
+        .kind = FB_MEMBER_NODE, .inc = n->inc, .started_ms = n->started_wall_ms, .pid = (uint32_t)getpid()};
     struct fb_buf value = {0};
     struct fb_coord_op op = {.rev = UINT64_MAX, .session = true};
     char key[FB_NAME_BYTES_MAX + 8];
@@ -178,7 +198,8 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     return s;
 }
 
-/* Order: no new requests, then the last ticks, a last snapshot is not needed, the log is sealed, the marker says clean. */
+/* Order: no new requests, then the last ticks, a last snapshot is not needed, the log is sealed, the marker says
+ * clean. */
 static void stop(struct node *n)
 {
     atomic_store(&n->stopping, true);
@@ -228,8 +249,8 @@ int main(int argc, char **argv)
     struct fb_options *o;
     struct fb_err err = {0};
 
-    switch (fb_options_load("forebay-node", "Holds partitions of objects in memory, logs and serves them.", option_table,
-                            FB_COUNT_OF(option_table), all_sections, argc, argv, &o)) {
+    switch (fb_options_load("forebay-node", "Holds partitions of objects in memory, logs and serves them.",
+                            option_table, FB_COUNT_OF(option_table), all_sections, argc, argv, &o)) {
     case FB_OPTIONS_EXIT_OK:
         return 0;
     case FB_OPTIONS_EXIT_USAGE:

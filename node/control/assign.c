@@ -13,10 +13,11 @@ static enum fb_status own_partition(const struct fb_map *map, uint16_t p, const 
     struct fb_record_event ev = {.kind = FB_REC_LAST_SET};
 
     if (rec->epoch < last_epoch)
-        return fb_err_set(err, FB_ESTALE,
-                          "partition %u: the coordinator says epoch %u but this node's log has epoch %u: the coordinator "
-                          "was restored or this data directory belongs to another time; nothing was changed",
-                          p, rec->epoch, last_epoch);
+        return fb_err_set(
+            err, FB_ESTALE,
+            "partition %u: the coordinator says epoch %u but this node's log has epoch %u: the coordinator "
+            "was restored or this data directory belongs to another time; nothing was changed",
+            p, rec->epoch, last_epoch);
     step->part = p;
     if (rec->primary.inc == self->inc) {
         step->action = ASSIGN_SERVE;
@@ -31,7 +32,8 @@ static enum fb_status own_partition(const struct fb_map *map, uint16_t p, const 
     return fb_record_next(rec, &ev, &step->next, err);
 }
 
-/* Only the first of the live nodes places, so that several rarely compete; the compare-and-swap keeps it right anyway. */
+/* Only the first of the live nodes places, so that several rarely compete; the compare-and-swap keeps it right
+ * anyway. */
 static bool is_first_alive(const struct fb_map *map, const char *self)
 {
     for (uint32_t i = 0; i < map->member_count; i++) {
@@ -42,8 +44,8 @@ static bool is_first_alive(const struct fb_map *map, const char *self)
     return false;
 }
 
-static enum fb_status first_placement(const struct fb_map *map, const struct assign_self *self, struct assign_step *steps,
-                                      uint32_t *count, struct fb_err *err)
+static enum fb_status first_placement(const struct fb_map *map, const struct assign_self *self,
+                                      struct assign_step *steps, uint32_t *count, struct fb_err *err)
 {
     struct fb_place_node nodes[FB_NODES_MAX];
     const struct fb_member_info *info[FB_NODES_MAX];

@@ -23,9 +23,10 @@ struct assign_step {
 };
 
 /* last_epoch[p]: highest epoch in this node's own log of p, 0 = none. Fills steps (room for map->partitions), *count.
- * Errors: FB_ESTALE the coordinator's record of a partition is older than this node's log (I34): nothing may be done, err says
- * which and what to do. */
-FB_MUST_USE enum fb_status assign_plan(const struct fb_map *map, const struct assign_self *self, const uint32_t *last_epoch,
-                                       struct assign_step *steps, uint32_t *count, struct fb_err *err);
+ * Errors: FB_ESTALE the coordinator's record of a partition is older than this node's log (I34): nothing may be
+ * done, err says which and what to do. */
+FB_MUST_USE enum fb_status assign_plan(const struct fb_map *map, const struct assign_self *self,
+                                       const uint32_t *last_epoch, struct assign_step *steps, uint32_t *count,
+                                       struct fb_err *err);
 
 #endif

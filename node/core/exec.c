@@ -76,7 +76,8 @@ bool op_put(struct op *op, uint8_t kind, struct fb_bytes value, int64_t expires_
 {
     struct lane *l = op->l;
     const struct fb_namespace *conf = op->ns->conf;
-    uint64_t limit = conf->max_value != 0 && conf->max_value < FB_VALUE_BYTES_MAX ? conf->max_value : FB_VALUE_BYTES_MAX;
+    uint64_t limit =
+        conf->max_value != 0 && conf->max_value < FB_VALUE_BYTES_MAX ? conf->max_value : FB_VALUE_BYTES_MAX;
     struct object *next;
 
     if (value.n > limit) {

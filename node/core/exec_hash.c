@@ -57,7 +57,8 @@ static bool put_hash(struct op *op, struct fb_bytes hash, uint64_t bits)
 static bool field_refused(struct op *op, struct fb_bytes name)
 {
     if (name.n > FB_FIELD_BYTES_MAX) {
-        op_err(op, "ERR a field name of %zu bytes is above the limit of %u (nothing changed)", name.n, FB_FIELD_BYTES_MAX);
+        op_err(op, "ERR a field name of %zu bytes is above the limit of %u (nothing changed)", name.n,
+               FB_FIELD_BYTES_MAX);
         return true;
     }
     if (op->ns->conf->mapped && op->ns->schema != NULL && fb_schema_column(op->ns->schema, name) == NULL) {

@@ -1,5 +1,5 @@
-/* Expiry of unmapped objects: an EXPIRE record when ptime reaches the deadline (PROTOCOL 14). Access finds what is due at
- * once; what nobody asks for is found by a walk over the slab index, a bounded number of slots a tick. */
+/* Expiry of unmapped objects: an EXPIRE record when ptime reaches the deadline (PROTOCOL 14). Access finds what is
+ * due at once; what nobody asks for is found by a walk over the slab index, a bounded number of slots a tick. */
 #include "node/core/lane_impl.h"
 
 #define EXPIRE_SLOTS_A_TICK 4096u

@@ -6,8 +6,13 @@
 void feed_note(struct lane *l, struct part *p, struct feed *f)
 {
     uint64_t now = part_now(l, p);
-    struct fb_feed_note n = {.part = p->id, .epoch = p->epoch, .history = p->history, .ns = fb_bytes_str(l->ns[f->nsid].name),
-                             .dirty = f->dirty.count, .last_ver = p->synced_ver, .due = f->due};
+    struct fb_feed_note n = {.part = p->id,
+                             .epoch = p->epoch,
+                             .history = p->history,
+                             .ns = fb_bytes_str(l->ns[f->nsid].name),
+                             .dirty = f->dirty.count,
+                             .last_ver = p->synced_ver,
+                             .due = f->due};
     n.age_ms = f->oldest_ms != 0 && now > f->oldest_ms ? now - f->oldest_ms : 0;
     fb_feed_note_encode(&l->fx.notes, &n);
     l->fx.note_count++;
@@ -62,8 +67,8 @@ static int by_ver(const void *a, const void *b)
     return (x->ver > y->ver) - (x->ver < y->ver);
 }
 
-/* PostgreSQL is behind what it once confirmed: everything above its checkpoint is still resident (I25) and becomes dirty
- * again. Rare, so a walk over the partition. */
+/* PostgreSQL is behind what it once confirmed: everything above its checkpoint is still resident (I25) and becomes
+ * dirty again. Rare, so a walk over the partition. */
 static void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver)
 {
     uint32_t used = atomic_load_explicit(&p->sp->used, memory_order_relaxed), n = 0;

@@ -45,13 +45,14 @@ void lane_inspect_key(struct lane *l, struct fb_bytes key, struct fb_buf *json)
     }
     flags = object_flags(o);
     x = e != NULL ? e->extra : slot_extra(l->parts[o->part], o);
-    fb_buf_printf(json,
-                  ",\"state\":\"%s\",\"partition\":%u,\"namespace\":\"%s\",\"kind\":\"%s\",\"version\":%llu,\"epoch\":%u,"
-                  "\"counter\":%llu,\"dirty\":%s,\"value_bytes\":%u,\"expires_ms\":%lld,\"has_base\":%s,\"base_xid\":%u",
-                  state_of(o), o->part, l->ns[o->ns].name, kinds[o->kind], (unsigned long long)o->ver, fb_ver_epoch(o->ver),
-                  (unsigned long long)fb_ver_counter(o->ver), flags & OBJECT_DIRTY ? "true" : "false", o->vlen,
-                  (long long)object_expires(o), flags & OBJECT_HAS_BASE ? "true" : "false",
-                  flags & OBJECT_TOKEN_KNOWN ? object_xid(o) : 0);
+    fb_buf_printf(
+        json,
+        ",\"state\":\"%s\",\"partition\":%u,\"namespace\":\"%s\",\"kind\":\"%s\",\"version\":%llu,\"epoch\":%u,"
+        "\"counter\":%llu,\"dirty\":%s,\"value_bytes\":%u,\"expires_ms\":%lld,\"has_base\":%s,\"base_xid\":%u",
+        state_of(o), o->part, l->ns[o->ns].name, kinds[o->kind], (unsigned long long)o->ver, fb_ver_epoch(o->ver),
+        (unsigned long long)fb_ver_counter(o->ver), flags & OBJECT_DIRTY ? "true" : "false", o->vlen,
+        (long long)object_expires(o), flags & OBJECT_HAS_BASE ? "true" : "false",
+        flags & OBJECT_TOKEN_KNOWN ? object_xid(o) : 0);
     if (x != NULL)
         fb_buf_printf(json, ",\"changed_at_ms\":%llu", (unsigned long long)x->changed_at_ms);
     if (x != NULL && x->park != NULL) {

@@ -1,9 +1,9 @@
 /* The partition core: all partitions of one writer thread, sans-IO (events in, effects out).
  *
  * One tick of the writer thread:
- *   1. lane_request / lane_load_reply / lane_feed_* / lane_verdict / lane_tick      evaluate; effects pile up in lane_effects
- *   2. write effects->log to the lane's log with one write(2)                       (nothing is visible or answered before)
- *   3. lane_written                                                                 publishes every pending version (I11)
+ *   1. lane_request / lane_load_reply / lane_feed_* / lane_verdict / lane_tick  evaluate; effects pile up
+ *   2. write effects->log to the lane's log with one write(2)                   (nothing is visible or answered before)
+ *   3. lane_written                                                             publishes every pending version (I11)
  *   4. send replies, loads, notes, feed data
  * fsync runs on another thread; when it returned for everything up to log sequence s: lane_synced(s).
  *
@@ -22,9 +22,9 @@
 struct store; /* node/store/store.h: the object table shared by all lanes of the node */
 struct lane;
 
-/* Where replies go: one per (connection, lane). The lane appends encoded fb_rep items to `out`; the caller wraps them in
- * one REP frame and sends it after step 3. `held` counts replies still owed (loads, levels): the caller must keep the
- * struct alive until held is 0; when `closed` is set the lane drops what it would have appended. */
+/* Where replies go: one per (connection, lane). The lane appends encoded fb_rep items to `out`; the caller wraps
+ * them in one REP frame and sends it after step 3. `held` counts replies still owed (loads, levels): the caller must
+ * keep the struct alive until held is 0; when `closed` is set the lane drops what it would have appended. */
 struct reply_dest {
     struct fb_buf out;
     uint32_t items;
@@ -105,7 +105,8 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
 void lane_close_partition(struct lane *l, uint16_t part);
 bool lane_partition_open(const struct lane *l, uint16_t part);
 
-/* Before a tick: now in both clocks. wall_ms drives ptime (never decreases); mono_ns drives timers and single flights. */
+/* Before a tick: now in both clocks. wall_ms drives ptime (never decreases); mono_ns drives timers and single
+ * flights. */
 void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms);
 /* A write, an ORDERED read, or a read that missed in read.h. Views in `req` need to live only during the call. */
 void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *req);
@@ -147,17 +148,19 @@ uint64_t lane_history(const struct lane *l, uint16_t part);
 struct lane_snapshot {
     uint16_t part;
     uint64_t start_ver;      /* replay records with ver > this */
-    uint64_t start_log_seq;  /* log sequence that was current when it began: log before it is not needed by this partition */
+    /* log sequence that was current when it began: log before it is not needed by this partition */
+    uint64_t start_log_seq;
     uint64_t cursor;
     bool done;
 };
 /* False when the partition has nothing. */
 bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s);
-/* Append at most about max_bytes of encoded snapshot items to `out`. The first slice carries the partition's header item
- * (versions, purge_ver per namespace, checkpoints, ptime). */
+/* Append at most about max_bytes of encoded snapshot items to `out`. The first slice carries the partition's header
+ * item (versions, purge_ver per namespace, checkpoints, ptime). */
 void lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf *out, size_t max_bytes);
 /* Recovery: items as produced by slices, in order. FB_ECORRUPT on anything impossible. */
-FB_MUST_USE enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_bytes items, struct fb_err *err);
+FB_MUST_USE enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_bytes items,
+                                                 struct fb_err *err);
 
 /* Per namespace, summed over the lane's partitions, walking feeds only (cheap). */
 struct lane_namespace_stats {

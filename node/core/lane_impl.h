@@ -1,4 +1,5 @@
-/* Inside of the partition core: state of a lane and the calls between its files. Nobody outside node/core/ includes this.
+/* Inside of the partition core: state of a lane and the calls between its files. Nobody outside node/core/ includes
+ * this.
  *
  * Thread: the lane's writer, always. What readers see is in the store (node/store/object.h).
  */
@@ -150,7 +151,8 @@ struct op {
     struct fb_bytes key;
     uint64_t hash;
     uint64_t now;
-    const struct object *cur; /* newest version, pending or published; may be a tombstone or negative; NULL = not resident */
+    /* newest version, pending or published; may be a tombstone or negative; NULL = not resident */
+    const struct object *cur;
     bool live;                /* cur has a value */
     bool admitted;            /* admission was checked for the whole transaction */
     bool loaded;              /* a load was waited for */

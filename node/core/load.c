@@ -137,8 +137,8 @@ static void load_send(struct lane *l, struct load_entry *e)
         fx->load_cap = fx->load_cap ? fx->load_cap * 2 : 64;
         fx->loads = fb_xrealloc(fx->loads, fx->load_cap * sizeof *fx->loads);
     }
-    fx->loads[fx->load_count++] = (struct lane_load){.part = e->part, .ns = l->ns[e->nsid].conf_index, .token = e->token,
-                                                     .id = fb_bytes(NULL, id.n)};
+    fx->loads[fx->load_count++] = (struct lane_load){
+        .part = e->part, .ns = l->ns[e->nsid].conf_index, .token = e->token, .id = fb_bytes(NULL, id.n)};
     fb_buf_put_bytes(&fx->load_bytes, id);
     if (id.n == 0)
         (void)fb_buf_reserve(&fx->load_bytes, 1);
@@ -381,7 +381,8 @@ static void drain(struct lane *l, struct load_entry *first, const char *why)
             reply_error(l, w->dest, w->req.seq, FB_REP_ERR_NOT_PRIMARY, "");
         } else if (r.fails) {
             char text[640];
-            snprintf(text, sizeof text, "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
+            snprintf(text, sizeof text,
+                     "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
                      why == NULL ? "no answer" : why);
             for (char *c = text; *c != '\0'; c++)
                 if (*c == '\r' || *c == '\n')
@@ -478,7 +479,8 @@ void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
         return;
     }
     f = feed_get(p, e->nsid);
-    if (e->epoch != p->epoch || rep->history > p->history || rep->ckpt_ver < f->purge_ver || l->ns[e->nsid].conf == NULL) {
+    if (e->epoch != p->epoch || rep->history > p->history || rep->ckpt_ver < f->purge_ver ||
+        l->ns[e->nsid].conf == NULL) {
         STAT_ADD(l, loads_stale, 1); /* I27 */
         if (e->retries < LOAD_STALE_RETRIES_MAX && l->ns[e->nsid].conf != NULL) {
             e->retry_ns = l->mono_ns + (LOAD_STALE_BACKOFF_NS << e->retries);
@@ -501,7 +503,8 @@ void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
 }
 
 /* Collect first: draining frees entries, others too. A token is looked up again before use. */
-static void each_token(struct lane *l, int32_t part, const char *why, void (*fn)(struct lane *, struct load_entry *, const char *))
+static void each_token(struct lane *l, int32_t part, const char *why,
+                       void (*fn)(struct lane *, struct load_entry *, const char *))
 {
     struct loads *q = &l->loads;
     uint32_t n = q->index_n;

@@ -140,8 +140,8 @@ uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint6
     x->park = NULL;
     note_rewritten(p, next, x, published);
 
-    r.flags = (flags & OBJECT_HAS_BASE ? FB_RECORD_HAS_BASE : 0) | (flags & OBJECT_TOKEN_KNOWN ? FB_RECORD_TOKEN_KNOWN : 0) |
-              (flags & OBJECT_BLIND ? FB_RECORD_BLIND : 0);
+    r.flags = (flags & OBJECT_HAS_BASE ? FB_RECORD_HAS_BASE : 0) |
+              (flags & OBJECT_TOKEN_KNOWN ? FB_RECORD_TOKEN_KNOWN : 0) | (flags & OBJECT_BLIND ? FB_RECORD_BLIND : 0);
     r.base_xid = object_xid(next);
     r.changed = x->changed;
     r.expires_ms = object_expires(next);

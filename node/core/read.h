@@ -12,9 +12,9 @@ enum read_outcome {
     READ_WRITER, /* miss, expired, loading, or anything that is not a plain hit: give it to the partition's writer */
 };
 
-/* Serve `req` (class READ, not ORDERED). `out` gets one encoded fb_rep. Opens and closes its own RCU read section unless
- * `batched`: then the caller holds one (at most 64 requests per section).
- * The caller has checked that this node is primary of the partition at req->epoch. */
+/* Serve `req` (class READ, not ORDERED). `out` gets one encoded fb_rep. Opens and closes its own RCU read section
+ * unless `batched`: then the caller holds one (at most 64 requests per section). The caller has checked that this
+ * node is primary of the partition at req->epoch. */
 enum read_outcome node_read(struct store *s, const struct fb_req *req, struct fb_buf *out, bool batched);
 /* SCAN, DBSIZE, RANDOMKEY (class NODE, not FLUSHALL): walks the slab index in bounded steps. Always appends one fb_rep.
  * random: caller's random number. */

@@ -1,7 +1,7 @@
 /* Objects against the present configuration: after a recovery and after a change of namespaces.
  *
- * Clean copies that no longer fit are dropped, they are loaded when asked for. Dirty objects are never dropped (I26): they
- * stay in the feed of the namespace they were written in until PostgreSQL has them. */
+ * Clean copies that no longer fit are dropped, they are loaded when asked for. Dirty objects are never dropped
+ * (I26): they stay in the feed of the namespace they were written in until PostgreSQL has them. */
 #include "node/core/lane_impl.h"
 
 static void fit_object(struct lane *l, struct part *p, struct object *o, bool drop_mapped)

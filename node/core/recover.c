@@ -19,7 +19,8 @@ static uint16_t nsid_of_record(struct lane *l, const struct fb_record *r)
 static enum fb_status bad(struct fb_err *err, const struct fb_record *r, const char *what)
 {
     return fb_err_set(err, FB_ECORRUPT, "partition %u, record %s with version %u/%llu: %s", r->part,
-                      fb_record_type_name(r->type), fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver), what);
+                      fb_record_type_name(r->type), fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver),
+                      what);
 }
 
 static enum fb_status replay_write(struct lane *l, struct part *p, const struct fb_record *r, struct fb_err *err)
@@ -32,7 +33,8 @@ static enum fb_status replay_write(struct lane *l, struct part *p, const struct 
 
     if (nsid == NSID_NONE || r->key.n == 0)
         return bad(err, r, "its key has no valid namespace");
-    if ((r->kind != FB_KIND_NONE) != (r->type == FB_RECORD_PUT) || (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)))
+    if ((r->kind != FB_KIND_NONE) != (r->type == FB_RECORD_PUT) ||
+        (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)))
         return bad(err, r, "its value is not of its kind");
     if (old != NULL && old->ver >= r->ver)
         return FB_OK; /* the snapshot is newer */
@@ -130,7 +132,8 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
     if (r->ver <= p->snapshot_ver)
         return FB_OK;
     if (p->last_ver != 0 && r->prev != p->last_ver)
-        return bad(err, r, r->prev > p->last_ver ? "records before it are missing" : "it does not follow the one before");
+        return bad(err, r,
+                   r->prev > p->last_ver ? "records before it are missing" : "it does not follow the one before");
     if (p->last_ver == 0 && r->prev != 0)
         return bad(err, r, "records before it are missing and no snapshot covers them");
     if (r->ptime_ms < p->ptime)

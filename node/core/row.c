@@ -1,4 +1,5 @@
-/* Rules of namespaces mapped to tables (PROTOCOL 11.1, 14): what PostgreSQL would refuse is refused before the answer. */
+/* Rules of namespaces mapped to tables (PROTOCOL 11.1, 14): what PostgreSQL would refuse is refused before the
+ * answer. */
 #include "node/core/lane_impl.h"
 
 static bool writes(uint16_t op)
@@ -50,10 +51,11 @@ bool row_refuses_op(struct op *op)
         return true;
     }
     if (n == FB_OP_SET && op->req->b != 0) {
-        op_err(op,
-               "ERR keys of namespace \"%s\" are rows of %s.%s and do not expire (nothing changed); keep such keys in a "
-               "namespace without a table, or delete the row",
-               conf->name, conf->table_schema, conf->table_name);
+        op_err(
+            op,
+            "ERR keys of namespace \"%s\" are rows of %s.%s and do not expire (nothing changed); keep such keys in a "
+            "namespace without a table, or delete the row",
+            conf->name, conf->table_schema, conf->table_name);
         return true;
     }
     return false;
@@ -69,7 +71,8 @@ static bool missing_column(struct op *op, struct fb_bytes hash)
         const struct fb_column *c = &s->columns[i];
         if (!c->not_null || c->has_default || c->generated || c->is_key)
             continue;
-        if (hash.p != NULL ? fb_hash_get(hash, fb_bytes_str(c->name), &v) : strcmp(c->name, op->ns->conf->value_column) == 0)
+        if (hash.p != NULL ? fb_hash_get(hash, fb_bytes_str(c->name), &v)
+                           : strcmp(c->name, op->ns->conf->value_column) == 0)
             continue;
         op_err(op, "ERR column \"%s\" of %s.%s needs a value (nothing changed)", c->name, op->ns->conf->table_schema,
                op->ns->conf->table_name);
@@ -89,8 +92,8 @@ bool row_refuses_string(struct op *op, struct fb_bytes value, uint64_t *changed)
         return true;
     }
     if (c->generated || c->is_key) {
-        op_err(op, "ERR column \"%s\" of %s.%s cannot be written (nothing changed)", c->name, op->ns->conf->table_schema,
-               op->ns->conf->table_name);
+        op_err(op, "ERR column \"%s\" of %s.%s cannot be written (nothing changed)", c->name,
+               op->ns->conf->table_schema, op->ns->conf->table_name);
         return true;
     }
     /* a bytea column takes the bytes as they are */

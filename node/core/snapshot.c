@@ -1,8 +1,8 @@
 /* Snapshots: a partition as records, in slices between ticks. Items are log records: META (versions, time), SYNCED per
  * feed (checkpoint, dsafe, purge_ver), then a PUT or DEL per object with its own version, PARK after a parked one.
  *
- * What PostgreSQL holds and we do not need is left out: clean copies of mapped rows (they may be outdated by the time of a
- * restart) and negative hints. */
+ * What PostgreSQL holds and we do not need is left out: clean copies of mapped rows (they may be outdated by the
+ * time of a restart) and negative hints. */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
@@ -47,8 +47,13 @@ static void put_object(struct part *p, const struct object *o, struct fb_buf *ou
 {
     const struct object_extra *x = slot_extra(p, o);
     uint8_t flags = object_flags(o);
-    struct fb_record r = {.type = o->kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT, .kind = o->kind,
-                          .ns_len = o->ns_len, .part = p->id, .ver = o->ver, .key = object_key(o), .value = object_value(o)};
+    struct fb_record r = {.type = o->kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT,
+                          .kind = o->kind,
+                          .ns_len = o->ns_len,
+                          .part = p->id,
+                          .ver = o->ver,
+                          .key = object_key(o),
+                          .value = object_value(o)};
 
     if ((flags & OBJECT_NEGATIVE) || o->ver == 0)
         return;
@@ -68,8 +73,13 @@ static void put_object(struct part *p, const struct object *o, struct fb_buf *ou
     }
     fb_record_encode(out, &r);
     if (x != NULL && (flags & OBJECT_PARKED) && x->park != NULL) {
-        struct fb_record k = {.type = FB_RECORD_PARK, .ns_len = o->ns_len, .part = p->id, .ver = o->ver, .obj_ver = o->ver,
-                              .key = object_key(o), .value = fb_bytes(x->park->message, x->park->n)};
+        struct fb_record k = {.type = FB_RECORD_PARK,
+                              .ns_len = o->ns_len,
+                              .part = p->id,
+                              .ver = o->ver,
+                              .obj_ver = o->ver,
+                              .key = object_key(o),
+                              .value = fb_bytes(x->park->message, x->park->n)};
         memcpy(k.sqlstate, x->park->sqlstate, sizeof k.sqlstate);
         fb_record_encode(out, &k);
     }

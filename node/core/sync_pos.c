@@ -88,7 +88,8 @@ void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid, 
 
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid)
 {
-    struct fb_record r = {.type = FB_RECORD_SYNCED, .key = fb_bytes_str(l->ns[f->nsid].name), .obj_ver = ver, .xid = xid};
+    struct fb_record r = {
+        .type = FB_RECORD_SYNCED, .key = fb_bytes_str(l->ns[f->nsid].name), .obj_ver = ver, .xid = xid};
 
     if (ver < f->ckpt)
         ver = f->ckpt;

@@ -1,5 +1,5 @@
-/* Verdicts of a sync process: what PostgreSQL refused or holds otherwise becomes a committed record here (PROTOCOL 11, 12).
- * Acks leave with the tick that writes the record. */
+/* Verdicts of a sync process: what PostgreSQL refused or holds otherwise becomes a committed record here (PROTOCOL
+ * 11, 12). Acks leave with the tick that writes the record. */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
@@ -31,10 +31,12 @@ static uint64_t put_on_row(struct verdict_ctx *c, uint8_t kind, struct fb_bytes 
     atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
     atomic_store_explicit(&o->base_xid, exists ? c->v->xmin : 0, memory_order_relaxed);
     atomic_store_explicit(&o->expires_ms, kind == FB_KIND_NONE ? 0 : expires, memory_order_relaxed);
-    return write_object(l, c->p, o, c->hash, kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT, c->cur, changed, true);
+    return write_object(l, c->p, o, c->hash, kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT, c->cur, changed,
+                        true);
 }
 
-/* PostgreSQL's row becomes ours: its values are written back unchanged, which is harmless, and nothing of ours is left. */
+/* PostgreSQL's row becomes ours: its values are written back unchanged, which is harmless, and nothing of ours is
+ * left. */
 static uint64_t take_row(struct verdict_ctx *c)
 {
     return put_on_row(c, c->v->kind, c->v->value, row_writable_mask(&c->l->ns[c->nsid]));
@@ -87,7 +89,8 @@ static uint64_t resolve(struct verdict_ctx *c)
     if (conf->conflict == FB_CONFLICT_MERGE_COLUMNS && cur->kind == FB_KIND_HASH && c->v->kind == FB_KIND_HASH &&
         c->l->ns[c->nsid].schema != NULL)
         return merge_columns(c);
-    if (conf->conflict == FB_CONFLICT_LAST_WRITE_WINS && c->v->kind == FB_KIND_HASH && conf->conflict_column[0] != '\0') {
+    if (conf->conflict == FB_CONFLICT_LAST_WRITE_WINS && c->v->kind == FB_KIND_HASH &&
+        conf->conflict_column[0] != '\0') {
         struct fb_bytes theirs, ours;
         /* both are PostgreSQL's text of a timestamp in one zone, which sorts as text */
         if (fb_hash_get(c->v->value, fb_bytes_str(conf->conflict_column), &theirs) &&
@@ -164,7 +167,8 @@ static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
     if (cur == NULL || (object_flags(cur) & OBJECT_NEGATIVE))
         return FB_ENOENT;
     *ver = cur->ver;
-    if (v->kind > FB_KIND_HASH || v->value.n > FB_VALUE_BYTES_MAX || (v->kind == FB_KIND_HASH && !fb_hash_valid(v->value)))
+    if (v->kind > FB_KIND_HASH || v->value.n > FB_VALUE_BYTES_MAX ||
+        (v->kind == FB_KIND_HASH && !fb_hash_valid(v->value)))
         return FB_EPROTO;
     if (v->verdict == FB_VERDICT_RETRY || v->verdict == FB_VERDICT_DISCARD) {
         if (!(object_flags(cur) & OBJECT_PARKED) || (v->ver != 0 && v->ver != cur->ver))

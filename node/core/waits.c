@@ -78,7 +78,8 @@ void waits_synced(struct lane *l, uint64_t log_seq)
     }
 }
 
-/* Take out every waiter for which fate() gives a verdict. The lists are short: people wait for PostgreSQL one by one. */
+/* Take out every waiter for which fate() gives a verdict. The lists are short: people wait for PostgreSQL one by
+ * one. */
 static void filter(struct lane *l, struct wait_list *list, bool (*fate)(struct lane *, struct rep_wait *, const void *),
                    const void *arg)
 {

@@ -156,8 +156,9 @@ static void ask_status(struct call *c, struct worker *w, struct fb_buf *out)
         lane_namespace_stats(w->lane, i, &st);
         if (out->n > 0)
             fb_buf_put_str(out, ",");
-        fb_buf_printf(out, "{\"namespace\":\"%s\",\"dirty\":%llu,\"parked\":%llu,\"oldest_dirty_age_ms\":%llu}", set->ns[i].name,
-                      (unsigned long long)st.dirty, (unsigned long long)st.parked, (unsigned long long)st.oldest_dirty_age_ms);
+        fb_buf_printf(out, "{\"namespace\":\"%s\",\"dirty\":%llu,\"parked\":%llu,\"oldest_dirty_age_ms\":%llu}",
+                      set->ns[i].name, (unsigned long long)st.dirty, (unsigned long long)st.parked,
+                      (unsigned long long)st.oldest_dirty_age_ms);
     }
 }
 
@@ -233,8 +234,9 @@ void node_admin_request(struct node *n, struct fb_net_frame *frame)
     } else if (strcmp(verb, "snapshot.create") == 0) {
         snapshot_create_verb(n, frame);
     } else {
-        reply_error(n, frame, "unknown verb; a node knows node.status partition.list partition.describe key.inspect sync.flush "
-                              "snapshot.create");
+        reply_error(n, frame,
+                    "unknown verb; a node knows node.status partition.list partition.describe key.inspect sync.flush "
+                    "snapshot.create");
     }
     json_decref(o);
     fb_net_frame_free(frame);

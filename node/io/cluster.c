@@ -1,4 +1,5 @@
-/* What the coordinator says, and what this node does about it: configuration to the lanes, takeover, first placement. */
+/* What the coordinator says, and what this node does about it: configuration to the lanes, takeover, first
+ * placement. */
 #include "node/io/node.h"
 
 #include "node/control/assign.h"
@@ -85,8 +86,8 @@ static bool settled(struct node *n, const struct fb_map *map)
     return now - n->alive_since_ns >= SETTLE_NS;
 }
 
-/* Carries out the compare-and-swaps in as few transactions as the store takes. A mismatch is somebody else's success: the
- * next state tells. */
+/* Carries out the compare-and-swaps in as few transactions as the store takes. A mismatch is somebody else's
+ * success: the next state tells. */
 static void commit_steps(struct node *n, const struct assign_step *steps, uint32_t count)
 {
     struct fb_coord_op ops[FB_COORD_TXN_MAX];

@@ -16,7 +16,8 @@ static void send_or_close(struct peer *p, struct fb_buf *b)
     fb_buf_clear(b);
 }
 
-/* Replies that were held (loads, levels) are appended by the lane all at once and may outgrow a frame: cut them anew. */
+/* Replies that were held (loads, levels) are appended by the lane all at once and may outgrow a frame: cut them
+ * anew. */
 static void split_frame(struct worker *w, struct peer_lane *pl)
 {
     struct fb_buf out = {0};
@@ -142,7 +143,8 @@ static void flush_loads(struct worker *w, struct lane_effects *e)
         mark = fb_frame_begin(&w->scratch, &f);
         for (size_t i = 0; i < e->load_count; i++) {
             const struct lane_load *l = &e->loads[i];
-            struct fb_load_req req = {.part = l->part, .token = l->token, .ns = fb_bytes_str(set->ns[l->ns].name), .id = l->id};
+            struct fb_load_req req = {
+                .part = l->part, .token = l->token, .ns = fb_bytes_str(set->ns[l->ns].name), .id = l->id};
             if ((l->part + l->ns) % w->sync_count != s)
                 continue;
             fb_load_req_encode(&w->scratch, &req);

@@ -1,7 +1,8 @@
 /* The parts of a node process and who owns them. Wiring only: the rules live in node/core.
  *
- * Threads: main; `worker-<i>` one writer per lane (also serves reads of the connections it was given); `agent` (coordinator,
- * control); `snapshot`; the log's fsync thread; the admin server; nng's own. They talk through mailboxes.
+ * Threads: main; `worker-<i>` one writer per lane (also serves reads of the connections it was given); `agent`
+ * (coordinator, control); `snapshot`; the log's fsync thread; the admin server; nng's own. They talk through
+ * mailboxes.
  */
 #ifndef FB_NODE_IO_NODE_H_
 #define FB_NODE_IO_NODE_H_
@@ -51,7 +52,8 @@ struct node {
     uint32_t worker_count;
     struct worker *workers[NODE_WORKERS_MAX];
 
-    /* epoch at which a partition is open here, 0 = not served. Written by its writer (release), read by every worker. */
+    /* epoch at which a partition is open here, 0 = not served. Written by its writer (release), read by every
+     * worker. */
     _Atomic uint32_t *open_epoch;
 
     /* agent thread */
@@ -79,7 +81,8 @@ static inline uint32_t node_lane_of(const struct node *n, uint16_t part)
 struct fb_cluster_state *node_state_get(struct node *n);
 
 /* recovery.c: snapshots and log into the lanes. main thread, before anything else runs. */
-FB_MUST_USE enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation, struct fb_err *err);
+FB_MUST_USE enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
+                                        struct fb_err *err);
 
 /* cluster.c: agent callback; assignment and takeover. */
 void node_cluster_changed(void *arg, struct fb_cluster_state *s);

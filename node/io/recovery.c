@@ -33,8 +33,8 @@ static enum fb_status recover_snapshots(struct recovery *r, struct fb_err *err)
     for (size_t i = 0; s == FB_OK && i < count; i++) {
         struct snapshot_info info;
         if (list[i].part >= r->node->partitions) {
-            s = fb_err_set(err, FB_ECORRUPT, "snapshot %s is of partition %u but the cluster has %u partitions", list[i].name,
-                           list[i].part, r->node->partitions);
+            s = fb_err_set(err, FB_ECORRUPT, "snapshot %s is of partition %u but the cluster has %u partitions",
+                           list[i].name, list[i].part, r->node->partitions);
             break;
         }
         if ((int)list[i].part == loaded_part)
@@ -87,7 +87,8 @@ static void log_progress(void *arg, uint64_t done, uint64_t total)
     if (now - r->last_report_ns < UINT64_C(1000000000))
         return;
     r->last_report_ns = now;
-    FB_LOG(INFO, "recovering", FB_KU("bytes", done), FB_KU("of", total), FB_KU("percent", total ? done * 100 / total : 100));
+    FB_LOG(INFO, "recovering", FB_KU("bytes", done), FB_KU("of", total),
+           FB_KU("percent", total ? done * 100 / total : 100));
 }
 
 enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation, struct fb_err *err)
@@ -107,7 +108,7 @@ enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_
     n->recovery_ms = (fb_mono_ns() - start) / 1000000;
     atomic_store(&n->recovered, true);
     if (r.records > 0)
-        FB_LOG(INFO, "recovered", FB_KU("records", r.records), FB_KU("log_bytes", lr.bytes), FB_KU("torn_tails", lr.torn_tails),
-               FB_KU("ms", n->recovery_ms));
+        FB_LOG(INFO, "recovered", FB_KU("records", r.records), FB_KU("log_bytes", lr.bytes),
+               FB_KU("torn_tails", lr.torn_tails), FB_KU("ms", n->recovery_ms));
     return FB_OK;
 }

@@ -39,7 +39,8 @@ void worker_touch(struct worker *w, struct reply_dest *d)
     }
 }
 
-static void reply_error(struct worker *w, struct peer *p, const struct fb_req *req, enum fb_rep_err code, const char *text)
+static void reply_error(struct worker *w, struct peer *p, const struct fb_req *req, enum fb_rep_err code,
+                        const char *text)
 {
     struct reply_dest *d = worker_dest(w, p);
     struct fb_rep rep = {.seq = req->seq, .type = FB_REP_ERR, .num = code, .payload = fb_bytes_str(text)};
@@ -76,7 +77,8 @@ static void node_wide(struct worker *w, struct peer *p, const struct fb_req *req
     worker_touch(w, d);
 }
 
-/* FLUSHALL: every lane drops its clean copies; the last one to finish lets the connection's worker answer with the sum. */
+/* FLUSHALL: every lane drops its clean copies; the last one to finish lets the connection's worker answer with the
+ * sum. */
 struct flush_call {
     _Atomic uint32_t refs;
     _Atomic uint64_t dropped;

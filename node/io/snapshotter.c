@@ -169,7 +169,8 @@ static void round_of_all(struct snapshotter *s)
 
 static bool due(struct snapshotter *s, uint64_t last_ns, uint64_t base_bytes)
 {
-    return fb_mono_ns() - last_ns >= s->interval_ms * 1000000 || log_bytes(s->node->log) > base_bytes + s->log_bytes_max;
+    return fb_mono_ns() - last_ns >= s->interval_ms * 1000000 ||
+           log_bytes(s->node->log) > base_bytes + s->log_bytes_max;
 }
 
 static void snapshotter_main(void *arg)

@@ -7,9 +7,9 @@
 #include "proto/rt/metrics.h"
 
 struct totals {
-    uint64_t clean, dirty, tombstone, negative, parked, dirty_bytes, memory_bytes, hits, misses, loads_found, loads_absent,
-        loads_failed, loads_stale, evictions, expired, records, enqueued, coalesced, overload, invalid, feed_rows, conflicts,
-        parks, oldest_dirty_wall_ms;
+    uint64_t clean, dirty, tombstone, negative, parked, dirty_bytes, memory_bytes, hits, misses, loads_found,
+        loads_absent, loads_failed, loads_stale, evictions, expired, records, enqueued, coalesced, overload, invalid,
+        feed_rows, conflicts, parks, oldest_dirty_wall_ms;
 };
 
 static uint64_t get(const _Atomic uint64_t *v)
@@ -60,7 +60,8 @@ bool node_ready(void *arg, struct fb_buf *why)
         return false;
     }
     if (!atomic_load(&n->recovered)) {
-        fb_buf_printf(why, "recovering: %llu of %llu bytes of log", (unsigned long long)atomic_load(&n->recovered_bytes),
+        fb_buf_printf(why, "recovering: %llu of %llu bytes of log",
+                      (unsigned long long)atomic_load(&n->recovered_bytes),
                       (unsigned long long)atomic_load(&n->recovery_total_bytes));
         return false;
     }
@@ -82,8 +83,9 @@ void node_status(void *arg, struct fb_buf *json)
     struct snapshotter_status snap = {0};
 
     if (!atomic_load(&n->recovered)) {
-        fb_buf_printf(json, "{\"node\":\"%s\",\"state\":\"recovering\",\"recovered_bytes\":%llu,\"recovery_bytes\":%llu}", n->name,
-                      (unsigned long long)atomic_load(&n->recovered_bytes),
+        fb_buf_printf(json,
+                      "{\"node\":\"%s\",\"state\":\"recovering\",\"recovered_bytes\":%llu,\"recovery_bytes\":%llu}",
+                      n->name, (unsigned long long)atomic_load(&n->recovered_bytes),
                       (unsigned long long)atomic_load(&n->recovery_total_bytes));
         return;
     }
@@ -95,18 +97,20 @@ void node_status(void *arg, struct fb_buf *json)
                   "\"partitions_owned\":%u,\"partitions_open\":%u,",
                   n->name, atomic_load(&n->stopping) ? "stopping" : "serving", (unsigned long long)n->inc, n->listen,
                   n->worker_count, atomic_load(&n->owned_count), atomic_load(&n->open_count));
-    fb_buf_printf(json,
-                  "\"objects\":{\"clean\":%llu,\"dirty\":%llu,\"tombstone\":%llu,\"negative\":%llu,\"parked\":%llu},"
-                  "\"memory_bytes\":%llu,\"memory_limit_bytes\":%llu,\"dirty_bytes\":%llu,\"oldest_dirty_age_ms\":%llu,",
-                  (unsigned long long)t.clean, (unsigned long long)t.dirty, (unsigned long long)t.tombstone,
-                  (unsigned long long)t.negative, (unsigned long long)t.parked, (unsigned long long)t.memory_bytes,
-                  (unsigned long long)n->memory_limit, (unsigned long long)t.dirty_bytes,
-                  (unsigned long long)(t.oldest_dirty_wall_ms ? fb_wall_ms() - t.oldest_dirty_wall_ms : 0));
+    fb_buf_printf(
+        json,
+        "\"objects\":{\"clean\":%llu,\"dirty\":%llu,\"tombstone\":%llu,\"negative\":%llu,\"parked\":%llu},"
+        "\"memory_bytes\":%llu,\"memory_limit_bytes\":%llu,\"dirty_bytes\":%llu,\"oldest_dirty_age_ms\":%llu,",
+        (unsigned long long)t.clean, (unsigned long long)t.dirty, (unsigned long long)t.tombstone,
+        (unsigned long long)t.negative, (unsigned long long)t.parked, (unsigned long long)t.memory_bytes,
+        (unsigned long long)n->memory_limit, (unsigned long long)t.dirty_bytes,
+        (unsigned long long)(t.oldest_dirty_wall_ms ? fb_wall_ms() - t.oldest_dirty_wall_ms : 0));
     fb_buf_printf(json,
                   "\"hits\":%llu,\"misses\":%llu,\"records\":%llu,\"log_bytes\":%llu,\"log_generation\":%llu,"
                   "\"recovery_ms\":%llu,",
                   (unsigned long long)t.hits, (unsigned long long)t.misses, (unsigned long long)t.records,
-                  (unsigned long long)log_bytes(n->log), (unsigned long long)n->generation, (unsigned long long)n->recovery_ms);
+                  (unsigned long long)log_bytes(n->log), (unsigned long long)n->generation,
+                  (unsigned long long)n->recovery_ms);
     fb_buf_printf(json,
                   "\"snapshot\":{\"rounds\":%llu,\"last_success_ms\":%llu,\"done\":%u,\"total\":%u,\"failed\":%s}}",
                   (unsigned long long)snap.rounds, (unsigned long long)snap.last_success_wall_ms, snap.done, snap.total,
@@ -207,8 +211,8 @@ void node_metrics_register(struct node *n)
     fb_gauge_register("forebay_cache_misses_total", "Requests that needed PostgreSQL.", misses_gauge, n);
     fb_gauge_register("forebay_rejected_total", "Writes refused before anything happened.", rejected_gauge, n);
     fb_gauge_register("forebay_partitions", "Partitions of this node.", partitions_gauge, n);
-    fb_gauge_register("forebay_snapshot_last_success_timestamp_seconds", "When the last round of snapshots ended, 0 = none.",
-                      snapshot_gauge, n);
+    fb_gauge_register("forebay_snapshot_last_success_timestamp_seconds",
+                      "When the last round of snapshots ended, 0 = none.", snapshot_gauge, n);
     fb_gauge_register("forebay_map_epoch", "Revision of the cluster map in use.", map_gauge, n);
 #define X(id, metric, help, value) fb_gauge_register(metric, help, id##_gauge, n);
     PLAIN_LIST(X)

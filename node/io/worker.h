@@ -88,7 +88,8 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
 void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count);
 /* feeds.c: frames of sync processes. */
 void worker_sync_frame(struct worker *w, struct peer *p, const struct fb_frame *f);
-void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind, struct fb_bytes items, uint32_t count);
+void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind, struct fb_bytes items,
+                       uint32_t count);
 /* flush.c: everything the tick produced goes out. */
 void worker_flush(struct worker *w);
 struct reply_dest *worker_dest(struct worker *w, struct peer *p);

@@ -1,11 +1,11 @@
 /* Inside of the object table: for node/core/ and node/store/ only.
  *
- * An object is one allocation: header, key, value. After publication it is immutable but for the atomic fields. A change
- * is a new object that takes the old one's place in the table and in its slot, then the old one is retired.
+ * An object is one allocation: header, key, value. After publication it is immutable but for the atomic fields. A
+ * change is a new object that takes the old one's place in the table and in its slot, then the old one is retired.
  *
- * The slab index of a partition gives every resident key a slot that never moves and stays with the key over updates, so
- * that scans, eviction and snapshots can walk by number while the table changes. A slot is in one list at most: the SIEVE
- * list of its partition when the object is clean, else a list of its feed.
+ * The slab index of a partition gives every resident key a slot that never moves and stays with the key over
+ * updates, so that scans, eviction and snapshots can walk by number while the table changes. A slot is in one list
+ * at most: the SIEVE list of its partition when the object is clean, else a list of its feed.
  *
  * Thread: one writer per partition changes its slots, lists and objects. Readers use store_read_lock, store_find and
  * slab_object inside a read section, on any registered thread.
@@ -114,12 +114,14 @@ void slot_list_append(struct store_part *p, struct slot_list *l, uint32_t index)
 void slot_list_prepend(struct store_part *p, struct slot_list *l, uint32_t index);
 void slot_list_remove(struct store_part *p, struct slot_list *l, uint32_t index);
 
-/* Clean list and eviction by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): new objects enter at the head,
- * the hand walks from tail to head, clears visited bits and stops at the first object that was not visited. */
+/* Clean list and eviction by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): new objects enter at the
+ * head, the hand walks from tail to head, clears visited bits and stops at the first object that was not visited. */
 void sieve_add(struct store_part *p, uint32_t index);
 void sieve_remove(struct store_part *p, uint32_t index);
-/* The next victim for which ok() holds, looking at no more than `steps` objects; NULL = none found. It stays in the list. */
-struct object *sieve_victim(struct store_part *p, bool (*ok)(void *arg, const struct object *o), void *arg, uint32_t steps);
+/* The next victim for which ok() holds, looking at no more than `steps` objects; NULL = none found. It stays in the
+ * list. */
+struct object *sieve_victim(struct store_part *p, bool (*ok)(void *arg, const struct object *o), void *arg,
+                            uint32_t steps);
 
 /* Table. Read sections nest; at most 64 lookups in one. */
 void store_read_lock(void);
@@ -127,7 +129,8 @@ void store_read_unlock(void);
 uint64_t object_hash(struct fb_bytes key);
 /* Inside a read section. */
 struct object *store_find(struct store *s, struct fb_bytes key, uint64_t hash);
-/* Partition writer, outside a read section: what it finds in its own partition stays valid until it retires it itself. */
+/* Partition writer, outside a read section: what it finds in its own partition stays valid until it retires it
+ * itself. */
 struct object *store_find_own(struct store *s, struct fb_bytes key, uint64_t hash);
 
 /* One per writer thread: collects retired objects. */
@@ -143,8 +146,8 @@ void store_publish(struct store_writer *w, struct object *next, uint64_t hash);
 /* Take the object out of table and slot and retire it. The slot must be in no list and have no extra. */
 void store_remove(struct store_writer *w, struct object *o);
 
-/* Shared counters. Dirty bytes are added and taken by the core. now_ms is what readers hold expiry against: the greatest
- * time any writer published. */
+/* Shared counters. Dirty bytes are added and taken by the core. now_ms is what readers hold expiry against: the
+ * greatest time any writer published. */
 void store_dirty_add(struct store *s, int64_t bytes);
 uint64_t store_dirty_bytes(const struct store *s);
 uint64_t store_resident_bytes(const struct store *s);

@@ -246,8 +246,8 @@ uint64_t store_dirty_bytes(const struct store *s)
 void store_now_set(struct store *s, uint64_t wall_ms)
 {
     uint64_t now = atomic_load_explicit(&s->now_ms, memory_order_relaxed);
-    while (wall_ms > now &&
-           !atomic_compare_exchange_weak_explicit(&s->now_ms, &now, wall_ms, memory_order_relaxed, memory_order_relaxed))
+    while (wall_ms > now && !atomic_compare_exchange_weak_explicit(&s->now_ms, &now, wall_ms, memory_order_relaxed,
+                                                                   memory_order_relaxed))
         ;
 }
 
