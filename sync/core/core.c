@@ -1,4 +1,6 @@
 /* The sync core's life: configuration, members, events, what others may ask about it. */
+#include "sync/core/core.h"
+
 #include "proto/base/hash.h"
 #include "sync/core/state.h"
 

@@ -142,7 +142,7 @@ static enum pg_class pg_connect_failed(struct pg *pg, bool *fatal, struct pg_err
         hint = "; grant connect on the database to this role";
     *fatal = hint[0] != '\0';
     if (strlen(err->message) + strlen(hint) < sizeof(err->message))
-        strcat(err->message, hint);
+        memcpy(err->message + strlen(err->message), hint, strlen(hint) + 1);
     pg_disconnect(pg);
     return err->class = PG_OUTAGE;
 }

@@ -63,8 +63,9 @@ enum pg_class pg_error_of(struct pg *pg, const PGresult *res, struct pg_error *e
            text[0] == '\0' ? "the connection to PostgreSQL broke" : text);
     if (detail != NULL) {
         append(err->message, sizeof(err->message), ": ");
-        if (strlen(err->message) + 2 < sizeof(err->message) && err->message[0] != '\0')
-            strcat(err->message, " ");
+        size_t n = strlen(err->message); /* append drops blanks at the end */
+        if (n > 0 && n + 2 < sizeof(err->message))
+            memcpy(err->message + n, " ", 2);
         append(err->message, sizeof(err->message), detail);
     }
     return err->class;
