@@ -412,10 +412,25 @@ static void load_failed(struct lane *l, struct load_entry *e, const char *why)
     drain(l, e, why);
 }
 
+/* Nothing but a string or a hash, or the NULL of a mapped column. */
+static bool can_hold(const struct ns_state *ns, const struct fb_load_rep *rep)
+{
+    switch (rep->kind) {
+    case FB_KIND_STRING:
+        return rep->value.n <= FB_VALUE_BYTES_MAX;
+    case FB_KIND_HASH:
+        return rep->value.n <= FB_VALUE_BYTES_MAX && fb_hash_valid(rep->value);
+    case FB_KIND_NONE:
+        return rep->value.n == 0 && ns->conf->mapped && ns->conf->value == FB_VALUE_COLUMN;
+    default:
+        return false;
+    }
+}
+
 static void install(struct lane *l, struct part *p, struct load_entry *e, const struct fb_load_rep *rep)
 {
     struct ns_state *ns = &l->ns[e->nsid];
-    bool mapped = ns->conf->mapped, found = rep->status == FB_LOAD_FOUND;
+    bool mapped = ns->conf->mapped, row = rep->status == FB_LOAD_FOUND, found = row && rep->kind != FB_KIND_NONE;
     struct feed *f = feed_get(p, e->nsid);
     const struct object *old = store_find_own(l->store, entry_key(e), e->hash);
     struct object *o;
@@ -432,8 +447,6 @@ static void install(struct lane *l, struct part *p, struct load_entry *e, const 
     if (found) {
         if (rep->value.n > 0)
             memcpy(o->bytes + o->klen, rep->value.p, rep->value.n);
-        flags |= OBJECT_HAS_BASE | (rep->xmin != 0 ? OBJECT_TOKEN_KNOWN : 0);
-        atomic_store_explicit(&o->base_xid, rep->xmin, memory_order_relaxed);
         o->ver = rep->xmin; /* epoch 0: never the version of a record */
         if (!mapped) {
             /* the version of the record that wrote the row, when it is one of this history */
@@ -445,6 +458,10 @@ static void install(struct lane *l, struct part *p, struct load_entry *e, const 
         uint64_t ttl = ns->conf->negative_ttl_ms;
         flags |= OBJECT_NEGATIVE;
         atomic_store_explicit(&o->expires_ms, (int64_t)(part_now(l, p) + ttl), memory_order_relaxed);
+    }
+    if (found || (row && mapped)) { /* a row whose column is NULL: no value, but an UPDATE when there comes one */
+        flags |= OBJECT_HAS_BASE | (rep->xmin != 0 ? OBJECT_TOKEN_KNOWN : 0);
+        atomic_store_explicit(&o->base_xid, rep->xmin, memory_order_relaxed);
     }
     atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
     if (fb_ver_epoch(o->ver) != 0 && o->ver > f->purge_ver)
@@ -491,9 +508,7 @@ void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
         }
         return;
     }
-    if (rep->status == FB_LOAD_FOUND && (rep->value.n > FB_VALUE_BYTES_MAX ||
-                                         (rep->kind != FB_KIND_STRING && rep->kind != FB_KIND_HASH) ||
-                                         (rep->kind == FB_KIND_HASH && !fb_hash_valid(rep->value)))) {
+    if (rep->status == FB_LOAD_FOUND && !can_hold(&l->ns[e->nsid], rep)) {
         load_failed(l, e, "the row is too large or cannot be held");
         return;
     }

@@ -61,6 +61,13 @@ bool row_refuses_op(struct op *op)
     return false;
 }
 
+/* No row to change: it would be an insert. A tombstone's row may be deleted before the new value gets there. */
+static bool inserts(const struct op *op)
+{
+    const uint8_t null_row = OBJECT_NEGATIVE | OBJECT_HAS_BASE;
+    return !op->live && (op->cur == NULL || (object_flags(op->cur) & null_row) != null_row);
+}
+
 /* On an insert every column that PostgreSQL would not fill itself must be given. */
 static bool missing_column(struct op *op, struct fb_bytes hash)
 {
@@ -101,7 +108,7 @@ bool row_refuses_string(struct op *op, struct fb_bytes value, uint64_t *changed)
         op_err(op, "ERR %s (nothing changed)", err.msg);
         return true;
     }
-    if (!op->live && missing_column(op, fb_bytes(NULL, 0)))
+    if (inserts(op) && missing_column(op, fb_bytes(NULL, 0)))
         return true;
     *changed = fb_column_bit(c);
     return false;
@@ -136,7 +143,7 @@ bool row_refuses_fields(struct op *op, struct fb_bytes hash, uint64_t changed_in
             return true;
         }
     }
-    return !op->live && missing_column(op, fb_bytes(hash.p != NULL ? hash.p : (const uint8_t *)"", hash.n));
+    return inserts(op) && missing_column(op, fb_bytes(hash.p != NULL ? hash.p : (const uint8_t *)"", hash.n));
 }
 
 uint64_t row_writable_mask(const struct ns_state *ns)

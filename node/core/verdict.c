@@ -16,11 +16,17 @@ struct verdict_ctx {
     const struct object *cur; /* newest version, NULL = not resident */
 };
 
+/* A row may exist and hold no value: `value = column:` and the column is NULL. */
+static bool row_exists(const struct fb_verdict *v)
+{
+    return v->kind != FB_KIND_NONE || v->xmin != 0;
+}
+
 /* A new version whose base is the row as PostgreSQL has it now. */
 static uint64_t put_on_row(struct verdict_ctx *c, uint8_t kind, struct fb_bytes value, uint64_t changed)
 {
     struct lane *l = c->l;
-    bool exists = c->v->kind != FB_KIND_NONE, mapped = l->ns[c->nsid].conf->mapped;
+    bool exists = row_exists(c->v), mapped = l->ns[c->nsid].conf->mapped;
     int64_t expires = c->cur != NULL && !mapped ? object_expires(c->cur) : 0;
     struct object *o = object_new(c->key, c->ns_len, c->nsid, c->p->id, kind, kind == FB_KIND_NONE ? 0 : value.n);
     uint8_t flags = (uint8_t)((mapped ? OBJECT_MAPPED : 0) | (exists ? OBJECT_HAS_BASE : 0) |
@@ -77,12 +83,13 @@ static uint64_t resolve(struct verdict_ctx *c)
     uint64_t all = row_writable_mask(&c->l->ns[c->nsid]);
 
     STAT_ADD(c->l, conflicts, 1);
-    if (c->v->kind == FB_KIND_NONE) {
+    if (!row_exists(c->v)) {
         if (cur->kind == FB_KIND_NONE || conf->on_row_gone == FB_ROW_GONE_DELETE)
             return put_on_row(c, FB_KIND_NONE, fb_bytes("", 0), 0);
         return put_on_row(c, cur->kind, object_value(cur), all); /* reinsert the whole row */
     }
-    if (conf->conflict == FB_CONFLICT_DB_WINS)
+    /* to take over a NULL would delete the row: no value never wins over one */
+    if (conf->conflict == FB_CONFLICT_DB_WINS && c->v->kind != FB_KIND_NONE)
         return take_row(c);
     if (cur->kind == FB_KIND_NONE)
         return put_on_row(c, FB_KIND_NONE, fb_bytes("", 0), UINT64_MAX);
@@ -125,6 +132,9 @@ static uint64_t park(struct verdict_ctx *c)
         STAT_ADD(l, objects_parked, 1);
     atomic_store_explicit(&o->flags, object_flags(o) | OBJECT_PARKED, memory_order_relaxed);
     STAT_ADD(l, parks, 1);
+    /* nothing of it got into the row: a later version still goes there as this one would have */
+    x->emitted_ver = 0;
+    x->changed_since_feed = x->changed;
     waits_parked(l, c->f, c->hash, c->v->ver, x->park);
     return r.ver;
 }
@@ -204,6 +214,8 @@ static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
         return FB_OK;
     }
     case FB_VERDICT_DISCARD:
+        if (v->kind == FB_KIND_NONE && row_exists(v))
+            return FB_EINVAL; /* see resolve */
         *ver = take_row(c);
         return FB_OK;
     default:

@@ -302,6 +302,9 @@ static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, cons
             fail_pg(f, &err);
         } else if (discard && rep.status != FB_LOAD_FOUND && rep.status != FB_LOAD_ABSENT) {
             sync_admin_fail(f, "the row cannot be read");
+        } else if (discard && rep.status == FB_LOAD_FOUND && rep.kind == FB_KIND_NONE) {
+            sync_admin_fail(f, "the row's column is null, which no key can hold: write or delete the "
+                               "key instead");
         } else {
             if (rep.status == FB_LOAD_FOUND) {
                 v.kind = rep.kind;

@@ -193,8 +193,58 @@ static void test_bases(void **state)
     harness_close(&h);
 }
 
+static void open_column(struct harness *h)
+{
+    struct fb_namespace *ns;
+    harness_init(h);
+    ns = harness_namespace(h, "users");
+    ns->mapped = true;
+    snprintf(ns->table_schema, sizeof ns->table_schema, "app");
+    snprintf(ns->table_name, sizeof ns->table_name, "users");
+    snprintf(ns->key, sizeof ns->key, "id");
+    ns->value = FB_VALUE_COLUMN;
+    snprintf(ns->value_column, sizeof ns->value_column, "age");
+    ns->negative_ttl_ms = 60000;
+    ns->conflict = FB_CONFLICT_DB_WINS;
+    h->schemas[1] = &schema;
+    harness_open(h, 0, 0);
+}
+
+/* A row whose column is NULL has no value for readers, and is there for writers. */
+static void test_null_column(void **state)
+{
+    struct harness h;
+    struct fb_rep rep;
+    struct fb_feed_object fo;
+    struct fb_verdict v;
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    uint64_t end;
+    (void)state;
+    open_column(&h);
+    assert_int_equal(DO(&h, GET, "users:7", 0, 0, 0, 0, 0).type, 255);
+    harness_load(&h, 0, FB_LOAD_FOUND, FB_KIND_NONE, fb_bytes("", 0), 500, 0);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(rep.type, FB_REP_NIL);
+    assert_int_equal(DO(&h, GET, "users:7", 0, 0, 0, 0, 0).type, FB_REP_NIL); /* a hint: not asked again */
+    assert_int_equal(DO(&h, SET, "users:7", 0, 0, 0, 0, 1, "5").type, FB_REP_OK); /* though owner is not null */
+    fo = feed_one(&h, p, 0, &end);
+    assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE | FB_OBJECT_TOKEN_KNOWN);
+    assert_int_equal(fo.base_xid, 500);
+    /* the row changed and is NULL still: our value goes there, on the row as it is now */
+    v = (struct fb_verdict){.part = p, .verdict = FB_VERDICT_CONFLICT, .ns = fb_bytes_str("users"), .id = fb_bytes_str("7"),
+                            .ver = fo.ver, .kind = FB_KIND_NONE, .xmin = 501};
+    lane_verdict(h.lane, &h.feeds, &v);
+    harness_tick(&h);
+    fo = feed_one(&h, p, 0, &end);
+    assert_int_equal(fo.kind, FB_KIND_STRING);
+    assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE | FB_OBJECT_TOKEN_KNOWN);
+    assert_int_equal(fo.base_xid, 501);
+    harness_close(&h);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_bases)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_bases),
+                                       cmocka_unit_test(test_null_column)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
