@@ -109,6 +109,7 @@ struct loads {
     struct load_entry *entries; /* circular list of all, NULL = none */
     struct load_entry **table;
     uint32_t table_cap, count, waiters;
+    struct load_entry *drain_head, *drain_tail; /* only while drain() runs */
     struct load_entry **by_index;
     uint32_t index_cap, index_n;
     uint32_t generation;

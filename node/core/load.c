@@ -30,6 +30,8 @@ struct load_entry {
     uint16_t part, nsid;
     uint8_t ns_len;
     bool loading;
+    bool drains; /* on loads.drain_head */
+    struct load_entry *drain_next;
     struct place *head, *tail;
     uint16_t klen;
     uint8_t key[];
@@ -352,58 +354,91 @@ static bool recheck_key(struct lane *l, struct part *p, const struct fb_req *req
     return true;
 }
 
-static void drain(struct lane *l, struct load_entry *first, const char *why)
+/* Entries whose queue may go on. Each stands here at most once and is freed by its own turn alone, so that what runs in
+ * one queue may wake others, back and forth, without recursion. */
+static void drain_later(struct loads *q, struct load_entry *e)
 {
-    while (first->head != NULL && !first->loading) {
-        struct waiter *w = first->head->waiter;
+    if (e->drains)
+        return;
+    e->drains = true;
+    e->drain_next = NULL;
+    if (q->drain_tail != NULL)
+        q->drain_tail->drain_next = e;
+    else
+        q->drain_head = e;
+    q->drain_tail = e;
+}
+
+/* Load again what was evicted while the waiter stood in line. True: a load was started. */
+static bool reload(struct lane *l, const struct waiter *w)
+{
+    bool started = false;
+    for (uint32_t i = 0; i < w->place_n; i++) {
+        struct load_entry *e = w->places[i].entry;
+        if (newest_object(l, entry_key(e), e->hash) == NULL) {
+            load_start(l, e);
+            started = true;
+        }
+    }
+    return started;
+}
+
+static void refuse_waiter(struct lane *l, const struct waiter *w, const char *why)
+{
+    char text[640];
+
+    snprintf(text, sizeof text, "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
+             why == NULL ? "no answer" : why);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == '\r' || *c == '\n')
+            *c = ' ';
+    STAT_ADD(l, loads_failed, 1);
+    reply_error(l, w->dest, w->req.seq, FB_REP_ERR_PLAIN, text);
+}
+
+/* The waiters at the head of one queue, as far as they are ready. */
+static void drain_one(struct lane *l, struct load_entry *e, const char *why)
+{
+    while (e->head != NULL && !e->loading) {
+        struct waiter *w = e->head->waiter;
         struct part *p = l->parts[w->part];
         struct recheck r = {.why = why};
-        struct load_entry **others;
-        uint32_t n = w->place_n;
 
         if (!waiter_ready(w))
             return;
         (void)each_key(l, p, &w->req, recheck_key, &r);
-        if (r.fails && why == NULL) { /* evicted meanwhile: load again */
-            bool started = false;
-            for (uint32_t i = 0; i < n; i++) {
-                struct load_entry *e = w->places[i].entry;
-                if (newest_object(l, entry_key(e), e->hash) == NULL) {
-                    load_start(l, e);
-                    started = true;
-                }
-            }
-            if (started)
-                return;
-        }
+        if (r.fails && why == NULL && reload(l, w))
+            return;
         waiter_unlink(w);
-        if (!p->open) {
+        for (uint32_t i = 0; i < w->place_n; i++)
+            if (w->places[i].entry != e)
+                drain_later(&l->loads, w->places[i].entry);
+        if (!p->open)
             reply_error(l, w->dest, w->req.seq, FB_REP_ERR_NOT_PRIMARY, "");
-        } else if (r.fails) {
-            char text[640];
-            snprintf(text, sizeof text,
-                     "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
-                     why == NULL ? "no answer" : why);
-            for (char *c = text; *c != '\0'; c++)
-                if (*c == '\r' || *c == '\n')
-                    *c = ' ';
-            STAT_ADD(l, loads_failed, 1);
-            reply_error(l, w->dest, w->req.seq, FB_REP_ERR_PLAIN, text);
-        } else {
+        else if (r.fails)
+            refuse_waiter(l, w, why);
+        else
             request_run(l, w->dest, p, &w->req, true);
-        }
-        others = fb_xmalloc((n + 1) * sizeof(struct load_entry *));
-        uint32_t m = 0;
-        for (uint32_t i = 0; i < n; i++)
-            if (w->places[i].entry != first)
-                others[m++] = w->places[i].entry;
         waiter_free(l, w);
-        for (uint32_t i = 0; i < m; i++)
-            drain(l, others[i], NULL);
-        free(others);
     }
-    if (first->head == NULL && !first->loading)
-        entry_free(l, first);
+    if (e->head == NULL && !e->loading && !e->drains)
+        entry_free(l, e);
+}
+
+static void drain(struct lane *l, struct load_entry *first, const char *why)
+{
+    struct loads *q = &l->loads;
+
+    fb_assert(q->drain_head == NULL && !first->drains);
+    drain_one(l, first, why);
+    while (q->drain_head != NULL) {
+        struct load_entry *e = q->drain_head;
+        q->drain_head = e->drain_next;
+        if (q->drain_head == NULL)
+            q->drain_tail = NULL;
+        e->drains = false;
+        drain_one(l, e, NULL);
+    }
 }
 
 static void load_failed(struct lane *l, struct load_entry *e, const char *why)

@@ -1,0 +1,142 @@
+/* Goal: requests over several keys that are not resident wait for each other in every order and depth.
+ * Method: transactions queued behind loads, answers in every order; ASan finds what is freed too early. */
+#include "tests/unit/node/harness.h"
+
+#include "proto/cluster/slot.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* MULTI, APPEND a "x", APPEND b "x", EXEC; not ticked. */
+static void append_both(struct harness *h, const char *const *keys, uint32_t n)
+{
+    struct fb_buf list = {0};
+    struct fb_req req;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct fb_buf one = {0}, args = {0};
+        harness_req(h, &req, NULL, FB_OP_APPEND, keys[i]);
+        fb_list_put(&args, fb_bytes_str("x"));
+        req.nargs = 1;
+        req.args = fb_buf_view(&args);
+        fb_req_encode(&one, &req);
+        fb_list_put(&list, fb_buf_view(&one));
+        fb_buf_fini(&one);
+        fb_buf_fini(&args);
+    }
+    harness_req(h, &req, NULL, FB_OP_TXN, keys[0]);
+    req.nargs = n;
+    req.args = fb_buf_view(&list);
+    lane_request(h->lane, &h->dest, &req);
+    fb_buf_fini(&list);
+}
+
+/* Answers every load of the last tick, the last one first when `backwards`. Gives the number of replies that came. */
+static uint32_t answer_loads(struct harness *h, bool backwards)
+{
+    struct lane_load loads[FB_COUNT_OF(h->loads)];
+    uint32_t n = h->load_n, replies = 0;
+    struct fb_rep rep;
+
+    memcpy(loads, h->loads, sizeof loads);
+    for (uint32_t i = 0; i < n; i++) {
+        struct lane_load *load = &loads[backwards ? n - 1 - i : i];
+        struct fb_load_rep r = {.part = load->part, .token = load->token, .status = FB_LOAD_ABSENT};
+        lane_load_reply(h->lane, &r);
+        harness_tick(h);
+        while (harness_pop(h, &rep)) {
+            assert_int_equal(rep.type, FB_REP_REPS);
+            replies++;
+        }
+    }
+    return replies;
+}
+
+static void run(const char *const (*orders)[3], uint32_t order_n, uint32_t keys, uint32_t txns, bool backwards)
+{
+    struct harness h;
+    struct fb_rep rep;
+
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    for (uint32_t i = 0; i < txns; i++)
+        append_both(&h, orders[i % order_n], keys);
+    harness_tick(&h);
+    assert_int_equal(h.load_n, keys);
+    assert_int_equal(answer_loads(&h, backwards), txns);
+    assert_int_equal(h.dest.held, 0);
+    assert_false(lane_loads_waiting(h.lane));
+    for (uint32_t k = 0; k < keys; k++) {
+        rep = harness_do(&h, FB_OP_STRLEN, orders[0][k], 0, 0, 0, 0, 0);
+        assert_int_equal(rep.num, txns);
+    }
+    harness_close(&h);
+}
+
+static const char *const both_orders[][3] = {{"{q}a", "{q}b"}, {"{q}b", "{q}a"}};
+static const char *const three[][3] = {{"{q}a", "{q}b", "{q}c"}, {"{q}c", "{q}b", "{q}a"}, {"{q}b", "{q}a", "{q}c"}};
+
+static void test_two_keys(void **state)
+{
+    (void)state;
+    run(both_orders, 2, 2, 2, false);
+    run(both_orders, 2, 2, 2, true);
+}
+
+static void test_three_keys(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n <= 7; n++) {
+        run(three, 3, 3, n, false);
+        run(three, 3, 3, n, true);
+    }
+}
+
+/* Each wakes the other queue: must not take stack for each. */
+static void test_deep(void **state)
+{
+    (void)state;
+    run(both_orders, 2, 2, 5000, false);
+}
+
+/* A transaction over a loading key and one that failed: the failure is told once, the other key goes on. */
+static void test_failed_load(void **state)
+{
+    struct harness h;
+    struct fb_rep rep;
+    (void)state;
+
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    append_both(&h, both_orders[0], 2);
+    append_both(&h, both_orders[1], 2);
+    harness_tick(&h);
+    assert_int_equal(h.load_n, 2);
+    lane_loads_fail(h.lane, "nobody there");
+    harness_tick(&h);
+    for (uint32_t round = 0; round < 4 && lane_loads_waiting(h.lane); round++) {
+        lane_loads_fail(h.lane, "nobody there");
+        harness_tick(&h);
+    }
+    while (harness_pop(&h, &rep))
+        assert_int_equal(rep.type, FB_REP_ERR);
+    assert_int_equal(h.dest.held, 0);
+    assert_false(lane_loads_waiting(h.lane));
+    harness_close(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_keys),
+        cmocka_unit_test(test_three_keys),
+        cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_failed_load),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
