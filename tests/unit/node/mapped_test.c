@@ -231,8 +231,13 @@ static void test_null_column(void **state)
     assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE | FB_OBJECT_TOKEN_KNOWN);
     assert_int_equal(fo.base_xid, 500);
     /* the row changed and is NULL still: our value goes there, on the row as it is now */
-    v = (struct fb_verdict){.part = p, .verdict = FB_VERDICT_CONFLICT, .ns = fb_bytes_str("users"), .id = fb_bytes_str("7"),
-                            .ver = fo.ver, .kind = FB_KIND_NONE, .xmin = 501};
+    v = (struct fb_verdict){.part = p,
+                            .verdict = FB_VERDICT_CONFLICT,
+                            .ns = fb_bytes_str("users"),
+                            .id = fb_bytes_str("7"),
+                            .ver = fo.ver,
+                            .kind = FB_KIND_NONE,
+                            .xmin = 501};
     lane_verdict(h.lane, &h.feeds, &v);
     harness_tick(&h);
     fo = feed_one(&h, p, 0, &end);
