@@ -1,6 +1,8 @@
 /* A schema's memory and lookups; ids of mapped rows. */
 #include "proto/cluster/schema.h"
 
+#include "proto/base/hash.h"
+#include "proto/cluster/namespace.h"
 #include "proto/cluster/type_input.h"
 
 #include <stdlib.h>
@@ -12,7 +14,23 @@ void fb_schema_free(struct fb_schema *s)
     for (uint32_t i = 0; s->columns != NULL && i < s->column_count; i++)
         free(s->columns[i].labels);
     free(s->columns);
+    free(s->parents);
     free(s);
+}
+
+uint64_t fb_schema_mapping(const struct fb_namespace *ns)
+{
+    const char *const texts[] = {ns->table_schema, ns->table_name,     ns->key,
+                                 ns->value_column, ns->expires_column, ns->delete_column};
+    uint64_t h = (uint64_t)ns->value * 16 + (uint64_t)ns->on_delete;
+    for (size_t i = 0; i < FB_COUNT_OF(texts); i++)
+        h = fb_hash64(texts[i], strlen(texts[i]) + 1, h);
+    return h != 0 ? h : 1;
+}
+
+bool fb_schema_is_of(const struct fb_schema *s, const struct fb_namespace *ns)
+{
+    return s->mapping == 0 || s->mapping == fb_schema_mapping(ns);
 }
 
 const struct fb_column *fb_schema_column(const struct fb_schema *s, struct fb_bytes name)

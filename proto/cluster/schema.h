@@ -28,20 +28,38 @@ struct fb_column {
     char (*labels)[FB_NAME_BYTES_MAX + 1];
 };
 
+struct fb_table_name {
+    char schema[FB_NAME_BYTES_MAX + 1];
+    char table[FB_NAME_BYTES_MAX + 1];
+};
+
+#define FB_SCHEMA_PARENTS_MAX 256u
+
+struct fb_namespace;
+
 struct fb_schema {
     char ns[FB_NAME_BYTES_MAX + 1];
+    uint64_t mapping;          /* fb_schema_mapping of the namespace it was read for; 0 = not said */
     uint64_t config_rev;       /* of the cluster file it was read for */
     char problem[512];         /* why the namespace cannot be served (table missing, ...); "" = usable */
     uint32_t column_count;
     struct fb_column *columns; /* by attnum */
     uint32_t key_count;
     uint16_t key_columns[16];  /* indexes into columns, in the order of the mapping's `key` */
+    uint32_t parent_count;
+    struct fb_table_name *parents; /* what its foreign keys refer to (it may be one of them), each once */
 };
 
 void fb_schema_free(struct fb_schema *s);
 /* JSON text. Decode checks everything; a schema from a foreign hand must not be able to break a node. */
 void fb_schema_encode(struct fb_buf *out, const struct fb_schema *s);
 FB_MUST_USE enum fb_status fb_schema_decode(struct fb_bytes in, struct fb_schema **out, struct fb_err *err);
+
+/* Number of table, key and columns that a namespace names, never 0: a schema read for another table or key must not be
+ * used (config apply may have pointed the namespace elsewhere since). */
+uint64_t fb_schema_mapping(const struct fb_namespace *ns);
+/* Was it read for the namespace as it is configured now? */
+bool fb_schema_is_of(const struct fb_schema *s, const struct fb_namespace *ns);
 
 /* Column by name, NULL if none. */
 const struct fb_column *fb_schema_column(const struct fb_schema *s, struct fb_bytes name);

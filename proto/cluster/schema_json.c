@@ -57,6 +57,15 @@ void fb_schema_encode(struct fb_buf *out, const struct fb_schema *s)
         fb_buf_put_str(out, i ? "," : "");
         fb_json_put_text(out, s->columns[s->key_columns[i]].name);
     }
+    fb_buf_printf(out, "],\"mapping\":\"%016llx\",\"parents\":[",
+                  (unsigned long long)s->mapping);
+    for (uint32_t i = 0; i < s->parent_count; i++) {
+        fb_buf_put_str(out, i ? ",[" : "[");
+        fb_json_put_text(out, s->parents[i].schema);
+        fb_buf_put_str(out, ",");
+        fb_json_put_text(out, s->parents[i].table);
+        fb_buf_put_str(out, "]");
+    }
     fb_buf_put_str(out, "],\"columns\":[");
     for (uint32_t i = 0; i < s->column_count; i++) {
         fb_buf_put_str(out, i ? ",\n" : "\n");
@@ -183,6 +192,38 @@ static enum fb_status take_key(const json_t *obj, struct fb_schema *s, struct fb
     return FB_OK;
 }
 
+static bool take_name(const json_t *item, char out[FB_NAME_BYTES_MAX + 1])
+{
+    if (!json_is_string(item) || json_string_length(item) > FB_NAME_BYTES_MAX)
+        return false;
+    memcpy(out, json_string_value(item), json_string_length(item) + 1);
+    return true;
+}
+
+/* Mapping and parents: a description written before they were known has neither. */
+static enum fb_status take_table(const json_t *obj, struct fb_schema *s, struct fb_err *err)
+{
+    json_t *list, *item;
+    size_t i;
+    enum fb_status st = FB_OK;
+    if (json_object_get(obj, "mapping") != NULL)
+        st = fb_json_hex64(obj, "mapping", &s->mapping, err);
+    if (st != FB_OK || json_object_get(obj, "parents") == NULL)
+        return st;
+    st = fb_json_array(obj, "parents", FB_SCHEMA_PARENTS_MAX, &list, err);
+    if (st != FB_OK)
+        return st;
+    s->parents = fb_xcalloc(json_array_size(list) + 1, sizeof(s->parents[0]));
+    json_array_foreach(list, i, item)
+    {
+        struct fb_table_name *t = &s->parents[s->parent_count++];
+        if (json_array_size(item) != 2 || !take_name(json_array_get(item, 0), t->schema) ||
+            !take_name(json_array_get(item, 1), t->table))
+            return fb_err_set(err, FB_EPROTO, "parent %zu is not [schema, table]", i);
+    }
+    return FB_OK;
+}
+
 enum fb_status fb_schema_decode(struct fb_bytes in, struct fb_schema **out, struct fb_err *err)
 {
     struct fb_schema *s;
@@ -202,6 +243,8 @@ enum fb_status fb_schema_decode(struct fb_bytes in, struct fb_schema **out, stru
         st = take_columns(obj, s, err);
     if (st == FB_OK)
         st = take_key(obj, s, err);
+    if (st == FB_OK)
+        st = take_table(obj, s, err);
     json_decref(obj);
     if (st != FB_OK) {
         fb_schema_free(s);

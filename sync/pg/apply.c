@@ -111,6 +111,7 @@ static enum pg_class plan_init(struct pg_plan *plan, struct pg_batch *b, struct 
     }
     for (size_t i = 0; i < plan->op_count; i++) /* now that the array of sets no longer moves */
         plan->ops[i].set = plan->set_count == 0 ? NULL : &plan->sets[plan->ops[i].refs[0].set];
+    pg_plan_order(plan);
     return PG_OK;
 }
 

@@ -37,6 +37,7 @@ struct pg_op {
     struct pg_ref *refs;
     uint32_t count;
     const struct pg_set *set;
+    uint32_t depth, number; /* pg_plan_order's: below its parents, place before it was moved */
     struct pg_statement *prepares;
 };
 
@@ -64,6 +65,10 @@ bool pg_row_missing(const struct pg_op *op);
 void pg_row_read_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args);
 enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGresult *res,
                                  struct pg_error *err);
+
+/* apply_order.c: parents before children, deletes the other way round. The ops of one namespace are
+ * next to each other on entry. */
+void pg_plan_order(struct pg_plan *plan);
 
 /* apply_object.c */
 void pg_object_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args);

@@ -45,6 +45,12 @@ static const char pg_indexes_sql[] =
     "i.indisvalid"
     " and i.indimmediate and i.indpred is null and i.indexprs is null";
 
+/* What the foreign keys refer to. */
+static const char pg_parents_sql[] =
+    "select distinct n.nspname, p.relname from pg_constraint k join pg_class p on p.oid = "
+    "k.confrelid join pg_namespace n on n.oid = p.relnamespace where k.conrelid = $1::oid and "
+    "k.contype = 'f' order by 1, 2 limit $2::int8";
+
 static enum pg_class query(struct pg *pg, const char *sql, const char *arg1, const char *arg2,
                            PGresult **res, struct pg_error *err)
 {
@@ -225,6 +231,26 @@ static void take_key(struct fb_schema *s, const struct fb_namespace *ns, const b
         problem(s, ns, "the mapping names no key column");
 }
 
+static enum pg_class read_parents(struct pg *pg, const char *oid, struct fb_schema *s,
+                                  struct pg_error *err)
+{
+    PGresult *res = NULL;
+    char limit[16];
+    enum pg_class c;
+    snprintf(limit, sizeof(limit), "%u", FB_SCHEMA_PARENTS_MAX);
+    c = query(pg, pg_parents_sql, oid, limit, &res, err);
+    if (c != PG_OK)
+        return c;
+    s->parents = fb_xcalloc((size_t)PQntuples(res) + 1, sizeof(*s->parents));
+    for (int i = 0; i < PQntuples(res); i++) {
+        struct fb_table_name *t = &s->parents[s->parent_count++];
+        snprintf(t->schema, sizeof(t->schema), "%s", PQgetvalue(res, i, 0));
+        snprintf(t->table, sizeof(t->table), "%s", PQgetvalue(res, i, 1));
+    }
+    PQclear(res);
+    return PG_OK;
+}
+
 static int compare_u16(const void *a, const void *b)
 {
     return *(const uint16_t *)a - *(const uint16_t *)b;
@@ -350,7 +376,8 @@ static enum pg_class read_table(struct pg *pg, const struct fb_namespace *ns, st
                 "processes",
                 ns->table_schema);
     PQclear(res);
-    if ((c = read_columns(pg, oid, s, stored, err)) != PG_OK)
+    if ((c = read_columns(pg, oid, s, stored, err)) != PG_OK ||
+        (c = read_parents(pg, oid, s, err)) != PG_OK)
         return c;
     take_key(s, ns, stored);
     check_mapping(s, ns);
@@ -375,6 +402,7 @@ enum pg_class pg_read_table(struct pg *pg, const struct fb_namespace *ns, struct
         return c;
     s = fb_xcalloc(1, sizeof(*s));
     snprintf(s->ns, sizeof(s->ns), "%s", ns->name);
+    s->mapping = fb_schema_mapping(ns);
     c = read_table(pg, ns, s, facts, err);
     if (pg->conn != NULL && pg_script(pg, "rollback", &ignored) != PG_OK)
         pg_disconnect(pg);
