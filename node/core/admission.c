@@ -20,6 +20,23 @@ bool op_grows(uint16_t op)
     }
 }
 
+/* Above three quarters of the limit clients slow down in proportion, so that few of them ever meet the refusal. */
+#define SOFT_LIMIT_QUARTERS 3
+#define THROTTLE_NS_MAX (UINT64_C(100) * 1000 * 1000)
+
+uint64_t admission_delay_ns(const struct lane *l)
+{
+    uint64_t limit = l->config.dirty_limit, soft = limit / 4 * SOFT_LIMIT_QUARTERS, dirty;
+    if (limit == 0)
+        return 0;
+    dirty = store_dirty_bytes(l->store);
+    if (dirty <= soft)
+        return 0;
+    if (dirty > limit)
+        dirty = limit;
+    return (uint64_t)((double)THROTTLE_NS_MAX * (double)(dirty - soft) / (double)(limit - soft));
+}
+
 bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf *why)
 {
     uint64_t dirty = store_dirty_bytes(l->store), limit = l->config.dirty_limit, memory = l->config.memory_limit;

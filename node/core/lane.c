@@ -24,6 +24,7 @@ void lane_free(struct lane *l)
         return;
     loads_fini(l);
     waits_fini(&l->durable);
+    waits_fini(&l->throttled);
     for (uint32_t i = 0; i < l->pending.n; i++) {
         struct pending *e = &l->pending.e[i];
         const struct object *old = store_find_own(l->store, object_key(e->next), e->hash);
@@ -134,6 +135,7 @@ void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
 
 void lane_tick(struct lane *l)
 {
+    waits_throttled(l);
     if (l->mono_ns < l->next_tick_ns)
         return;
     l->next_tick_ns = l->mono_ns + TICK_PERIOD_NS;
@@ -146,7 +148,8 @@ void lane_tick(struct lane *l)
 
 uint64_t lane_deadline_ns(const struct lane *l)
 {
-    return l->next_tick_ns;
+    uint64_t throttled = waits_throttled_ns(l);
+    return throttled < l->next_tick_ns ? throttled : l->next_tick_ns;
 }
 
 void lane_written(struct lane *l)

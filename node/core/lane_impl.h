@@ -136,7 +136,8 @@ struct lane {
     struct fb_buf txn_reps;
     struct synced_mark *marks;
     size_t mark_n, mark_cap, mark_first;
-    struct wait_list durable;
+    struct wait_list durable, throttled;
+    uint64_t throttled_until_ns;
     struct loads loads;
     uint64_t next_tick_ns, next_note_ns;
     uint32_t expire_part, expire_slot, evict_part;
@@ -231,6 +232,8 @@ bool row_refuses_fields(struct op *op, struct fb_bytes hash_value, uint64_t chan
 uint64_t row_writable_mask(const struct ns_state *ns);
 /* admission.c */
 bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf *why);
+/* How long the answer of a write that grows is to be held back, 0 = not at all. */
+uint64_t admission_delay_ns(const struct lane *l);
 bool op_grows(uint16_t op);
 /* txn.c */
 void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded);
@@ -246,6 +249,10 @@ void loads_fini(struct lane *l);
 void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
 void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
                    uint64_t ver, uint64_t hash, uint64_t timeout_ns);
+/* The answer of a write is held back while dirty bytes are above the soft limit (PROTOCOL 17). */
+void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep, uint64_t delay_ns);
+void waits_throttled(struct lane *l);
+uint64_t waits_throttled_ns(const struct lane *l);
 void waits_synced(struct lane *l, uint64_t log_seq);
 void waits_dsafe(struct lane *l, struct feed *f);
 void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver, const struct park_info *park);

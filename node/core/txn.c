@@ -115,7 +115,9 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
     }
     if (rep.type == FB_REP_REPS)
         rep.payload = fb_buf_view(&l->txn_reps);
-    if (rep.ver == 0 || level <= FB_LEVEL_REPLICATED || f == NULL)
+    if (rep.ver != 0 && level <= FB_LEVEL_REPLICATED && admission_delay_ns(l) > 0)
+        wait_throttled(l, dest, &rep, admission_delay_ns(l));
+    else if (rep.ver == 0 || level <= FB_LEVEL_REPLICATED || f == NULL)
         reply_now(l, dest, &rep);
     else if (level == FB_LEVEL_DURABLE)
         wait_durable(l, dest, &rep);

@@ -66,6 +66,33 @@ void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_
     feed_due(l, p, f);
 }
 
+/* Due times never go back, so the list is in order and the replies of one connection stay in theirs. */
+void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep, uint64_t delay_ns)
+{
+    struct rep_wait *w = wait_new(dest, rep);
+    if (l->mono_ns + delay_ns > l->throttled_until_ns)
+        l->throttled_until_ns = l->mono_ns + delay_ns;
+    w->deadline_ns = l->throttled_until_ns;
+    append(&l->throttled, w);
+    STAT_ADD(l, throttled, 1);
+}
+
+void waits_throttled(struct lane *l)
+{
+    while (l->throttled.head != NULL && l->throttled.head->deadline_ns <= l->mono_ns) {
+        struct rep_wait *w = l->throttled.head;
+        l->throttled.head = w->next;
+        if (l->throttled.head == NULL)
+            l->throttled.tail = NULL;
+        finish(l, w);
+    }
+}
+
+uint64_t waits_throttled_ns(const struct lane *l)
+{
+    return l->throttled.head != NULL ? l->throttled.head->deadline_ns : UINT64_MAX;
+}
+
 void waits_synced(struct lane *l, uint64_t log_seq)
 {
     while (l->durable.head != NULL && l->durable.head->at <= log_seq) {

@@ -9,7 +9,7 @@
 struct totals {
     uint64_t clean, dirty, tombstone, negative, parked, dirty_bytes, memory_bytes, hits, misses, loads_found,
         loads_absent, loads_failed, loads_stale, evictions, expired, records, enqueued, coalesced, overload, invalid,
-        feed_rows, conflicts, parks, oldest_dirty_wall_ms;
+        feed_rows, conflicts, parks, throttled, oldest_dirty_wall_ms;
 };
 
 static uint64_t get(const _Atomic uint64_t *v)
@@ -46,6 +46,7 @@ static struct totals sum(const struct node *n)
         t.feed_rows += get(&s->feed_rows);
         t.conflicts += get(&s->conflicts);
         t.parks += get(&s->parks);
+        t.throttled += get(&s->throttled);
         if (oldest != 0 && (t.oldest_dirty_wall_ms == 0 || oldest < t.oldest_dirty_wall_ms))
             t.oldest_dirty_wall_ms = oldest;
     }
@@ -144,6 +145,7 @@ static void memory_gauge(void *arg, struct fb_buf *out)
     X(hits, "forebay_cache_hits_total", "Requests answered from memory.", t.hits)                   \
     X(evictions, "forebay_evictions_total", "Clean objects dropped for room.", t.evictions)         \
     X(expired, "forebay_expired_total", "Objects that reached their expiry.", t.expired)            \
+    X(throttled, "forebay_throttled_total", "Writes answered later because of the soft limit on dirty bytes.", t.throttled) \
     X(records, "forebay_log_records_total", "Records written to the log.", t.records)               \
     X(enqueued, "forebay_sync_enqueued_total", "Objects that became dirty.", t.enqueued)            \
     X(coalesced, "forebay_sync_coalesced_total", "Changes of objects that were dirty already.", t.coalesced) \

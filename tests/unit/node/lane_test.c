@@ -427,6 +427,39 @@ static void test_eviction_and_overload(void **state)
     harness_close(&h);
 }
 
+/* Above the soft limit the answer of a write comes later, in order, and reads are answered at once. */
+static void test_soft_limit(void **state)
+{
+    struct harness h;
+    char key[32], value[1001];
+    struct fb_rep rep = {0};
+    int i;
+    (void)state;
+    memset(value, 'x', 1000);
+    value[1000] = 0;
+    harness_init(&h);
+    harness_open(&h, 0, 300000);
+    for (i = 0; i < 400; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        rep = DO(&h, SET, key, 0, 0, 0, 0, 1, value);
+        if (rep.type == 255)
+            break; /* nothing answered in this tick */
+        assert_int_equal(rep.type, FB_REP_OK);
+    }
+    assert_int_equal(rep.type, 255);
+    assert_true(lane_stats(h.lane)->dirty_bytes * 4 >= UINT64_C(300000) * 3);
+    assert_int_equal(lane_stats(h.lane)->throttled, 1);
+    assert_int_equal(DO(&h, GET, key, 0, 0, 0, 0, 0).type, FB_REP_BULK);
+    assert_true(lane_deadline_ns(h.lane) <= h.mono_ns + 100000000);
+    h.mono_ns += 100000000;
+    lane_now(h.lane, h.mono_ns, h.wall_ms);
+    lane_tick(h.lane);
+    harness_tick(&h);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(rep.type, FB_REP_OK);
+    harness_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -439,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_txn),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_eviction_and_overload),
+        cmocka_unit_test(test_soft_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
