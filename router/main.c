@@ -67,7 +67,7 @@ static enum fb_status register_router(struct process *p, struct fb_err *err)
     return st;
 }
 
-static enum fb_status start_loops(struct process *p, const struct fb_cluster_state *state,
+static enum fb_status start_loops(struct process *p, struct fb_cluster_state *state,
                                   struct fb_err *err)
 {
     struct fb_net_config net = {.role = FB_ROLE_ROUTER,
@@ -82,7 +82,7 @@ static enum fb_status start_loops(struct process *p, const struct fb_cluster_sta
     memcpy(net.cluster, state->map->cluster, sizeof(net.cluster));
     st = fb_net_open(&net, &p->net, err);
     while (st == FB_OK && p->loop_count < p->settings.threads) {
-        st = loop_start(p, p->loop_count, &p->loops[p->loop_count], err);
+        st = loop_start(p, p->loop_count, state, &p->loops[p->loop_count], err);
         if (st == FB_OK)
             p->loop_count++;
     }

@@ -379,7 +379,8 @@ static void handles_init(struct loop *l)
     fb_assert(uv_timer_start(&l->second, second_cb, 1000, 1000) == 0);
 }
 
-enum fb_status loop_start(struct process *p, uint32_t number, struct loop **out, struct fb_err *err)
+enum fb_status loop_start(struct process *p, uint32_t number, struct fb_cluster_state *state,
+                          struct loop **out, struct fb_err *err)
 {
     struct loop *l = fb_xcalloc(1, sizeof(*l));
     char name[16];
@@ -406,6 +407,9 @@ enum fb_status loop_start(struct process *p, uint32_t number, struct loop **out,
     }
     handles_init(l);
     loop_time(l);
+    /* before the first client: the partition of a key is a matter of their number */
+    router_map(l->core, state->map, state->namespaces->multi == FB_MULTI_RELAXED);
+    loop_post_state(l, state);
     st = client_listen(l, err);
     snprintf(name, sizeof(name), "loop-%u", number);
     if (st == FB_OK)

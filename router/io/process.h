@@ -83,7 +83,9 @@ FB_MUST_USE enum fb_status settings_load(struct settings *s, const struct fb_opt
                                          struct fb_err *err);
 
 /* --- loop.c: one thread, one core, one listener --- */
-FB_MUST_USE enum fb_status loop_start(struct process *p, uint32_t number, struct loop **out,
+/* state: what was read at the start, so that no client comes before the first map. Borrowed. */
+FB_MUST_USE enum fb_status loop_start(struct process *p, uint32_t number,
+                                      struct fb_cluster_state *state, struct loop **out,
                                       struct fb_err *err);
 /* Any thread. Takes a reference of its own. */
 void loop_post_state(struct loop *l, struct fb_cluster_state *state);
