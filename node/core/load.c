@@ -2,132 +2,12 @@
  *
  * A request that names several keys (TXN) stands in the queue of each; it runs when it is first in all of them and none
  * is loading. All of its places are taken at once, so two such requests never wait for each other. */
-#include "node/core/lane_impl.h"
+#include "node/core/load_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-struct place { /* of a waiter in the queue of one key */
-    struct place *next;
-    struct waiter *waiter;
-    struct load_entry *entry;
-};
-
-struct waiter {
-    struct reply_dest *dest;
-    struct fb_req req; /* views into bytes */
-    uint16_t part;
-    uint32_t place_n;
-    struct place *places;
-    uint8_t *bytes;
-};
-
-struct load_entry {
-    struct load_entry *prev, *next, *chain;
-    uint64_t hash, token, deadline_ns, retry_ns;
-    uint32_t index, epoch;
-    uint32_t retries;
-    uint16_t part, nsid;
-    uint8_t ns_len;
-    bool loading;
-    bool drains; /* on loads.drain_head */
-    struct load_entry *drain_next;
-    struct place *head, *tail;
-    uint16_t klen;
-    uint8_t key[];
-};
-
 #define TOKEN_INDEX_BITS 24
-
-static struct fb_bytes entry_key(const struct load_entry *e)
-{
-    return fb_bytes(e->key, e->klen);
-}
-
-static struct load_entry *entry_find(struct loads *q, struct fb_bytes key, uint64_t hash)
-{
-    struct load_entry *e = q->count == 0 ? NULL : q->table[hash & (q->table_cap - 1)];
-    while (e != NULL && !(e->hash == hash && fb_bytes_equal(entry_key(e), key)))
-        e = e->chain;
-    return e;
-}
-
-bool key_is_loading(struct lane *l, struct fb_bytes key, uint64_t hash)
-{
-    return entry_find(&l->loads, key, hash) != NULL;
-}
-
-static void table_grow(struct loads *q)
-{
-    if (q->count < q->table_cap)
-        return;
-    q->table_cap = q->table_cap ? q->table_cap * 2 : 256;
-    free(q->table);
-    q->table = fb_xcalloc(q->table_cap, sizeof *q->table);
-    struct load_entry *e = q->entries;
-    for (uint32_t i = 0; i < q->count; i++, e = e->next) {
-        e->chain = q->table[e->hash & (q->table_cap - 1)];
-        q->table[e->hash & (q->table_cap - 1)] = e;
-    }
-}
-
-static struct load_entry *entry_new(struct lane *l, struct part *p, struct fb_bytes key, uint64_t hash)
-{
-    struct loads *q = &l->loads;
-    struct load_entry *e = fb_xcalloc(1, sizeof *e + key.n);
-
-    e->hash = hash;
-    e->part = p->id;
-    e->klen = (uint16_t)key.n;
-    memcpy(e->key, key.p, key.n);
-    e->nsid = nsid_of_key(l, key, &e->ns_len);
-    table_grow(q);
-    e->chain = q->table[hash & (q->table_cap - 1)];
-    q->table[hash & (q->table_cap - 1)] = e;
-    if (q->entries == NULL) {
-        q->entries = e->prev = e->next = e;
-    } else {
-        e->next = q->entries;
-        e->prev = q->entries->prev;
-        e->prev->next = e->next->prev = e;
-    }
-    for (e->index = 0; e->index < q->index_n && q->by_index[e->index] != NULL && q->index_n < q->count + 64; e->index++)
-        ;
-    if (e->index >= q->index_n || q->by_index[e->index] != NULL) {
-        if (q->index_n == q->index_cap) {
-            q->index_cap = q->index_cap ? q->index_cap * 2 : 64;
-            q->by_index = fb_xrealloc(q->by_index, q->index_cap * sizeof(struct load_entry *));
-        }
-        e->index = q->index_n++;
-    }
-    q->by_index[e->index] = e;
-    q->count++;
-    return e;
-}
-
-static void entry_free(struct lane *l, struct load_entry *e)
-{
-    struct loads *q = &l->loads;
-    struct load_entry **at = &q->table[e->hash & (q->table_cap - 1)];
-
-    fb_assert(e->head == NULL);
-    while (*at != e)
-        at = &(*at)->chain;
-    *at = e->chain;
-    q->by_index[e->index] = NULL;
-    while (q->index_n > 0 && q->by_index[q->index_n - 1] == NULL)
-        q->index_n--;
-    if (e->next == e) {
-        q->entries = NULL;
-    } else {
-        e->prev->next = e->next;
-        e->next->prev = e->prev;
-        if (q->entries == e)
-            q->entries = e->next;
-    }
-    q->count--;
-    free(e);
-}
 
 static void load_send(struct lane *l, struct load_entry *e)
 {
@@ -219,7 +99,7 @@ static bool survey_key(struct lane *l, struct part *p, const struct fb_req *req,
     s->keys++;
     if (!op_init(&op, l, p, req))
         return true; /* evaluation will say what is wrong */
-    if (entry_find(&l->loads, op.key, op.hash) != NULL) {
+    if (load_entry_find(&l->loads, op.key, op.hash) != NULL) {
         s->queued = true;
         return true;
     }
@@ -242,7 +122,7 @@ static bool enqueue_key(struct lane *l, struct part *p, const struct fb_req *req
 
     if (!op_init(&op, l, p, req))
         return true;
-    e = entry_find(&l->loads, op.key, op.hash);
+    e = load_entry_find(&l->loads, op.key, op.hash);
     for (uint32_t i = 0; i < w->place_n; i++)
         if (w->places[i].entry == e && e != NULL) {
             op.cur = newest_object(l, op.key, op.hash);
@@ -251,7 +131,7 @@ static bool enqueue_key(struct lane *l, struct part *p, const struct fb_req *req
             return true; /* the key was named before */
         }
     if (e == NULL)
-        e = entry_new(l, p, op.key, op.hash);
+        e = load_entry_new(l, p, op.key, op.hash);
     op.cur = newest_object(l, op.key, op.hash);
     if (!e->loading && load_needed(&op)) {
         STAT_ADD(l, misses, 1);
@@ -387,7 +267,8 @@ static void refuse_waiter(struct lane *l, const struct waiter *w, const char *wh
 {
     char text[640];
 
-    snprintf(text, sizeof text, "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
+    snprintf(text, sizeof text,
+             "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
              why == NULL ? "no answer" : why);
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\r' || *c == '\n')
@@ -422,7 +303,7 @@ static void drain_one(struct lane *l, struct load_entry *e, const char *why)
         waiter_free(l, w);
     }
     if (e->head == NULL && !e->loading && !e->drains)
-        entry_free(l, e);
+        load_entry_free(l, e);
 }
 
 static void drain(struct lane *l, struct load_entry *first, const char *why)
@@ -621,7 +502,7 @@ void loads_fini(struct lane *l)
             free(w->bytes);
             free(w);
         } else {
-            entry_free(l, e);
+            load_entry_free(l, e);
         }
     }
     free(q->table);

@@ -1,0 +1,49 @@
+/* Inside of read-through: what load.c (loads and the queues behind them) and load_table.c (finding them) share. */
+#ifndef FB_NODE_CORE_LOAD_IMPL_H_
+#define FB_NODE_CORE_LOAD_IMPL_H_
+
+#include "node/core/lane_impl.h"
+
+struct place { /* of a waiter in the queue of one key */
+    struct place *next;
+    struct waiter *waiter;
+    struct load_entry *entry;
+};
+
+struct waiter {
+    struct reply_dest *dest;
+    struct fb_req req; /* views into bytes */
+    uint16_t part;
+    uint32_t place_n;
+    struct place *places;
+    uint8_t *bytes;
+};
+
+struct load_entry {
+    struct load_entry *prev, *next, *chain;
+    uint64_t hash, token, deadline_ns, retry_ns;
+    uint32_t index, epoch;
+    uint32_t retries;
+    uint16_t part, nsid;
+    uint8_t ns_len;
+    bool loading;
+    bool drains; /* on loads.drain_head */
+    struct load_entry *drain_next;
+    struct place *head, *tail;
+    uint16_t klen;
+    uint8_t key[];
+};
+
+static inline struct fb_bytes entry_key(const struct load_entry *e)
+{
+    return fb_bytes(e->key, e->klen);
+}
+
+/* load_table.c. NULL when the key is not being loaded. */
+struct load_entry *load_entry_find(struct loads *q, struct fb_bytes key, uint64_t hash);
+/* For a key that has no entry; it is not loading and its queue is empty. */
+struct load_entry *load_entry_new(struct lane *l, struct part *p, struct fb_bytes key, uint64_t hash);
+/* Its queue must be empty. */
+void load_entry_free(struct lane *l, struct load_entry *e);
+
+#endif
