@@ -82,7 +82,8 @@ struct lane_stats {
     _Atomic uint64_t objects_clean, objects_dirty, objects_tombstone, objects_negative, objects_parked;
     _Atomic uint64_t dirty_bytes, memory_bytes;
     _Atomic uint64_t hits, misses, loads_found, loads_absent, loads_failed, loads_stale;
-    _Atomic uint64_t evictions, expired, records, sync_enqueued, sync_coalesced, rejected_overload, rejected_invalid, throttled;
+    _Atomic uint64_t evictions, expired, records, sync_enqueued, sync_coalesced, rejected_overload, rejected_invalid,
+        throttled;
     _Atomic uint64_t feed_rows, conflicts, parks;
     _Atomic uint64_t oldest_dirty_wall_ms; /* 0 = nothing dirty */
 };
