@@ -145,7 +145,7 @@ static void memory_gauge(void *arg, struct fb_buf *out)
     X(hits, "forebay_cache_hits_total", "Requests answered from memory.", t.hits)                   \
     X(evictions, "forebay_evictions_total", "Clean objects dropped for room.", t.evictions)         \
     X(expired, "forebay_expired_total", "Objects that reached their expiry.", t.expired)            \
-    X(throttled, "forebay_throttled_total", "Writes answered later because of the soft limit on dirty bytes.", t.throttled) \
+    X(throttled, "forebay_throttled_total", "Writes delayed by the soft limit on dirty bytes.", t.throttled) \
     X(records, "forebay_log_records_total", "Records written to the log.", t.records)               \
     X(enqueued, "forebay_sync_enqueued_total", "Objects that became dirty.", t.enqueued)            \
     X(coalesced, "forebay_sync_coalesced_total", "Changes of objects that were dirty already.", t.coalesced) \
