@@ -5,7 +5,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 build_packages="cmake ninja-build gcc pkg-config libc6-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler libpq-dev liburcu-dev
  libxxhash-dev libjansson-dev libuv1-dev libmicrohttpd-dev libcmocka-dev"
-run_packages="postgresql python3"
+# redis-tools and psql (from postgresql) are what the README's tour types
+run_packages="postgresql python3 redis-tools"
 # hosts of tests: client libraries, Redis to compare with, another compiler for warnings
 test_packages="python3-redis redis-server redis-tools nutcracker nodejs npm clang clang-format-14 iproute2"
 
