@@ -16,6 +16,7 @@
 #define CONNECT_TIMEOUT_S 5u
 #define STATEMENT_TIMEOUT_MS 60000u
 #define LOCK_TIMEOUT_MS 5000u
+#define PROBLEM_BYTES 512u
 
 static const struct fb_option options[] = {
     {.section = "process",
@@ -36,6 +37,7 @@ static const struct fb_option options[] = {
      .type = FB_OPT_ENUM,
      .default_value = "info",
      .choices = "trace|debug|info|warn|error",
+     .reloadable = true,
      .help = "Least important level that is logged."},
     {.section = "process",
      .key = "log_format",
@@ -107,31 +109,39 @@ static int stop_with(const char *what, const struct fb_err *err)
     return EXIT_FAILURE;
 }
 
-static void ignore_checkpoint(void *arg, uint16_t part, const char *ns, uint64_t history,
-                              uint64_t ver)
+/* Before there is anything to log about: one line for the one who starts it. */
+static void complain(const char *text)
 {
-    (void)arg, (void)part, (void)ns, (void)history, (void)ver;
+    (void)fprintf(stderr, "forebay-sync: %s\n", text);
+}
+
+/* The first problem pg_check tells. */
+static void keep_problem(void *arg, int level, const char *text)
+{
+    char *first = arg;
+
+    if (level == 2 && first[0] == '\0')
+        (void)snprintf(first, PROBLEM_BYTES, "%s", text);
 }
 
 /* What can be known to be wrong stops the start; a PostgreSQL that is merely away does not. */
 static bool check_database(struct sync_process *p)
 {
+    static const struct fb_nsset none;
     struct pg *pg = pg_new(&p->pg);
     struct pg_error err = {.class = PG_OK};
-    bool fatal = false, ok = true;
+    char problem[PROBLEM_BYTES] = "";
+    bool fatal = false;
 
     if (pg_connect(pg, &fatal, &err) != PG_OK) {
-        ok = !fatal;
         if (fatal)
-            FB_LOG(ERROR, "PostgreSQL cannot be used", FB_KS("sqlstate", err.sqlstate),
-                   FB_KS("error", err.message));
-    } else if (pg_read_checkpoints(pg, p->cluster, ignore_checkpoint, NULL, &err) == PG_NAMESPACE) {
-        ok = false;
-        FB_LOG(ERROR, "schema forebay is missing or not ours to read, run: forebayctl db setup",
-               FB_KS("sqlstate", err.sqlstate), FB_KS("error", err.message));
+            complain(err.message);
+    } else if (pg_check(pg, &none, keep_problem, problem, &err) == PG_OK && problem[0] != '\0') {
+        complain(problem);
+        fatal = true;
     }
     pg_free(pg);
-    return ok;
+    return !fatal;
 }
 
 /* Processes start in any order: wait for the node that makes the cluster. False: told to stop. */
@@ -235,7 +245,33 @@ static void stop(struct sync_process *p, struct fb_admin *admin)
     fb_coord_close(p->coord);
 }
 
-static int run(struct sync_process *p, const struct fb_options *o)
+static void reload(int argc, char **argv)
+{
+    struct fb_options *o;
+
+    if (fb_options_load("forebay-sync", "", options, FB_COUNT_OF(options), all_sections, argc, argv,
+                        &o) != FB_OPTIONS_RUN) {
+        FB_LOG0(WARN,
+                "configuration was not reloaded: see the problems above; the running one stays");
+        return;
+    }
+    fb_log_set_level((enum fb_log_level)fb_options_uint(o, "process", "log_level"));
+    fb_options_free(o);
+    FB_LOG0(INFO, "configuration reloaded");
+}
+
+static void serve(int argc, char **argv)
+{
+    for (;;) {
+        enum fb_signal_event ev = fb_signals_wait(60000);
+        if (ev == FB_SIGNAL_STOP)
+            return;
+        if (ev == FB_SIGNAL_RELOAD)
+            reload(argc, argv);
+    }
+}
+
+static int run(struct sync_process *p, const struct fb_options *o, int argc, char **argv)
 {
     struct fb_admin_hooks hooks = {.ready = ready, .status = status, .arg = p};
     struct fb_admin *admin = NULL;
@@ -244,12 +280,12 @@ static int run(struct sync_process *p, const struct fb_options *o)
                                       session[FB_NAME_BYTES_MAX + 8];
     bool stopped = false;
 
+    if (!check_database(p))
+        return EXIT_FAILURE;
     if (find_cluster(p, fb_options_text(o, "process", "coordinator"), &stopped, &err) != FB_OK)
         return stop_with("coordinator cannot be used", &err);
     if (stopped)
         return EXIT_SUCCESS;
-    if (!check_database(p))
-        return EXIT_FAILURE;
     (void)snprintf(session, sizeof(session), "sync/%s", p->name);
     if (fb_coord_session(p->coord, session, &err) != FB_OK)
         return stop_with("another process of this name runs", &err);
@@ -265,8 +301,7 @@ static int run(struct sync_process *p, const struct fb_options *o)
         return stop_with("cannot register in the coordinator", &err);
     FB_LOG(INFO, "ready", FB_KS("listen", bound), FB_KS("admin", admin_bound),
            FB_KU("apply", p->appliers), FB_KU("load", p->loaders));
-    while (fb_signals_wait(60000) != FB_SIGNAL_STOP)
-        ;
+    serve(argc, argv);
     FB_LOG(INFO, "stopping, the transaction under way is finished", FB_KS("name", p->name));
     stop(p, admin);
     return EXIT_SUCCESS;
@@ -314,7 +349,7 @@ int main(int argc, char **argv)
                                    .connect_timeout_s = CONNECT_TIMEOUT_S,
                                    .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
                                    .lock_timeout_ms = LOCK_TIMEOUT_MS};
-        rc = run(p, o);
+        rc = run(p, o, argc, argv);
     }
     if (rc == EXIT_SUCCESS) { /* else threads that use them may still run until exit */
         fb_buf_fini(&conninfo);

@@ -73,6 +73,9 @@ void sync_core_note(struct sync_core *s, uint32_t peer, const struct fb_feed_not
 void sync_core_batch(struct sync_core *s, uint32_t peer, const struct fb_feed_batch *batch);
 void sync_core_ack(struct sync_core *s, uint32_t peer, const struct fb_verdict_ack *ack);
 
+/* PostgreSQL answers somebody again: lanes that wait after an outage try now. */
+void sync_core_db_answers(struct sync_core *s);
+
 /* Everything of namespace `ns` (NULL = all) is due now. */
 void sync_core_flush(struct sync_core *s, const char *ns);
 /* Feeds of `ns` (NULL = all) that are not idle. */

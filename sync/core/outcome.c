@@ -14,7 +14,7 @@ static struct feed *feed_of(struct sync_core *s, const struct pg_feed *p)
 static void note_error(struct sync_ns *ns, const struct pg_error *err)
 {
     (void)snprintf(ns->last_error, sizeof(ns->last_error), "%s%s%s", err->sqlstate,
-                   err->sqlstate[0] ? " " : "", err->message);
+                   err->sqlstate[0] ? " " : "", err->remark);
 }
 
 /* The batch stays in hand for another try, unless its node went away meanwhile. */
@@ -33,6 +33,17 @@ void sync_lane_outage(struct sync_core *s, uint32_t lane, const char *why)
         sync_event_put(s, SYNC_EVENT_DB_DOWN, NULL, 0, why);
     s->db_up = false;
     s->db_said = true;
+}
+
+void sync_core_db_answers(struct sync_core *s)
+{
+    for (uint32_t i = 0; i < s->config.lanes; i++) {
+        struct sync_lane *l = &s->lanes[i];
+        if (l->state != LANE_DOWN)
+            continue;
+        l->backoff = 0;
+        l->not_before = s->now;
+    }
 }
 
 static void send_pos(struct sync_core *s, struct feed *f, uint64_t ver, uint64_t xid)
@@ -197,7 +208,7 @@ static void lost(struct sync_core *s, struct pg_batch *b, const struct pg_error 
         if (b->feed_count == 1 || err->feed == i) {
             f->lost++;
             f->ns->lost++;
-            sync_event_put(s, SYNC_EVENT_LOST, f, f->ckpt, err->message);
+            sync_event_put(s, SYNC_EVENT_LOST, f, f->ckpt, err->remark);
         }
         if (f->lost >= 2)
             sync_feed_back_off(s, f);
@@ -263,7 +274,7 @@ void sync_apply_outcome(struct sync_core *s, struct sync_op *op)
     case PG_OUTAGE:
         for (size_t i = 0; i < b->feed_count; i++)
             keep(s, feed_of(s, &b->feeds[i]));
-        sync_lane_outage(s, op->lane, op->err.message);
+        sync_lane_outage(s, op->lane, op->err.remark);
         break;
     case PG_UNKNOWN:
         for (size_t i = 0; i < b->feed_count; i++) {
@@ -272,7 +283,7 @@ void sync_apply_outcome(struct sync_core *s, struct sync_op *op)
             f->ckpt_known = false;
             sync_feed_again(s, f, 0);
         }
-        sync_lane_outage(s, op->lane, op->err.message);
+        sync_lane_outage(s, op->lane, op->err.remark);
         break;
     case PG_RETRY:
         for (size_t i = 0; i < b->feed_count; i++)
@@ -305,7 +316,7 @@ void sync_park_outcome(struct sync_core *s, struct sync_op *op)
 
     fb_assert(f->state == FEED_PARKING && f->bad == 1);
     if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN)
-        sync_lane_outage(s, op->lane, op->err.message);
+        sync_lane_outage(s, op->lane, op->err.remark);
     if (op->class != PG_OK || f->stray) {
         keep(s, f);
         if (op->class != PG_OK && op->class != PG_OUTAGE && op->class != PG_UNKNOWN)
@@ -374,7 +385,7 @@ void sync_attach_outcome(struct sync_core *s, struct sync_op *op)
     struct sync_lane *l = &s->lanes[op->lane];
 
     if (op->class != PG_OK) {
-        sync_lane_outage(s, op->lane, op->err.message);
+        sync_lane_outage(s, op->lane, op->err.remark);
         return;
     }
     if (l->state == LANE_DOWN && !s->db_up) {

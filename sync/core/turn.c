@@ -233,7 +233,7 @@ void sync_core_result(struct sync_core *s, struct sync_op *op)
     case SYNC_OP_DEAD_CLEAR:
         /* Not done: the letters are found again when the list is read the next time. */
         if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN)
-            sync_lane_outage(s, op->lane, op->err.message);
+            sync_lane_outage(s, op->lane, op->err.remark);
         while (op->clear != NULL) {
             struct sync_dead *d = op->clear;
             op->clear = d->next;

@@ -10,7 +10,11 @@
 #define PROBE_MS 1000u
 #define CATALOG_MS 30000u
 #define BACKOFF_MIN_MS 100u
-#define BACKOFF_MAX_MS 5000u
+#define BACKOFF_MAX_MS 1000u /* when it is back, changes flow again within about this time */
+#define SWEEP_MS 10000u
+#define SWEEP_AGE_MS 60000u /* nodes expire what they hold at once; the clocks may differ a little */
+#define SWEEP_ROWS 1000u
+#define SWEEP_BATCHES 10u /* a round: a large backlog does not keep probes and requests waiting */
 #define DEAD_LETTERS_MAX 10000u
 #define QUEUE_MAX 1024u
 
@@ -22,7 +26,8 @@ struct sync_control {
     /* control thread only */
     struct pg *pg;
     bool said_down;
-    uint64_t next_probe, next_catalog, last_catalog, backoff;
+    uint64_t next_probe, next_catalog, last_catalog, next_sweep, backoff;
+    struct fb_counter *swept;
 };
 
 /* ---- schemas ---- */
@@ -143,7 +148,7 @@ static enum pg_class read_catalog(struct sync_control *c, struct pg_error *err)
             if (cls != PG_OK)
                 FB_LOG(WARN, "table description not read",
                        FB_KS("namespace", state->namespaces->ns[i].name),
-                       FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->message));
+                       FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->remark));
         }
     fb_cluster_state_put(state);
     if (cls == PG_OUTAGE)
@@ -166,11 +171,28 @@ static void went_down(struct sync_control *c, const struct pg_error *err)
                  : c->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS
                                                    : c->backoff * 2;
     c->next_probe = fb_mono_ns() / 1000000 + c->backoff;
-    sync_process_db_problem(c->p, err->message);
+    sync_process_db_problem(c->p, err->remark);
     if (!c->said_down)
         FB_LOG(WARN, "PostgreSQL does not answer, changes wait in memory",
-               FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->message));
+               FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->remark));
     c->said_down = true;
+}
+
+/* What cannot be swept now is swept later: only an outage is of interest. */
+static enum pg_class sweep(struct sync_control *c, struct pg_error *err)
+{
+    uint64_t swept = SWEEP_ROWS;
+    enum pg_class cls = PG_OK;
+
+    for (uint32_t i = 0; i < SWEEP_BATCHES && swept == SWEEP_ROWS && cls == PG_OK; i++) {
+        cls = pg_sweep_objects(c->pg, SWEEP_AGE_MS, SWEEP_ROWS, &swept, err);
+        if (cls == PG_OK)
+            fb_counter_add(c->swept, swept);
+    }
+    if (cls != PG_OK && cls != PG_OUTAGE)
+        FB_LOG(WARN, "expired rows of forebay.objects not swept", FB_KS("sqlstate", err->sqlstate),
+               FB_KS("error", err->remark));
+    return cls;
 }
 
 static void probe(struct sync_control *c)
@@ -193,13 +215,21 @@ static void probe(struct sync_control *c)
     if (!atomic_exchange(&c->p->db_up, true)) {
         sync_process_db_problem(c->p, "");
         FB_LOG(INFO, "PostgreSQL answers", FB_KS("lsn", lsn));
+        sync_engine_db_answers(c->p);
         c->next_catalog = 0;
     }
     c->said_down = false;
     if (now >= c->next_catalog) {
         c->last_catalog = now;
         c->next_catalog = now + CATALOG_MS;
-        if (read_catalog(c, &err) == PG_OUTAGE)
+        if (read_catalog(c, &err) == PG_OUTAGE) {
+            went_down(c, &err);
+            return;
+        }
+    }
+    if (now >= c->next_sweep) {
+        c->next_sweep = now + SWEEP_MS;
+        if (sweep(c, &err) == PG_OUTAGE)
             went_down(c, &err);
     }
 }
@@ -394,6 +424,8 @@ struct sync_control *sync_control_new(struct sync_process *p)
     c->p = p;
     c->box = fb_mailbox_new(QUEUE_MAX);
     c->pg = pg_new(&p->pg);
+    c->swept = fb_counter_register("sync_swept_total", NULL,
+                                   "Expired rows of forebay.objects deleted here, not by a node");
     return c;
 }
 

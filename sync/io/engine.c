@@ -12,7 +12,7 @@
 #define STATUS_MS 500u
 #define FAREWELL_MS 1000u
 
-enum event_kind { EV_OPENED, EV_CLOSED, EV_FRAME, EV_STATE, EV_RESULT, EV_DEAD, EV_OPERATOR };
+enum event_kind { EV_OPENED, EV_CLOSED, EV_FRAME, EV_STATE, EV_RESULT, EV_DEAD, EV_OPERATOR, EV_DB_UP };
 
 struct event {
     struct fb_mail mail;
@@ -117,6 +117,11 @@ void sync_engine_dead_letters(struct sync_process *p, struct sync_dead *chain)
     struct event *e = event_new(EV_DEAD);
     e->dead = chain;
     post(p, e);
+}
+
+void sync_engine_db_answers(struct sync_process *p)
+{
+    post(p, event_new(EV_DB_UP));
 }
 
 void sync_engine_operator(struct sync_process *p, const struct fb_verdict *v,
@@ -287,6 +292,9 @@ static void take_event(struct sync_engine *g, struct event *e)
         break;
     case EV_OPERATOR:
         sync_engine_send_operator(g, &e->verdict, e->frame);
+        break;
+    case EV_DB_UP:
+        sync_core_db_answers(g->core);
         break;
     }
     if (e->conn != NULL)

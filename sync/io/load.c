@@ -120,7 +120,7 @@ static void statement(struct sync_loader *l, const struct fb_cluster_state *stat
     }
     if (c == PG_NAMESPACE) {
         FB_LOG(WARN, "load refused by PostgreSQL", FB_KS("namespace", q.ns->name),
-               FB_KS("sqlstate", err.sqlstate), FB_KS("error", err.message));
+               FB_KS("sqlstate", err.sqlstate), FB_KS("error", err.remark));
         sync_control_read_schemas(l->p->control);
     }
 }

@@ -76,6 +76,22 @@ static void pg_startup_state(const char *message, char out[6])
     }
 }
 
+/* Takes what the verbose message says beyond the plain one out of it: the SQLSTATE, and where in
+ * the server's source it was raised. */
+static void pg_startup_plain(char *message, const char *state)
+{
+    char verbose[8];
+    char *at;
+
+    (void)snprintf(verbose, sizeof(verbose), "%s: ", state);
+    at = state[0] == '\0' ? NULL : strstr(message, verbose);
+    if (at != NULL)
+        memmove(at, at + strlen(verbose), strlen(at + strlen(verbose)) + 1);
+    at = strstr(message, " LOCATION:  ");
+    if (at != NULL)
+        *at = '\0';
+}
+
 /* One host: by hand, so that errors are verbose. Several hosts: libpq's own loop, which has a
  * timeout for each. */
 static PGconn *pg_dial(const struct pg *pg, const char *const *keys, const char *const *values,
@@ -134,6 +150,7 @@ static enum pg_class pg_connect_failed(struct pg *pg, bool *fatal, struct pg_err
         pg_error_set(err, PG_OUTAGE, "", "PostgreSQL did not accept the connection within %u s",
                      pg->config.connect_timeout_s);
     memcpy(err->sqlstate, state, sizeof(state));
+    pg_startup_plain(err->message, state);
     if (strncmp(state, "28", 2) == 0 || (pg->conn != NULL && PQconnectionNeedsPassword(pg->conn)))
         hint = "; correct user or password in conninfo_file, or pg_hba.conf of the server";
     else if (strcmp(state, "3D000") == 0)
@@ -143,6 +160,8 @@ static enum pg_class pg_connect_failed(struct pg *pg, bool *fatal, struct pg_err
     *fatal = hint[0] != '\0';
     if (strlen(err->message) + strlen(hint) < sizeof(err->message))
         memcpy(err->message + strlen(err->message), hint, strlen(hint) + 1);
+    (void)snprintf(err->remark, sizeof(err->remark), "%.*s", (int)sizeof(err->remark) - 1,
+                   err->message);
     pg_disconnect(pg);
     return err->class = PG_OUTAGE;
 }

@@ -46,7 +46,27 @@ enum pg_class pg_error_set(struct pg_error *err, enum pg_class class, const char
     va_start(ap, fmt);
     vsnprintf(err->message, sizeof(err->message), fmt, ap);
     va_end(ap);
+    append(err->remark, sizeof(err->remark), err->message);
     return class;
+}
+
+/* Which rule of the table a row broke, in names of the catalog only. */
+static void remark_row(const PGresult *res, struct pg_error *err)
+{
+    static const struct {
+        int field;
+        const char *word;
+    } parts[] = {{PG_DIAG_TABLE_NAME, " of table "},
+                 {PG_DIAG_COLUMN_NAME, ", column "},
+                 {PG_DIAG_CONSTRAINT_NAME, ", constraint "},
+                 {PG_DIAG_DATATYPE_NAME, ", type "}};
+    size_t n = (size_t)snprintf(err->remark, sizeof(err->remark), "PostgreSQL refused a row");
+    for (size_t i = 0; i < FB_COUNT_OF(parts) && n < sizeof(err->remark); i++) {
+        const char *name = res == NULL ? NULL : PQresultErrorField(res, parts[i].field);
+        if (name != NULL)
+            n += (size_t)snprintf(err->remark + n, sizeof(err->remark) - n, "%s%s", parts[i].word,
+                                  name);
+    }
 }
 
 enum pg_class pg_error_of(struct pg *pg, const PGresult *res, struct pg_error *err)
@@ -68,5 +88,9 @@ enum pg_class pg_error_of(struct pg *pg, const PGresult *res, struct pg_error *e
             memcpy(err->message + n, " ", 2);
         append(err->message, sizeof(err->message), detail);
     }
+    if (err->class == PG_ROW || err->class == PG_FOREIGN_KEY)
+        remark_row(res, err);
+    else
+        append(err->remark, sizeof(err->remark), err->message);
     return err->class;
 }

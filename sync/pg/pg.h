@@ -40,7 +40,9 @@ enum pg_class {
 struct pg_error {
     enum pg_class class;
     char sqlstate[6];  /* "" = from libpq itself */
-    char message[400]; /* primary message and detail, one line, no secrets */
+    char message[400]; /* one line, no secrets; may quote the row where the class is PG_ROW or
+                          PG_FOREIGN_KEY: for dead letters only */
+    char remark[300];  /* the same without anything of the row: for logs and status */
     uint32_t feed;     /* index (after pg_apply sorted them) of a feed of the namespace it concerns,
                           UINT32_MAX =     unknown, as for errors at COMMIT */
 };
@@ -171,6 +173,10 @@ typedef void (*pg_dead_letter_fn)(void *arg, const char *ns, uint16_t part, stru
 enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16],
                                   const char *ns /* or NULL */, uint32_t limit,
                                   pg_dead_letter_fn fn, void *arg, struct pg_error *err);
+/* Deletes rows of forebay.objects that expired more than age_ms ago, the oldest first and at most
+ * `limit`; rows somebody holds are left for the next time. */
+enum pg_class pg_sweep_objects(struct pg *pg, uint32_t age_ms, uint32_t limit, uint64_t *swept,
+                               struct pg_error *err);
 /* pg_current_wal_lsn as text, for `sync flush`. */
 enum pg_class pg_lsn(struct pg *pg, char out[32], struct pg_error *err);
 enum pg_class pg_classify(const char *sqlstate);
