@@ -12,7 +12,8 @@
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 1000u /* when it is back, changes flow again within about this time */
 #define SWEEP_MS 10000u
-#define SWEEP_AGE_MS 60000u /* nodes expire what they hold at once; the clocks may differ a little */
+#define SWEEP_AGE_MS                                                                               \
+    60000u /* nodes expire what they hold at once; the clocks may differ a little */
 #define SWEEP_ROWS 1000u
 #define SWEEP_BATCHES 10u /* a round: a large backlog does not keep probes and requests waiting */
 #define DEAD_LETTERS_MAX 10000u
@@ -333,8 +334,9 @@ static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, cons
         } else if (discard && rep.status != FB_LOAD_FOUND && rep.status != FB_LOAD_ABSENT) {
             sync_admin_fail(f, "the row cannot be read");
         } else if (discard && rep.status == FB_LOAD_FOUND && rep.kind == FB_KIND_NONE) {
-            sync_admin_fail(f, "the row's column is null, which no key can hold: write or delete the "
-                               "key instead");
+            sync_admin_fail(f,
+                            "the row's column is null, which no key can hold: write or delete the "
+                            "key instead");
         } else {
             if (rep.status == FB_LOAD_FOUND) {
                 v.kind = rep.kind;

@@ -12,7 +12,16 @@
 #define STATUS_MS 500u
 #define FAREWELL_MS 1000u
 
-enum event_kind { EV_OPENED, EV_CLOSED, EV_FRAME, EV_STATE, EV_RESULT, EV_DEAD, EV_OPERATOR, EV_DB_UP };
+enum event_kind {
+    EV_OPENED,
+    EV_CLOSED,
+    EV_FRAME,
+    EV_STATE,
+    EV_RESULT,
+    EV_DEAD,
+    EV_OPERATOR,
+    EV_DB_UP
+};
 
 struct event {
     struct fb_mail mail;

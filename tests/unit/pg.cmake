@@ -8,3 +8,4 @@ fb_add_test(pg_rate LABELS bench TIMEOUT 120 SOURCES unit/pg/rate_test.c LIBS pg
 fb_add_test(pg_race LABELS unit TIMEOUT 120 SOURCES unit/pg/race_test.c LIBS pg_fixture Threads::Threads)
 fb_add_test(pg_check LABELS unit TIMEOUT 60 SOURCES unit/pg/check_test.c LIBS pg_fixture fb_cluster)
 fb_add_test(pg_order LABELS unit TIMEOUT 60 SOURCES unit/pg/order_test.c LIBS pg_fixture)
+fb_add_test(pg_connect LABELS unit TIMEOUT 60 SOURCES unit/pg/connect_test.c LIBS pg_fixture Threads::Threads)

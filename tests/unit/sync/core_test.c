@@ -202,6 +202,23 @@ static void outage_keeps_order_and_never_parks(void **state)
     script_free(s);
 }
 
+static void goes_on_at_once_when_told(void **state)
+{
+    struct script *s = script_new();
+
+    (void)state;
+    script_settle(s);
+    fill(s, 0, 1, 5);
+    s->down = true;
+    script_note(s, 0, 6000, false);
+    script_pass(s, 60000); /* the back-off has grown to its end */
+    s->down = false;
+    sync_core_db_answers(s->core);
+    script_pass(s, 200);
+    assert_int_equal(s->rows, 5);
+    script_free(s);
+}
+
 static void unknown_commit_is_decided_by_value(void **state)
 {
     for (int committed = 0; committed < 2; committed++) {
@@ -375,6 +392,7 @@ int main(void)
         cmocka_unit_test(foreign_key_waits_then_parks),
         cmocka_unit_test(parent_arrives_in_time),
         cmocka_unit_test(outage_keeps_order_and_never_parks),
+        cmocka_unit_test(goes_on_at_once_when_told),
         cmocka_unit_test(unknown_commit_is_decided_by_value),
         cmocka_unit_test(lost_compare_reads_the_checkpoint),
         cmocka_unit_test(takeover_starts_from_the_checkpoint),

@@ -1,0 +1,162 @@
+/* What is said about a PostgreSQL that cannot be used, what of an error may be logged, and the
+ * sweep of expired rows. */
+#include "tests/unit/pg/fixture.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A server that lets everybody in and says it is PostgreSQL 12. */
+struct old_server {
+    int fd;
+    char dir[32];
+};
+
+static void message(struct fb_buf *out, char type, const void *body, size_t n)
+{
+    fb_buf_put_u8(out, (uint8_t)type);
+    for (int shift = 24; shift >= 0; shift -= 8)
+        fb_buf_put_u8(out, (uint8_t)((n + 4) >> shift));
+    fb_buf_put(out, body, n);
+}
+
+static void *serve_once(void *arg)
+{
+    static const char version[] = "server_version\0"
+                                  "12.9",
+                      encoding[] = "server_encoding\0UTF8", ready[] = "I";
+    struct old_server *s = arg;
+    struct fb_buf out = {0};
+    char in[4096];
+    int conn = accept(s->fd, NULL, NULL);
+
+    assert_true(conn >= 0);
+    assert_true(read(conn, in, sizeof(in)) > 8); /* the start-up packet */
+    message(&out, 'R', "\0\0\0\0", 4);
+    message(&out, 'S', version, sizeof(version));
+    message(&out, 'S', encoding, sizeof(encoding));
+    message(&out, 'Z', ready, 1);
+    assert_int_equal(write(conn, out.p, out.n), out.n);
+    while (read(conn, in, sizeof(in)) > 0 && in[0] == 'Q') { /* show transaction_read_only */
+        fb_buf_clear(&out);
+        message(&out, 'T', "\0\1x\0\0\0\0\0\0\0\0\0\0\31\377\377\377\377\377\377\0\0", 22);
+        message(&out, 'D', "\0\1\0\0\0\3off", 9);
+        message(&out, 'C', "SHOW", 5);
+        message(&out, 'Z', ready, 1);
+        assert_int_equal(write(conn, out.p, out.n), out.n);
+    }
+    (void)close(conn);
+    fb_buf_fini(&out);
+    return NULL;
+}
+
+static void too_old(void **state)
+{
+    struct old_server s = {.dir = "/tmp/fbold.XXXXXX"};
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char conninfo[128];
+    struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 5};
+    struct pg_error err;
+    bool fatal = false;
+    pthread_t thread;
+    struct pg *pg;
+
+    (void)state;
+    assert_non_null(mkdtemp(s.dir));
+    (void)snprintf(at.sun_path, sizeof(at.sun_path), "%s/.s.PGSQL.5432", s.dir);
+    (void)snprintf(conninfo, sizeof(conninfo), "host=%s port=5432 user=u dbname=d", s.dir);
+    s.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s.fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(s.fd, 1), 0);
+    assert_int_equal(pthread_create(&thread, NULL, serve_once, &s), 0);
+    pg = pg_new(&config);
+    assert_int_equal(pg_connect(pg, &fatal, &err), PG_OUTAGE);
+    assert_true(fatal);
+    assert_string_equal(err.message, "PostgreSQL 12 is too old: Forebay needs 13 or newer");
+    pg_free(pg);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    (void)close(s.fd);
+    (void)unlink(at.sun_path);
+    (void)rmdir(s.dir);
+}
+
+/* An insert that breaks a rule: the dead letter's text quotes the row, the remark does not. */
+static void refused(struct fixture *f, const char *id, const char *n, const char *remark)
+{
+    struct fb_namespace ns = {.name = "rules",
+                              .mapped = true,
+                              .table_schema = "public",
+                              .table_name = "rules",
+                              .key = "id",
+                              .value = FB_VALUE_ROW};
+    struct fb_schema *s = NULL;
+    struct fb_feed_object o;
+    struct pg_feed feed;
+    struct pg_batch b = {0};
+    struct pg_error err;
+    struct fb_buf hash = {0};
+
+    assert_int_equal(pg_read_schema(f->pg, &ns, &s, &err), PG_OK);
+    fb_hash_put(&hash, fb_bytes_str("n"), fb_bytes_str(n));
+    o = fixture_object(1, FB_KIND_HASH, fb_bytes_str(id), fb_buf_view(&hash));
+    feed = fixture_feed(&ns, s, 0, 1, &o, 1);
+    assert_int_equal(fixture_apply(f, &b, &feed, &err), PG_ROW);
+    assert_non_null(strstr(err.message, n));
+    assert_string_equal(err.remark, remark);
+    pg_batch_fini(&b);
+    fb_buf_fini(&hash);
+    fb_schema_free(s);
+}
+
+static void rows_stay_out_of_remarks(void **state)
+{
+    struct fixture *f = fixture_get(state);
+
+    fixture_sql(f, "create table rules (id int primary key, n int unique check (n <> 4711));"
+                   "insert into rules values (1, 4712)");
+    refused(f, "2", "4711", "PostgreSQL refused a row of table rules, constraint rules_n_check");
+    refused(f, "2", "4712", "PostgreSQL refused a row of table rules, constraint rules_n_key");
+    refused(f, "2", "47x", "PostgreSQL refused a row");
+}
+
+static void sweep(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_error err;
+    uint64_t swept = 0;
+
+    fixture_sql(f, "insert into forebay.objects (ns, id, kind, expires_at)"
+                   " select 's', g::text, 'string', now() - g * interval '1 minute' - interval '30 "
+                   "s' from generate_series(0, 9) g;"
+                   "insert into forebay.objects (ns, id, kind, expires_at) values"
+                   " ('s', 'never', 'string', null), ('s', 'end', 'string', 'infinity'),"
+                   " ('s', 'later', 'string', now() + interval '1 hour')");
+    fixture_sql(f, "begin");
+    fixture_sql(f, "select from forebay.objects where id = '9' for update");
+    assert_int_equal(pg_sweep_objects(f->pg, 60000, 4, &swept, &err), PG_OK);
+    assert_int_equal(swept, 4); /* 8, 7, 6, 5: the oldest that nobody holds */
+    assert_string_equal(fixture_text(f, "select string_agg(id, ' ' order by id) from "
+                                        "forebay.objects"),
+                        "0 1 2 3 4 9 end later never");
+    fixture_sql(f, "rollback");
+    assert_int_equal(pg_sweep_objects(f->pg, 60000, 1000, &swept, &err), PG_OK);
+    assert_int_equal(swept, 5);
+    assert_int_equal(pg_sweep_objects(f->pg, 60000, 1000, &swept, &err), PG_OK);
+    assert_int_equal(swept, 0);
+    assert_string_equal(fixture_text(f, "select string_agg(id, ' ' order by id) from "
+                                        "forebay.objects"),
+                        "0 end later never");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(too_old),
+                                       cmocka_unit_test(rows_stay_out_of_remarks),
+                                       cmocka_unit_test(sweep)};
+    return cmocka_run_group_tests(tests, fixture_start, fixture_stop);
+}
