@@ -86,15 +86,14 @@ static void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_
         struct object_extra *x = slot_extra(p, all[i]), *fresh;
         struct object *copy;
         uint64_t hash = object_hash(object_key(all[i]));
-        if (x != NULL && !x->parked_list) { /* keeps its place after all that moved before it */
-            slot_list_remove(p->sp, &f->dirty, all[i]->slot);
-            slot_list_append(p->sp, &f->dirty, all[i]->slot);
-            continue;
-        }
-        if (x != NULL) {
-            slot_list_remove(p->sp, &f->parked, all[i]->slot);
+        if (x != NULL) { /* keeps its place after all that moved before it */
+            slot_list_remove(p->sp, x->parked_list ? &f->parked : &f->dirty, all[i]->slot);
             slot_list_append(p->sp, &f->dirty, all[i]->slot);
             x->parked_list = false;
+            /* the row it is based on may be lost, with columns that were written before */
+            x->changed = x->changed_since_feed = row_writable_mask(&l->ns[f->nsid]);
+            maybe_applied(x, all[i]->ver, FB_KIND_NONE);
+            base_forget(l, p, all[i], x);
             continue;
         }
         fresh = fb_xcalloc(1, sizeof *fresh);
@@ -127,7 +126,6 @@ static void emit(struct lane *l, struct feed *f, const struct object *o, struct 
     struct fb_feed_object fo = {.ver = o->ver, .kind = o->kind, .base_xid = object_xid(o), .changed = x->changed,
                                 .changed_at_ms = x->changed_at_ms, .id = fb_key_id(object_key(o), o->ns_len),
                                 .value = object_value(o)};
-    (void)f;
     fo.expires_ms = flags & OBJECT_MAPPED ? 0 : object_expires(o);
     fo.flags = (uint8_t)((flags & OBJECT_HAS_BASE ? FB_OBJECT_HAS_BASE : 0) |
                          (flags & OBJECT_TOKEN_KNOWN ? FB_OBJECT_TOKEN_KNOWN : 0) |
@@ -136,12 +134,14 @@ static void emit(struct lane *l, struct feed *f, const struct object *o, struct 
     STAT_ADD(l, feed_rows, 1);
     if (flags & OBJECT_PARKED)
         return;
-    /* with a newer version pending its columns are in the mask already: then nothing is taken off it later */
-    if (pending_find(l, object_key(o), object_hash(object_key(o))) != NULL)
-        return;
+    if (x->emitted_ver != 0 && x->emitted_ver != o->ver)
+        maybe_applied(x, x->emitted_ver, x->emitted_kind); /* to one that has not told what became of it */
     x->emitted_ver = o->ver;
     x->emitted_kind = o->kind;
-    x->changed_since_feed = 0;
+    if (pending_find(l, object_key(o), object_hash(object_key(o))) != NULL)
+        rewritten_note(f, x, o->slot); /* its columns are in the mask already: it keeps more than it needs */
+    else
+        x->changed_since_feed = 0;
 }
 
 static void answer(struct lane *l, struct feed_dest *dest, struct fb_feed_batch *b)

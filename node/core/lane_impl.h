@@ -41,9 +41,12 @@ struct object_extra {
     uint64_t changed;            /* columns changed since the base */
     uint64_t changed_since_feed; /* the part of it that no emitted version has */
     uint64_t emitted_ver;        /* last version given to a feed since the last sync, 0 = none */
+    uint64_t maybe_first;        /* older versions that a feed had, or may have had before a restart: when the checkpoint */
+    uint64_t maybe_last;         /* passes one of them and not emitted_ver, the row is not known. 0 = none */
     uint64_t group_last;         /* last ver of the GROUP that wrote it, 0 = none */
     uint64_t changed_at_ms;
     uint8_t emitted_kind;
+    bool maybe_gone;             /* one of them was a tombstone */
     bool parked_list;            /* in feed.parked instead of feed.dirty */
     bool rewritten;              /* in feed.rewritten */
     uint32_t bytes;              /* counted as dirty */
@@ -65,6 +68,7 @@ struct feed { /* one (partition, namespace) */
     uint32_t rewritten_n, rewritten_cap;
     bool announced;          /* a note went out since it became non-empty */
     bool due;                /* somebody waits for PostgreSQL */
+    bool reopened;           /* the checkpoint has not moved since the partition was opened */
     struct wait_list waits;  /* level database, in ver order */
 };
 
@@ -264,8 +268,14 @@ void feed_note(struct lane *l, struct part *p, struct feed *f);
 void feed_due(struct lane *l, struct part *p, struct feed *f);
 void feeds_tick(struct lane *l);
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid);
-/* Effects of a checkpoint on objects; `live` also appends records for re-based objects. */
-void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid, bool live);
+/* Effects of a checkpoint that was at `was` on objects; `live` also appends records for re-based objects. */
+void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid, bool live);
+/* A version of the object went, or may have gone, to PostgreSQL, and nobody is sure to hear of it. */
+void maybe_applied(struct object_extra *x, uint64_t ver, uint8_t kind);
+/* The row of a dirty object is not known any more: found out, or put, at its next apply. */
+void base_forget(struct lane *l, struct part *p, struct object *o, struct object_extra *x);
+/* The slot's object was emitted and is written again. */
+void rewritten_note(struct feed *f, struct object_extra *x, uint32_t slot);
 /* reconcile.c: nothing is pending. drop_mapped: clean copies of rows may be outdated (after a restart). */
 void reconcile_partition(struct lane *l, struct part *p, bool drop_mapped);
 /* recover.c */

@@ -92,6 +92,9 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
     p->history = history;
     log_record(l, p, &r);
     fb_assert(p->last_ver == fb_ver(epoch, 0));
+    for (uint32_t i = 0; i < p->feed_cap; i++)
+        if (p->feeds[i] != NULL)
+            p->feeds[i]->reopened = true;
     p->open = true; /* one copy: the record is committed before anything of this tick is answered (I9) */
 }
 

@@ -102,17 +102,16 @@ static struct pending *pending_put(struct lane *l, struct part *p, struct object
     return e;
 }
 
-static void note_rewritten(struct part *p, struct object *next, struct object_extra *x, const struct object *old)
+void rewritten_note(struct feed *f, struct object_extra *x, uint32_t slot)
 {
-    struct feed *f = feed_get(p, next->ns);
-    if (x->emitted_ver == 0 || x->rewritten || old == NULL || old->slot == SLOT_NONE)
+    if (x->rewritten)
         return;
     x->rewritten = true;
     if (f->rewritten_n == f->rewritten_cap) {
         f->rewritten_cap = f->rewritten_cap ? f->rewritten_cap * 2 : 16;
         f->rewritten = fb_xrealloc(f->rewritten, f->rewritten_cap * sizeof *f->rewritten);
     }
-    f->rewritten[f->rewritten_n++] = old->slot;
+    f->rewritten[f->rewritten_n++] = slot;
 }
 
 uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint64_t hash, uint8_t type,
@@ -138,7 +137,8 @@ uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint6
     x->group_last = 0;
     free(x->park);
     x->park = NULL;
-    note_rewritten(p, next, x, published);
+    if (x->emitted_ver != 0 && published != NULL && published->slot != SLOT_NONE)
+        rewritten_note(feed_get(p, published->ns), x, published->slot);
 
     r.flags = (flags & OBJECT_HAS_BASE ? FB_RECORD_HAS_BASE : 0) |
               (flags & OBJECT_TOKEN_KNOWN ? FB_RECORD_TOKEN_KNOWN : 0) | (flags & OBJECT_BLIND ? FB_RECORD_BLIND : 0);

@@ -52,6 +52,7 @@ static enum fb_status replay_write(struct lane *l, struct part *p, const struct 
     x->park = NULL;
     x->changed = x->changed_since_feed = r->changed;
     x->emitted_ver = 0;
+    maybe_applied(x, r->ver, r->kind);
     x->changed_at_ms = r->ptime_ms;
     x->group_last = r->ver <= p->group_end ? p->group_end : 0;
     part_install(l, p, o, x, hash);
@@ -117,7 +118,7 @@ static enum fb_status replay_synced(struct lane *l, struct part *p, const struct
         f->ckpt = r->obj_ver;
     if (r->changed > f->dsafe)
         f->dsafe = r->changed;
-    synced_apply(l, p, f, r->xid, false);
+    synced_apply(l, p, f, f->ckpt, r->xid, false);
     return FB_OK;
 }
 

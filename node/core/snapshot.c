@@ -70,6 +70,9 @@ static void put_object(struct part *p, const struct object *o, struct fb_buf *ou
         r.ptime_ms = x->changed_at_ms;
         r.changed = x->changed;
         r.obj_ver = x->group_last;
+        r.prev = x->maybe_first != 0 ? x->maybe_first : x->emitted_ver;
+        if (r.prev >= o->ver)
+            r.prev = 0; /* only an older version needs to be told */
     }
     fb_record_encode(out, &r);
     if (x != NULL && (flags & OBJECT_PARKED) && x->park != NULL) {
@@ -169,6 +172,9 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
         x->changed = x->changed_since_feed = r->changed;
         x->changed_at_ms = r->ptime_ms;
         x->group_last = r->obj_ver;
+        maybe_applied(x, r->ver, r->kind);
+        if (r->prev != 0)
+            maybe_applied(x, r->prev, FB_KIND_NONE); /* of which kind is not told: the stricter */
     }
     part_install(l, p, o, x, hash);
     return FB_OK;

@@ -19,7 +19,8 @@ static void rebase(struct lane *l, struct part *p, struct object *o, struct obje
 
     set_base(o, exists, xid);
     x->changed = x->changed_since_feed;
-    x->emitted_ver = 0;
+    x->emitted_ver = x->maybe_first = x->maybe_last = 0;
+    x->maybe_gone = false;
     if (!(object_flags(o) & OBJECT_MAPPED))
         return; /* forebay.objects is written by upsert: the base does not matter, nor does a record of it */
     r.flags = (exists ? FB_RECORD_HAS_BASE : 0) | (exists && xid != 0 ? FB_RECORD_TOKEN_KNOWN : 0);
@@ -29,7 +30,57 @@ static void rebase(struct lane *l, struct part *p, struct object *o, struct obje
     log_record(l, p, &r);
 }
 
-static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid)
+void maybe_applied(struct object_extra *x, uint64_t ver, uint8_t kind)
+{
+    if (x->maybe_first == 0 || ver < x->maybe_first)
+        x->maybe_first = ver;
+    if (ver > x->maybe_last)
+        x->maybe_last = ver;
+    x->maybe_gone = x->maybe_gone || kind == FB_KIND_NONE;
+}
+
+static void unknown_base(struct object *o, const struct object_extra *x)
+{
+    uint8_t flags = object_flags(o) & (uint8_t)~(OBJECT_TOKEN_KNOWN | OBJECT_BLIND);
+    if (!(flags & OBJECT_HAS_BASE) || x->maybe_gone)
+        flags = (flags & (uint8_t)~OBJECT_HAS_BASE) | OBJECT_BLIND;
+    atomic_store_explicit(&o->base_xid, 0, memory_order_relaxed);
+    atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
+}
+
+void base_forget(struct lane *l, struct part *p, struct object *o, struct object_extra *x)
+{
+    struct pending *e = pending_find(l, object_key(o), object_hash(object_key(o)));
+    const struct object *newest = e != NULL ? e->next : o;
+    struct fb_record r = {.type = FB_RECORD_REFRESH, .kind = FB_KIND_NONE, .ns_len = o->ns_len, .obj_ver = newest->ver};
+
+    unknown_base(o, x);
+    if (e != NULL)
+        unknown_base(e->next, x);
+    x->maybe_first = x->maybe_last = 0;
+    x->maybe_gone = false;
+    if (!(object_flags(newest) & OBJECT_MAPPED))
+        return; /* as in rebase */
+    r.flags = (uint8_t)((object_flags(newest) & OBJECT_HAS_BASE ? FB_RECORD_HAS_BASE : 0) |
+                        (object_flags(newest) & OBJECT_BLIND ? FB_RECORD_BLIND : 0));
+    r.changed = x->changed;
+    r.key = object_key(newest);
+    log_record(l, p, &r);
+}
+
+/* The checkpoint moved from `was` past a version that may have been applied by somebody who did not say so. */
+static void forget_passed(struct lane *l, struct part *p, const struct feed *f, uint64_t was, struct object *o,
+                          struct object_extra *x)
+{
+    const struct pending *e = pending_find(l, object_key(o), object_hash(object_key(o)));
+    bool passed = x->maybe_first != 0 && x->maybe_first <= f->ckpt && x->maybe_last > was;
+    bool exact = x->emitted_ver != 0 && x->emitted_ver <= f->ckpt;
+
+    if (passed && !exact && (e != NULL ? e->next->ver : o->ver) > f->ckpt)
+        base_forget(l, p, o, x);
+}
+
+static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < f->rewritten_n; i++) {
@@ -40,6 +91,7 @@ static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint
         if (x == NULL || !x->rewritten || o->ns != f->nsid)
             continue;
         if (x->emitted_ver > f->ckpt) {
+            forget_passed(l, p, f, was, o, x);
             f->rewritten[kept++] = slot;
             continue;
         }
@@ -56,7 +108,7 @@ static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint
     f->rewritten_n = kept;
 }
 
-void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid, bool live)
+void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid, bool live)
 {
     uint32_t i, next;
 
@@ -81,7 +133,13 @@ void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t xid, 
         }
     }
     if (live)
-        rewritten_apply(l, p, f, xid);
+        rewritten_apply(l, p, f, was, xid);
+    if (live && f->reopened && f->ckpt > was) {
+        /* what was emitted before the restart is not known: once, every dirty object is looked at */
+        f->reopened = false;
+        for (i = f->dirty.head; i != SLOT_NONE; i = slab_slot(p->sp, i)->next)
+            forget_passed(l, p, f, was, slab_object(p->sp, i), slab_slot(p->sp, i)->extra);
+    }
     i = f->dirty.head;
     f->oldest_ms = i == SLOT_NONE ? 0 : slab_slot(p->sp, i)->extra->changed_at_ms;
 }
@@ -90,6 +148,7 @@ void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint
 {
     struct fb_record r = {
         .type = FB_RECORD_SYNCED, .key = fb_bytes_str(l->ns[f->nsid].name), .obj_ver = ver, .xid = xid};
+    uint64_t was = f->ckpt;
 
     if (ver < f->ckpt)
         ver = f->ckpt;
@@ -106,7 +165,7 @@ void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint
     f->ckpt = ver;
     f->dsafe = dsafe;
     f->due = false;
-    synced_apply(l, p, f, xid, true);
+    synced_apply(l, p, f, was, xid, true);
     waits_dsafe(l, f);
     if (f->waits.head != NULL && f->dirty.count > 0)
         feed_due(l, p, f);

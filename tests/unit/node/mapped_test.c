@@ -247,9 +247,132 @@ static void test_null_column(void **state)
     harness_close(&h);
 }
 
+/* One HSET that is not ticked: it is pending while the same tick goes on. */
+static void hset_pending(struct harness *h, const char *key, const char *field, const char *value)
+{
+    struct fb_buf args = {0};
+    struct fb_req req;
+    harness_req(h, &req, NULL, FB_OP_HSET, key);
+    fb_list_put(&args, fb_bytes_str(field));
+    fb_list_put(&args, fb_bytes_str(value));
+    req.nargs = 2;
+    req.args = fb_buf_view(&args);
+    lane_request(h->lane, &h->dest, &req);
+    fb_buf_fini(&args);
+}
+
+static void open_with_row(struct harness *h)
+{
+    struct fb_buf b = {0};
+    struct fb_rep rep;
+    open_users(h);
+    h->set->ns[1].on_delete = FB_ON_DELETE_DELETE;
+    assert_int_equal(DO(h, HSET, "users:7", 0, 0, 0, 0, 2, "age", "5").type, 255);
+    harness_load(h, 0, FB_LOAD_FOUND, FB_KIND_HASH, row(&b, "me", "4"), 500, 0);
+    assert_true(harness_pop(h, &rep));
+    fb_buf_fini(&b);
+}
+
+/* Emitted in the tick that has a newer version pending: afterwards that one stands on the row as it was written. */
+static void test_emitted_while_pending(void **state)
+{
+    struct harness h;
+    struct fb_feed_object fo;
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    struct fb_feed_batch b;
+    uint64_t end;
+    (void)state;
+    open_with_row(&h);
+    harness_sync(&h);
+    hset_pending(&h, "users:7", "owner", "you");
+    b = harness_feed(&h, p, "users", 0, 10);
+    assert_int_equal(b.count, 1);
+    harness_pos(&h, p, "users", b.scan_end, 501);
+    fo = feed_one(&h, p, b.scan_end, &end);
+    assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE | FB_OBJECT_TOKEN_KNOWN);
+    assert_int_equal(fo.base_xid, 501);
+    assert_int_equal(fo.changed & (1 << 1), 1 << 1);
+    harness_close(&h);
+}
+
+/* A deletion was applied, nobody said so before the node died, and the key was written anew: an insert or an update, the
+ * row decides. It must not look as if SQL had deleted the row, which would delete what was acknowledged. */
+static void test_deleted_before_restart(void **state)
+{
+    struct harness h;
+    struct fb_feed_object fo;
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    uint64_t end, from;
+    (void)state;
+    for (uint32_t written_before = 0; written_before < 2; written_before++) {
+        open_with_row(&h);
+        assert_int_equal(DO(&h, DEL, "users:7", 0, 0, 0, 0, 0).num, 1);
+        fo = feed_one(&h, p, 0, &from);
+        assert_int_equal(fo.kind, FB_KIND_NONE);
+        if (!written_before)
+            harness_restart(&h);
+        assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 4, "owner", "new", "age", "1").type, FB_REP_INT);
+        if (written_before)
+            harness_restart(&h);
+        fo = feed_one(&h, p, from, &end); /* asks from there: it was committed */
+        assert_int_equal(fo.kind, FB_KIND_HASH);
+        assert_int_equal(fo.flags, FB_OBJECT_BLIND);
+        /* and so it stays over another restart, until the checkpoint tells */
+        harness_restart(&h);
+        fo = feed_one(&h, p, from, &end);
+        assert_int_equal(fo.flags, FB_OBJECT_BLIND);
+        harness_pos(&h, p, "users", end, 601);
+        assert_int_equal(lane_stats(h.lane)->objects_clean, 1);
+        harness_close(&h);
+    }
+}
+
+/* The same by a batch of which nobody hears: given out, written again, given out again, then the first one was it. */
+static void test_first_of_two_batches(void **state)
+{
+    struct harness h;
+    struct fb_feed_object fo;
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    uint64_t first, end;
+    (void)state;
+    open_with_row(&h);
+    fo = feed_one(&h, p, 0, &first);
+    assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "owner", "you").num, 0);
+    fo = feed_one(&h, p, 0, &end);
+    assert_int_equal(fo.base_xid, 500);
+    fo = feed_one(&h, p, first, &end);
+    assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE); /* a row, but not the one we knew */
+    assert_int_equal(fo.changed & 6, 6);
+    harness_close(&h);
+}
+
+/* Commands of a transaction that a restarted database lost are written once more, with all columns. */
+static void test_regression_of_a_rewritten_row(void **state)
+{
+    struct harness h;
+    struct fb_feed_object fo;
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    uint64_t end;
+    (void)state;
+    open_with_row(&h);
+    fo = feed_one(&h, p, 0, &end);
+    assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "owner", "you").num, 0);
+    harness_pos(&h, p, "users", end, 501);
+    fo = feed_one(&h, p, end, &end);
+    assert_int_equal(fo.changed, 1 << 1);
+    fo = feed_one(&h, p, 0, &end); /* PostgreSQL says 0 again */
+    assert_int_equal(fo.changed & 6, 6);
+    assert_int_equal(fo.flags & FB_OBJECT_TOKEN_KNOWN, 0);
+    harness_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_bases),
-                                       cmocka_unit_test(test_null_column)};
+                                       cmocka_unit_test(test_null_column),
+                                       cmocka_unit_test(test_emitted_while_pending),
+                                       cmocka_unit_test(test_deleted_before_restart),
+                                       cmocka_unit_test(test_first_of_two_batches),
+                                       cmocka_unit_test(test_regression_of_a_rewritten_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
