@@ -121,6 +121,35 @@ static void sync_run(struct op *op, struct reply_dest *dest)
     }
 }
 
+/* One key, op->cur is its newest version. */
+static void op_run(struct op *op, struct reply_dest *dest)
+{
+    struct lane *l = op->l;
+
+    if (op->req->op == FB_OP_SYNC) {
+        sync_run(op, dest);
+        return;
+    }
+    if (op_grows(op->req->op)) {
+        fb_buf_clear(&l->payload);
+        if (admission_refuses(l, op->ns, &l->payload)) {
+            op->rep.type = FB_REP_ERR;
+            op->rep.payload = fb_buf_view(&l->payload);
+            reply_now(l, dest, &op->rep);
+            return;
+        }
+    }
+    exec_op(op);
+    op->rep.hit = !op->loaded && op->cur != NULL;
+    if (op->wrote) {
+        reply_write(dest, op, level_wanted(op));
+    } else {
+        if (fb_op_class(op->req->op) == FB_OP_WRITE)
+            op->rep.level = level_wanted(op); /* nothing was written, so nothing can be lost */
+        reply_now(l, dest, &op->rep);
+    }
+}
+
 void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded)
 {
     struct op op;
@@ -135,28 +164,28 @@ void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const 
     }
     op.loaded = loaded;
     op_refresh(&op);
-    if (req->op == FB_OP_SYNC) {
-        sync_run(&op, dest);
-        return;
-    }
-    if (op_grows(req->op)) {
-        fb_buf_clear(&l->payload);
-        if (admission_refuses(l, op.ns, &l->payload)) {
-            op.rep.type = FB_REP_ERR;
-            op.rep.payload = fb_buf_view(&l->payload);
-            reply_now(l, dest, &op.rep);
-            return;
-        }
-    }
-    exec_op(&op);
-    op.rep.hit = !loaded && op.cur != NULL;
-    if (op.wrote) {
-        reply_write(dest, &op, level_wanted(&op));
-    } else {
-        if (fb_op_class(req->op) == FB_OP_WRITE)
-            op.rep.level = level_wanted(&op); /* nothing was written, so nothing can be lost */
+    op_run(&op, dest);
+}
+
+/* The common case, looked up once: one key that nothing is being loaded for. False: not that case. */
+static bool request_run_resident(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req)
+{
+    struct op op;
+
+    if (req->op == FB_OP_TXN || l->loads.count > 0)
+        return false;
+    if (!op_init(&op, l, p, req)) {
         reply_now(l, dest, &op.rep);
+        return true;
     }
+    op.cur = newest_object(l, op.key, op.hash);
+    if (load_needed(&op))
+        return false;
+    if (op.cur != NULL && object_expired(op.cur, op.now))
+        op_refresh(&op);
+    op.live = op.cur != NULL && op.cur->kind != FB_KIND_NONE;
+    op_run(&op, dest);
+    return true;
 }
 
 void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *req)
@@ -171,7 +200,7 @@ void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *
         reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN, "ERR this command is about a node, not about a partition");
         return;
     }
-    if (load_defer(l, dest, p, req))
+    if (request_run_resident(l, dest, p, req) || load_defer(l, dest, p, req))
         return;
     request_run(l, dest, p, req, false);
 }

@@ -163,17 +163,24 @@ void store_publish(struct store_writer *w, struct object *next, uint64_t hash)
     struct store_part *p = store_part(s, next->part);
     struct fb_bytes key = object_key(next);
     struct object *old;
+    struct cds_lfht_iter it;
     struct cds_lfht_node *node = (struct cds_lfht_node *)next->link, *was;
     struct slot *slot;
+    int failed = 0;
 
     fb_assert(next->slot == SLOT_NONE);
     rcu_read_lock();
-    old = store_find(s, key, hash);
+    cds_lfht_lookup(s->table, hash, match, &key, &it);
+    was = cds_lfht_iter_get_node(&it);
+    old = was == NULL ? NULL : FB_CONTAINER_OF(was, struct object, link);
     next->slot = old != NULL ? old->slot : slab_take(p);
     cds_lfht_node_init(node);
-    was = cds_lfht_add_replace(s->table, hash, match, &key, node);
+    if (was != NULL)
+        failed = cds_lfht_replace(s->table, &it, hash, match, &key, node);
+    else
+        cds_lfht_add(s->table, hash, node);
     rcu_read_unlock();
-    fb_assert((was == NULL) == (old == NULL));
+    fb_assert(failed == 0); /* one writer a partition: nobody else takes the node out */
 
     slot = slab_slot(p, next->slot);
     fb_assert(atomic_load_explicit(&slot->obj, memory_order_relaxed) == old);
