@@ -316,6 +316,8 @@ static void fill_defaults(struct fb_options *o)
         bool empty = v->source != SOURCE_NONE && v->text[0] == '\0';
         if (opt->default_value == NULL && (v->source == SOURCE_NONE || empty)) {
             struct fb_buf env = {0};
+            if (o->no_file)
+                continue; /* one cause, one line */
             fb_options_env_name(&env, opt);
             fb_buf_printf(&o->problems,
                           "%s.%s is required: %s; set it in the configuration file ([%s] %s = "

@@ -25,6 +25,7 @@ struct fb_options {
     /* const after load; used while loading: */
     struct fb_buf problems; /* one per line */
     bool bad_usage;         /* a problem is about the command line */
+    bool no_file;           /* the file cannot be read: what it would have set is not known */
 };
 
 /* Index of an option, SIZE_MAX if the program has none of that name. */

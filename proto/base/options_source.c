@@ -67,6 +67,7 @@ void fb_options_from_file(struct fb_options *o)
 
     if (f == NULL) {
         fb_buf_printf(&o->problems, "open configuration file %s: %s\n", o->file, strerror(errno));
+        o->no_file = true;
         return;
     }
     /* one byte more than allowed, so that the reader sees what is too large */

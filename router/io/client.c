@@ -310,7 +310,23 @@ static enum fb_status listener_socket(const struct settings *s, const struct add
     return FB_OK;
 }
 
-static enum fb_status listener_bind(struct settings *s, int *fd, struct fb_err *err)
+/* SO_REUSEPORT would let a router of another cluster share the port unnoticed: a plain bind tells. */
+static enum fb_status listener_alone(const struct settings *s, const struct addrinfo *ai,
+                                     struct fb_err *err)
+{
+    int on = 1, rc, e, fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fb_err_set(err, fb_status_of_errno(errno), "socket: %s", strerror(errno));
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    rc = bind(fd, ai->ai_addr, ai->ai_addrlen);
+    e = errno;
+    close(fd);
+    return rc == 0 ? FB_OK
+                   : fb_err_set(err, fb_status_of_errno(e), "listen on %s:%u: %s", s->host, s->port,
+                                strerror(e));
+}
+
+static enum fb_status listener_bind(struct settings *s, bool first, int *fd, struct fb_err *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *ai;
@@ -321,7 +337,9 @@ static enum fb_status listener_bind(struct settings *s, int *fd, struct fb_err *
     rc = getaddrinfo(s->host[0] != 0 ? s->host : NULL, port, &hints, &ai);
     if (rc != 0)
         return fb_err_set(err, FB_EINVAL, "router.listen: %s: %s", s->host, gai_strerror(rc));
-    st = listener_socket(s, ai, fd, err);
+    st = first ? listener_alone(s, ai, err) : FB_OK;
+    if (st == FB_OK)
+        st = listener_socket(s, ai, fd, err);
     freeaddrinfo(ai);
     return st;
 }
@@ -331,7 +349,7 @@ enum fb_status client_listen(struct loop *l, struct fb_err *err)
     struct process *p = l->process;
     struct sockaddr_storage self = {0};
     int fd = -1, rc, n = sizeof(self);
-    enum fb_status st = listener_bind(&p->settings, &fd, err);
+    enum fb_status st = listener_bind(&p->settings, l->number == 0, &fd, err);
     if (st != FB_OK)
         return st;
     rc = uv_tcp_init(&l->uv, &l->listener);
