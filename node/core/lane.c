@@ -100,6 +100,17 @@ void lane_effects_clear(struct lane *l)
     fx->sync_wanted = false;
 }
 
+/* Namespaces that now are another table's: what is known of rows is void. */
+static void note_moved(struct lane *l)
+{
+    for (uint16_t i = 0; i < l->ns_n; i++) {
+        struct ns_state *ns = &l->ns[i];
+        uint64_t mapping = ns->conf != NULL && ns->conf->mapped ? fb_schema_mapping(ns->conf) : 0;
+        ns->moved = ns->moved || (ns->mapping != 0 && mapping != 0 && mapping != ns->mapping);
+        ns->mapping = mapping;
+    }
+}
+
 void lane_configure(struct lane *l, const struct fb_nsset *namespaces, const struct fb_schema *const *schemas)
 {
     for (uint16_t i = 0; i < l->ns_n; i++) {
@@ -118,9 +129,15 @@ void lane_configure(struct lane *l, const struct fb_nsset *namespaces, const str
         l->ns[id].conf_index = i;
     }
     fb_assert(l->nsid_of_conf[0] == 0); /* "default" is always first, here and there */
-    for (uint32_t i = 0; i < l->config.partitions && l->pending.n == 0; i++)
+    note_moved(l);
+    if (l->pending.n > 0)
+        return;
+    loads_moved(l);
+    for (uint32_t i = 0; i < l->config.partitions; i++)
         if (l->parts[i] != NULL && l->parts[i]->open)
             reconcile_partition(l, l->parts[i], false);
+    for (uint16_t i = 0; i < l->ns_n; i++)
+        l->ns[i].moved = false;
 }
 
 void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)

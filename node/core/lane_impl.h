@@ -27,6 +27,8 @@ struct ns_state {
     uint32_t conf_index;             /* into the present nsset */
     const struct fb_namespace *conf; /* NULL = not declared now */
     const struct fb_schema *schema;  /* mapped only; NULL = not known */
+    uint64_t mapping;                /* fb_schema_mapping of conf, 0 = not mapped */
+    bool moved;                      /* it was another table's until now */
     uint64_t dirty_bytes;
 };
 
@@ -246,6 +248,8 @@ bool load_needed(const struct op *op);
 /* Queue behind running loads, or start the loads that are needed. True: the request was queued (or refused). */
 bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req);
 void loads_tick(struct lane *l);
+/* Loads of namespaces that moved to another table are asked again; earlier answers are ignored. */
+void loads_moved(struct lane *l);
 bool key_is_loading(struct lane *l, struct fb_bytes key, uint64_t hash);
 void loads_close_partition(struct lane *l, uint16_t part);
 void loads_fini(struct lane *l);

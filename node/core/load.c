@@ -463,6 +463,18 @@ static void load_again(struct lane *l, struct load_entry *e, const char *why)
         load_send(l, e);
 }
 
+static void load_moved(struct lane *l, struct load_entry *e, const char *why)
+{
+    (void)why;
+    if (l->ns[e->nsid].moved)
+        load_start(l, e);
+}
+
+void loads_moved(struct lane *l)
+{
+    each_token(l, -1, NULL, load_moved);
+}
+
 void lane_loads_resend(struct lane *l)
 {
     each_token(l, -1, NULL, load_again);

@@ -10,6 +10,7 @@ static void fit_object(struct lane *l, struct part *p, struct object *o, bool dr
     uint8_t ns_len, flags = object_flags(o);
     bool mapped = conf != NULL && conf->mapped, was = flags & OBJECT_MAPPED;
 
+    drop_mapped = drop_mapped || l->ns[o->ns].moved;
     if (slot_extra(p, o) == NULL) {
         bool misfit = conf == NULL || mapped != was || nsid_of_key(l, object_key(o), &ns_len) != o->ns;
         if (!misfit && !(mapped && drop_mapped))
