@@ -71,10 +71,10 @@ void part_install(struct lane *l, struct part *p, struct object *next, struct ob
         struct object_extra *was = slot_extra(p, old);
         count(l, p, old, was, -1);
         unlink_slot(p, old, was);
-        if (was != NULL && was != extra) {
+        if (was != NULL && (was != extra || old->ns != next->ns))
             dirty_count(l, old, was, 0);
+        if (was != extra)
             extra_free(was);
-        }
         slab_slot(p->sp, old->slot)->extra = NULL;
     }
     store_publish(l->writer, next, hash);

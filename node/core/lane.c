@@ -105,7 +105,7 @@ static void note_moved(struct lane *l)
 {
     for (uint16_t i = 0; i < l->ns_n; i++) {
         struct ns_state *ns = &l->ns[i];
-        uint64_t mapping = ns->conf != NULL && ns->conf->mapped ? fb_schema_mapping(ns->conf) : 0;
+        uint64_t mapping = ns->conf != NULL ? fb_schema_mapping(ns->conf) : 0;
         ns->moved = ns->moved || (ns->mapping != 0 && mapping != 0 && mapping != ns->mapping);
         ns->mapping = mapping;
     }
@@ -130,14 +130,11 @@ void lane_configure(struct lane *l, const struct fb_nsset *namespaces, const str
     }
     fb_assert(l->nsid_of_conf[0] == 0); /* "default" is always first, here and there */
     note_moved(l);
-    if (l->pending.n > 0)
-        return;
-    loads_moved(l);
+    loads_configure(l);
     for (uint32_t i = 0; i < l->config.partitions; i++)
         if (l->parts[i] != NULL && l->parts[i]->open)
-            reconcile_partition(l, l->parts[i], false);
-    for (uint16_t i = 0; i < l->ns_n; i++)
-        l->ns[i].moved = false;
+            l->parts[i]->reconcile = true;
+    reconcile_soon(l);
 }
 
 void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
@@ -177,6 +174,8 @@ void lane_written(struct lane *l)
     /* versions of the partitions that wrote in this tick become feedable when this log sequence is synced */
     for (size_t i = l->mark_n; i > l->mark_first && l->marks[i - 1].log_seq == l->fx.log_seq; i--)
         l->marks[i - 1].ver = l->parts[l->marks[i - 1].part]->last_ver;
+    if (l->reconcile_due)
+        reconcile_soon(l);
     if (published > 0)
         evict_tick(l, published * 4 + 16);
 }

@@ -27,7 +27,7 @@ struct ns_state {
     uint32_t conf_index;             /* into the present nsset */
     const struct fb_namespace *conf; /* NULL = not declared now */
     const struct fb_schema *schema;  /* mapped only; NULL = not known */
-    uint64_t mapping;                /* fb_schema_mapping of conf, 0 = not mapped */
+    uint64_t mapping;                /* fb_schema_mapping of conf, 0 = not declared */
     bool moved;                      /* it was another table's until now */
     uint64_t dirty_bytes;
 };
@@ -85,6 +85,8 @@ struct part {
     uint64_t group_end;    /* recovery: last ver of the GROUP being replayed */
     uint64_t snapshot_ver; /* recovery: records at or below are skipped */
     bool recovered;
+    bool reconcile;        /* its objects are to be compared with the configuration */
+    bool drop_mapped;      /* clean copies of rows may be outdated: after a restart */
     struct feed **feeds;   /* by nsid */
     uint32_t feed_cap;
     struct store_part *sp;
@@ -148,6 +150,7 @@ struct lane {
     uint64_t next_tick_ns, next_note_ns;
     uint32_t expire_part, expire_slot, evict_part;
     bool disk_low;
+    bool reconcile_due; /* at the end of the tick */
 };
 
 /* One operation being evaluated. */
@@ -248,8 +251,8 @@ bool load_needed(const struct op *op);
 /* Queue behind running loads, or start the loads that are needed. True: the request was queued (or refused). */
 bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req);
 void loads_tick(struct lane *l);
-/* Loads of namespaces that moved to another table are asked again; earlier answers are ignored. */
-void loads_moved(struct lane *l);
+/* After a change of the configuration: all loads are asked again; earlier answers are ignored. */
+void loads_configure(struct lane *l);
 bool key_is_loading(struct lane *l, struct fb_bytes key, uint64_t hash);
 void loads_close_partition(struct lane *l, uint16_t part);
 void loads_fini(struct lane *l);
@@ -280,8 +283,8 @@ void maybe_applied(struct object_extra *x, uint64_t ver, uint8_t kind);
 void base_forget(struct lane *l, struct part *p, struct object *o, struct object_extra *x);
 /* The slot's object was emitted and is written again. */
 void rewritten_note(struct feed *f, struct object_extra *x, uint32_t slot);
-/* reconcile.c: nothing is pending. drop_mapped: clean copies of rows may be outdated (after a restart). */
-void reconcile_partition(struct lane *l, struct part *p, bool drop_mapped);
+/* reconcile.c: the partitions marked for it, at once, or at the end of the tick when versions are pending. */
+void reconcile_soon(struct lane *l);
 /* recover.c */
 void recover_park(struct lane *l, struct part *p, const struct fb_record *r);
 /* expire.c, evict.c */

@@ -463,16 +463,24 @@ static void load_again(struct lane *l, struct load_entry *e, const char *why)
         load_send(l, e);
 }
 
-static void load_moved(struct lane *l, struct load_entry *e, const char *why)
+void loads_configure(struct lane *l)
 {
-    (void)why;
-    if (l->ns[e->nsid].moved)
-        load_start(l, e);
-}
+    struct loads *q = &l->loads;
 
-void loads_moved(struct lane *l)
-{
-    each_token(l, -1, NULL, load_moved);
+    l->fx.load_count = 0; /* of this tick: they name the namespace by its old number */
+    fb_buf_clear(&l->fx.load_bytes);
+    for (uint32_t i = 0; i < q->index_n; i++) {
+        struct load_entry *e = q->by_index[i];
+        uint64_t deadline;
+        if (e == NULL)
+            continue;
+        e->nsid = nsid_of_key(l, entry_key(e), &e->ns_len);
+        if (!e->loading)
+            continue;
+        deadline = e->deadline_ns;
+        load_start(l, e); /* afresh: an answer under way may be a row of another table */
+        e->deadline_ns = deadline;
+    }
 }
 
 void lane_loads_resend(struct lane *l)

@@ -86,8 +86,8 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
     fb_assert(history >= p->history);
     if (wall_ms > l->wall_ms)
         l->wall_ms = wall_ms;
-    if (l->pending.n == 0)
-        reconcile_partition(l, p, true);
+    p->reconcile = p->drop_mapped = true;
+    reconcile_soon(l);
     p->epoch = epoch;
     p->history = history;
     log_record(l, p, &r);

@@ -32,16 +32,26 @@ static void fit_object(struct lane *l, struct part *p, struct object *o, bool dr
         atomic_store_explicit(&o->expires_ms, 1, memory_order_relaxed); /* outdated: load at the next access */
 }
 
-void reconcile_partition(struct lane *l, struct part *p, bool drop_mapped)
+static void reconcile_partition(struct lane *l, struct part *p)
 {
     uint32_t used = atomic_load_explicit(&p->sp->used, memory_order_relaxed);
 
-    fb_assert(l->pending.n == 0);
-    if (l->nsset == NULL)
-        return;
     for (uint32_t i = 0; i < used; i++) {
         struct object *o = slab_object(p->sp, i);
         if (o != NULL)
-            fit_object(l, p, o, drop_mapped);
+            fit_object(l, p, o, p->drop_mapped);
     }
+    p->reconcile = p->drop_mapped = false;
+}
+
+void reconcile_soon(struct lane *l)
+{
+    l->reconcile_due = l->pending.n > 0;
+    if (l->reconcile_due)
+        return; /* lane_written calls again */
+    for (uint32_t i = 0; i < l->config.partitions; i++)
+        if (l->nsset != NULL && l->parts[i] != NULL && l->parts[i]->reconcile)
+            reconcile_partition(l, l->parts[i]);
+    for (uint16_t i = 0; i < l->ns_n; i++)
+        l->ns[i].moved = false;
 }

@@ -130,8 +130,11 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
         return bad(err, r, "there is no such partition");
     p = part_get(l, r->part);
     fb_assert(!p->open);
-    if (r->ver <= p->snapshot_ver)
+    if (r->ver <= p->snapshot_ver) {
+        if (r->type == FB_RECORD_GROUP)
+            p->group_end = r->ver + r->count; /* the snapshot may begin within the group */
         return FB_OK;
+    }
     if (p->last_ver != 0 && r->prev != p->last_ver)
         return bad(err, r,
                    r->prev > p->last_ver ? "records before it are missing" : "it does not follow the one before");

@@ -43,6 +43,19 @@ static void put_header(struct lane *l, struct part *p, const struct lane_snapsho
     }
 }
 
+/* What was evicted since the header: the objects are not in the snapshot, and not in the log that is replayed on it. */
+static void put_purges(struct lane *l, struct part *p, const struct lane_snapshot *s, struct fb_buf *out)
+{
+    for (uint32_t i = 0; i < p->feed_cap; i++) {
+        struct fb_record r = {.type = FB_RECORD_SYNCED, .part = p->id, .ver = s->start_ver};
+        if (p->feeds[i] == NULL || p->feeds[i]->purge_ver == 0)
+            continue;
+        r.history = p->feeds[i]->purge_ver;
+        r.key = fb_bytes_str(l->ns[i].name);
+        fb_record_encode(out, &r);
+    }
+}
+
 static void put_object(struct part *p, const struct object *o, struct fb_buf *out)
 {
     const struct object_extra *x = slot_extra(p, o);
@@ -107,6 +120,7 @@ void lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf 
         if (o != NULL)
             put_object(p, o, out);
     }
+    put_purges(l, p, s, out);
     s->done = true;
 }
 
@@ -200,9 +214,12 @@ static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_
         if (nsid == NSID_NONE)
             break;
         f = feed_get(p, nsid);
-        f->ckpt = r->obj_ver;
-        f->dsafe = r->changed;
-        f->purge_ver = r->history;
+        if (r->obj_ver > f->ckpt)
+            f->ckpt = r->obj_ver;
+        if (r->changed > f->dsafe)
+            f->dsafe = r->changed;
+        if (r->history > f->purge_ver)
+            f->purge_ver = r->history;
         return FB_OK;
     case FB_RECORD_PUT:
     case FB_RECORD_DEL:
