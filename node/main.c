@@ -216,6 +216,9 @@ static void stop(struct node *n)
         fb_admin_stop(n->admin);
     if (n->log != NULL)
         log_close(n->log);
+    for (uint32_t i = 0; i < n->worker_count * 2; i++) /* twice: a FLUSHALL goes to all and back */
+        if (n->workers[i % n->worker_count] != NULL)
+            worker_drain(n->workers[i % n->worker_count]);
     for (uint32_t i = 0; i < n->worker_count; i++)
         if (n->workers[i] != NULL)
             worker_free(n->workers[i]);

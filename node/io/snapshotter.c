@@ -32,6 +32,7 @@ struct snapshotter {
     struct lane_snapshot snap;
     struct fb_buf slice;
     bool begin, has_content;
+    uint64_t log_seq; /* of the last write to the lane's log when the slice was taken */
 };
 
 /* Worker thread, between two ticks. */
@@ -44,6 +45,7 @@ static void take_slice(void *arg, struct worker *w)
     }
     if (s->has_content && !s->snap.done)
         lane_snapshot_slice(w->lane, &s->snap, &s->slice, SLICE_BYTES);
+    s->log_seq = w->log_seq;
     pthread_mutex_lock(&s->mutex);
     s->slice_done = true;
     pthread_cond_broadcast(&s->cond);
@@ -63,6 +65,18 @@ static void ask_slice(struct snapshotter *s, bool begin)
     while (!s->slice_done)
         pthread_cond_wait(&s->cond, &s->mutex);
     pthread_mutex_unlock(&s->mutex);
+}
+
+/* The slices show what was written meanwhile. A snapshot may only be there when the log has that too: a power loss would
+ * else leave half of a group, or versions that the log never had. */
+static void wait_synced(struct snapshotter *s, uint32_t lane, uint64_t log_seq)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+
+    while (log_synced_seq(s->node->log, lane) < log_seq) {
+        log_sync_soon(s->node->log, lane);
+        nanosleep(&pause, NULL);
+    }
 }
 
 static enum fb_status one_partition(struct snapshotter *s, uint16_t part, struct fb_err *err)
@@ -92,6 +106,7 @@ static enum fb_status one_partition(struct snapshotter *s, uint16_t part, struct
             break;
         ask_slice(s, false);
     }
+    wait_synced(s, node_lane_of(s->node, part), s->log_seq);
     st = snapshot_commit(w, fb_wall_ms(), err);
     if (st == FB_OK) {
         struct mark *m = &s->marks[part];

@@ -341,10 +341,10 @@ void worker_stop(struct worker *w)
     w->thread = NULL;
 }
 
-void worker_free(struct worker *w)
+void worker_drain(struct worker *w)
 {
     struct fb_mail *m;
-    /* Nobody posts any more: what is left belongs to connections that are closed already. */
+    /* Nobody else posts any more: what is left belongs to connections that are closed already. */
     run_jobs(w);
     for (m = fb_mailbox_take(w->frames); m != NULL;) {
         struct fb_net_frame *f = (struct fb_net_frame *)(void *)m;
@@ -353,6 +353,11 @@ void worker_free(struct worker *w)
         fb_net_frame_free(f);
         peer_put(p);
     }
+}
+
+void worker_free(struct worker *w)
+{
+    worker_drain(w);
     for (uint32_t i = 0; i < w->zombie_count; i++)
         peer_put(w->zombies[i]);
     config_put(w->config);
