@@ -310,8 +310,9 @@ static int run(struct sync_process *p, const struct fb_options *o, int argc, cha
 int main(int argc, char **argv)
 {
     struct sync_process *p = &process;
-    struct fb_options *o;
-    struct fb_buf conninfo = {0};
+    /* threads may use them until the process has ended, whatever a start came to */
+    static struct fb_options *o;
+    static struct fb_buf conninfo;
     struct fb_err err = {0};
     bool exposed = false;
     int rc;
@@ -351,7 +352,7 @@ int main(int argc, char **argv)
                                    .lock_timeout_ms = LOCK_TIMEOUT_MS};
         rc = run(p, o, argc, argv);
     }
-    if (rc == EXIT_SUCCESS) { /* else threads that use them may still run until exit */
+    if (rc == EXIT_SUCCESS) {
         fb_buf_fini(&conninfo);
         fb_options_free(o);
     }
