@@ -164,7 +164,9 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     uint32_t i, max = req->max == 0 || req->max > FB_BATCH_ROWS_MAX ? FB_BATCH_ROWS_MAX : req->max;
 
     b.status = p == NULL || !p->open ? FB_FEED_NOT_PRIMARY : nsid == NSID_NONE ? FB_FEED_NO_NAMESPACE : FB_FEED_OK;
-    if (b.status == FB_FEED_OK && req->from_ver > p->last_ver)
+    if (b.status == FB_FEED_OK && req->mapping != 0 && l->ns[nsid].mapping != 0 && req->mapping != l->ns[nsid].mapping)
+        b.status = FB_FEED_NO_NAMESPACE;
+    else if (b.status == FB_FEED_OK && req->from_ver > p->last_ver)
         b.status = FB_FEED_AHEAD;
     else if (b.status == FB_FEED_OK && req->history > p->history)
         b.status = FB_FEED_RESYNC;

@@ -143,8 +143,11 @@ static void flush_loads(struct worker *w, struct lane_effects *e)
         mark = fb_frame_begin(&w->scratch, &f);
         for (size_t i = 0; i < e->load_count; i++) {
             const struct lane_load *l = &e->loads[i];
-            struct fb_load_req req = {
-                .part = l->part, .token = l->token, .ns = fb_bytes_str(set->ns[l->ns].name), .id = l->id};
+            struct fb_load_req req = {.part = l->part,
+                                      .token = l->token,
+                                      .ns = fb_bytes_str(set->ns[l->ns].name),
+                                      .id = l->id,
+                                      .mapping = fb_schema_mapping(&set->ns[l->ns])};
             if ((l->part + l->ns) % w->sync_count != s)
                 continue;
             fb_load_req_encode(&w->scratch, &req);

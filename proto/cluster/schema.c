@@ -23,9 +23,11 @@ uint64_t fb_schema_mapping(const struct fb_namespace *ns)
     const char *const texts[] = {ns->table_schema, ns->table_name,     ns->key,
                                  ns->value_column, ns->expires_column, ns->delete_column};
     uint64_t h = (uint64_t)ns->value * 16 + (uint64_t)ns->on_delete;
+    if (!ns->mapped)
+        return 1;
     for (size_t i = 0; i < FB_COUNT_OF(texts); i++)
         h = fb_hash64(texts[i], strlen(texts[i]) + 1, h);
-    return h != 0 ? h : 1;
+    return h > 1 ? h : 2;
 }
 
 bool fb_schema_is_of(const struct fb_schema *s, const struct fb_namespace *ns)

@@ -75,7 +75,8 @@ CODEC(feed_note, FEED_NOTE_FIELDS)
     F(u64, history)                                                                               \
     F(name, ns)                                                                                   \
     F(u64, from_ver)                                                                              \
-    F(u32, max)
+    F(u32, max)                                                                                   \
+    F(u64, mapping)
 CODEC(feed_req, FEED_REQ_FIELDS)
 
 #define FEED_OBJECT_FIELDS(F)                                                                     \
@@ -116,7 +117,8 @@ CODEC(feed_pos, FEED_POS_FIELDS)
     F(u16, part)                                                                                  \
     F(u64, token)                                                                                 \
     F(name, ns)                                                                                   \
-    F(key, id)
+    F(key, id)                                                                                    \
+    F(u64, mapping)
 CODEC(load_req, LOAD_REQ_FIELDS)
 
 #define LOAD_REP_FIELDS(F)                                                                        \

@@ -29,6 +29,8 @@ struct fb_feed_req {
     struct fb_bytes ns;
     uint64_t from_ver;
     uint32_t max;
+    uint64_t mapping;    /* fb_schema_mapping of the namespace as the asker has it, 0 = not said: a node and a sync
+                          * process that know different tables do not talk about rows */
 };
 
 enum fb_feed_status {
@@ -36,7 +38,7 @@ enum fb_feed_status {
     FB_FEED_NOT_PRIMARY = 1,
     FB_FEED_RESYNC = 2,  /* from_ver below purge_ver or other history */
     FB_FEED_AHEAD = 3,   /* from_ver above everything this node knows: PostgreSQL is ahead of the log (PROTOCOL 8) */
-    FB_FEED_NO_NAMESPACE = 4,
+    FB_FEED_NO_NAMESPACE = 4, /* or it is another table's here: one of both has not heard of a change yet */
 };
 
 enum fb_object_flag {
@@ -86,6 +88,7 @@ struct fb_load_req {
     uint64_t token;      /* echoed */
     struct fb_bytes ns;
     struct fb_bytes id;
+    uint64_t mapping;    /* as in fb_feed_req; a mismatch is answered DB_DOWN */
 };
 
 enum fb_load_status {

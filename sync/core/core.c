@@ -163,10 +163,15 @@ void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces,
     }
     for (uint32_t i = 0; i < namespaces->count; i++) {
         struct sync_ns *ns = sync_ns_find(s, fb_bytes_str(namespaces->ns[i].name));
+        uint64_t mapping;
         if (ns == NULL)
             ns = ns_add(s, namespaces->ns[i].name);
         if (ns == NULL)
             continue;
+        mapping = fb_schema_mapping(&namespaces->ns[i]);
+        if (ns->mapping != 0 && ns->mapping != mapping)
+            ns_gone(s, ns); /* what is in hand was meant for another table */
+        ns->mapping = mapping;
         ns->cfg = &namespaces->ns[i];
         ns->schema = schemas[i];
         ns->paused = paused[i];

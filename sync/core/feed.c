@@ -146,7 +146,8 @@ void sync_feed_ask(struct sync_core *s, struct feed *f, uint32_t max)
                               .history = f->history,
                               .ns = fb_bytes_str(f->ns->name),
                               .from_ver = f->ckpt,
-                              .max = max};
+                              .max = max,
+                              .mapping = f->ns->mapping};
     struct fb_buf *out = sync_peer_item(s, f->peer, FB_FRAME_FEED_REQ);
 
     fb_assert(f->state == FEED_WAITING && f->ckpt_known && max > 0);

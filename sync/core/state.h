@@ -79,6 +79,7 @@ struct sync_ns {
     char name[FB_NAME_BYTES_MAX + 1];
     const struct fb_namespace *cfg; /* NULL = no longer configured */
     const struct fb_schema *schema;
+    uint64_t mapping; /* fb_schema_mapping of cfg; kept while it is gone */
     bool paused, stopped;
     uint64_t not_before, backoff;
     struct feed **feeds; /* FB_PARTITIONS_MAX, by partition */

@@ -90,6 +90,21 @@ static enum pg_class load(struct sync_loader *l, struct pg_load *q, struct fb_bu
     return c;
 }
 
+/* Takes the requests out that were made under another configuration of the namespace. */
+static size_t take_moved_out(const struct fb_namespace *ns, struct item **items, size_t n)
+{
+    uint64_t mapping = fb_schema_mapping(ns);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (items[i]->req.mapping == 0 || items[i]->req.mapping == mapping)
+            items[kept++] = items[i];
+        else
+            answer_text(items[i], FB_LOAD_DB_DOWN, "the namespace moves to another table just now");
+    }
+    return kept;
+}
+
 static void statement(struct sync_loader *l, const struct fb_cluster_state *state, uint32_t ns,
                       struct item **items, size_t n, struct fb_buf *bytes)
 {
@@ -99,6 +114,9 @@ static void statement(struct sync_loader *l, const struct fb_cluster_state *stat
     struct pg_error err = {.class = PG_OK};
     enum pg_class c;
 
+    q.count = n = take_moved_out(q.ns, items, n);
+    if (n == 0)
+        return;
     if (q.ns->mapped) {
         q.schema = fb_cluster_state_schema(state, q.ns->name);
         if (q.schema == NULL || q.schema->problem[0] != '\0') {

@@ -12,7 +12,8 @@ static bool starts(const char *s, const char *prefix)
 enum pg_class pg_classify(const char *s)
 {
     if (s == NULL || s[0] == '\0' || starts(s, "08") || starts(s, "57P0") || starts(s, "53") ||
-        starts(s, "58") || starts(s, "XX") || starts(s, "28") || starts(s, "3D"))
+        starts(s, "58") || starts(s, "XX") || starts(s, "28") || starts(s, "3D") ||
+        starts(s, "25P03")) /* ended because it was idle in a transaction: we were paused */
         return PG_OUTAGE;
     if (starts(s, "40001") || starts(s, "40P01"))
         return PG_RETRY;

@@ -366,6 +366,39 @@ static void test_regression_of_a_rewritten_row(void **state)
     harness_close(&h);
 }
 
+/* A sync process that knows the namespace as another table's gets nothing, and what was resident is not that table's. */
+static void test_another_table(void **state)
+{
+    struct harness h;
+    struct fb_rep rep;
+    struct fb_buf b = {0};
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    struct fb_feed_req req = {.part = p, .ns = fb_bytes_str("users"), .max = 10};
+    struct fb_feed_batch batch;
+    struct fb_reader r;
+    struct fb_namespace *ns;
+    (void)state;
+    open_users(&h);
+    ns = &h.set->ns[1];
+    assert_int_equal(DO(&h, HGET, "users:7", 0, 0, 0, 0, 1, "age").type, 255);
+    harness_load(&h, 0, FB_LOAD_FOUND, FB_KIND_HASH, row(&b, "me", "4"), 500, 0);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(DO(&h, HGET, "users:7", 0, 0, 0, 0, 1, "age").type, FB_REP_BULK);
+    for (int same = 0; same < 2; same++) {
+        req.mapping = same ? fb_schema_mapping(ns) : fb_schema_mapping(ns) + 1;
+        fb_buf_clear(&h.feeds.batches);
+        lane_feed_req(h.lane, &h.feeds, &req);
+        r = fb_reader(fb_buf_view(&h.feeds.batches));
+        assert_int_equal(fb_feed_batch_decode(&r, &batch), FB_OK);
+        assert_int_equal(batch.status, same ? FB_FEED_OK : FB_FEED_NO_NAMESPACE);
+    }
+    snprintf(ns->table_name, sizeof ns->table_name, "others");
+    lane_configure(h.lane, h.set, h.schemas);
+    assert_int_equal(DO(&h, HGET, "users:7", 0, 0, 0, 0, 1, "age").type, 255);
+    fb_buf_fini(&b);
+    harness_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_bases),
@@ -373,6 +406,7 @@ int main(void)
                                        cmocka_unit_test(test_emitted_while_pending),
                                        cmocka_unit_test(test_deleted_before_restart),
                                        cmocka_unit_test(test_first_of_two_batches),
-                                       cmocka_unit_test(test_regression_of_a_rewritten_row)};
+                                       cmocka_unit_test(test_regression_of_a_rewritten_row),
+                                       cmocka_unit_test(test_another_table)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
