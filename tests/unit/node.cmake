@@ -6,3 +6,5 @@ fb_add_test(node_mapped LABELS unit TIMEOUT 120 SOURCES unit/node/mapped_test.c 
   LIBS node_core node_store fb_cluster fb_wire m)
 fb_add_test(node_queue LABELS unit TIMEOUT 120 SOURCES unit/node/queue_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
+fb_add_test(node_config LABELS unit TIMEOUT 120 SOURCES unit/node/config_test.c unit/node/harness.c
+  LIBS node_core node_store fb_cluster fb_wire m)
