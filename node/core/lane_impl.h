@@ -260,6 +260,9 @@ void loads_fini(struct lane *l);
 void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
 void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
                    uint64_t ver, uint64_t hash, uint64_t timeout_ns);
+/* One reply for all objects of the partition that were written in this tick from version `first` on; at least one. */
+void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep, uint64_t first,
+                         uint64_t timeout_ns);
 /* The answer of a write is held back while dirty bytes are above the soft limit (PROTOCOL 17). */
 void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep, uint64_t delay_ns);
 void waits_throttled(struct lane *l);

@@ -59,9 +59,8 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
 {
     struct fb_bytes rest = req->args, item;
     struct fb_rep rep = {.seq = req->seq, .type = FB_REP_REPS, .level = FB_LEVEL_LOCAL, .hit = !loaded};
-    uint64_t before = p->last_ver, watches = (uint64_t)req->a, n = 0, hash = 0;
+    uint64_t before = p->last_ver, watches = (uint64_t)req->a, n = 0;
     uint8_t level = req->level;
-    struct feed *f = NULL;
 
     if (txn_refused(l, dest, p, req))
         return;
@@ -83,8 +82,6 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
             if (op.wrote && req->level == FB_LEVEL_NONE && level_wanted(&op) > level)
                 level = level_wanted(&op);
             if (op.wrote) {
-                f = feed_get(p, op.nsid);
-                hash = op.hash;
                 op.rep.ver = op.wrote_ver;
                 op.rep.level = FB_LEVEL_LOCAL;
             }
@@ -117,10 +114,10 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
         rep.payload = fb_buf_view(&l->txn_reps);
     if (rep.ver != 0 && level <= FB_LEVEL_REPLICATED && admission_delay_ns(l) > 0)
         wait_throttled(l, dest, &rep, admission_delay_ns(l));
-    else if (rep.ver == 0 || level <= FB_LEVEL_REPLICATED || f == NULL)
+    else if (rep.ver == 0 || level <= FB_LEVEL_REPLICATED)
         reply_now(l, dest, &rep);
     else if (level == FB_LEVEL_DURABLE)
         wait_durable(l, dest, &rep);
     else
-        wait_database(l, p, f, dest, &rep, rep.ver, hash, DATABASE_WAIT_NS);
+        wait_database_group(l, p, dest, &rep, before + 2, DATABASE_WAIT_NS);
 }

@@ -3,8 +3,18 @@
 
 #include <stdlib.h>
 
+/* A transaction waits for PostgreSQL to have each of its objects, maybe in several feeds: one reply for all. */
+struct rep_group {
+    struct rep_wait *reply;
+    uint32_t left;
+    uint8_t level;          /* the least that one of them reached */
+    uint64_t rejected_ver;  /* the first that was parked, 0 = none */
+    struct fb_buf rejected;
+};
+
 struct rep_wait {
     struct rep_wait *next;
+    struct rep_group *group; /* this is one of its objects; NULL: a reply of its own */
     struct reply_dest *dest;
     uint64_t at;          /* log sequence, or version */
     uint64_t log_seq;     /* database: the log sequence of the write, for the level reached at a time-out */
@@ -35,8 +45,33 @@ static void append(struct wait_list *list, struct rep_wait *w)
     list->tail = w;
 }
 
+static void finish(struct lane *l, struct rep_wait *w);
+
+static void group_one_less(struct lane *l, struct rep_group *g, uint8_t level)
+{
+    struct fb_rep *rep = &g->reply->rep;
+
+    fb_assert(g->left > 0);
+    if (level < g->level)
+        g->level = level;
+    if (--g->left > 0)
+        return;
+    rep->level = g->level;
+    if (g->rejected_ver != 0)
+        *rep = (struct fb_rep){
+            .seq = rep->seq, .type = FB_REP_ERR, .ver = g->rejected_ver, .payload = fb_buf_view(&g->rejected)};
+    finish(l, g->reply);
+    fb_buf_fini(&g->rejected);
+    free(g);
+}
+
 static void finish(struct lane *l, struct rep_wait *w)
 {
+    if (w->group != NULL) {
+        group_one_less(l, w->group, w->rep.level);
+        free(w);
+        return;
+    }
     fb_assert(w->dest->held > 0);
     w->dest->held--;
     if (w->dest->closed)
@@ -64,6 +99,36 @@ void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_
     w->deadline_ns = l->mono_ns + timeout_ns;
     append(&f->waits, w);
     feed_due(l, p, f);
+}
+
+void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep, uint64_t first,
+                         uint64_t timeout_ns)
+{
+    struct rep_group *g = fb_xcalloc(1, sizeof *g);
+    const struct pending_set *s = &l->pending;
+
+    g->reply = wait_new(dest, rep);
+    g->level = FB_LEVEL_DATABASE;
+    for (uint32_t i = s->n == 0 ? UINT32_MAX : s->newest; i != UINT32_MAX; i = s->e[i].older) {
+        const struct object *o = s->e[i].next;
+        struct rep_wait *w;
+        struct feed *f;
+        if (o->part != p->id)
+            continue;
+        if (o->ver < first)
+            break;
+        w = fb_xcalloc(1, sizeof *w);
+        w->group = g;
+        w->dest = dest;
+        w->at = o->ver;
+        w->hash = s->e[i].hash;
+        w->deadline_ns = l->mono_ns + timeout_ns;
+        f = feed_get(p, o->ns);
+        append(&f->waits, w);
+        feed_due(l, p, f);
+        g->left++;
+    }
+    fb_assert(g->left > 0);
 }
 
 /* Due times never go back, so the list is in order and the replies of one connection stay in theirs. */
@@ -149,6 +214,13 @@ static bool fate_parked(struct lane *l, struct rep_wait *w, const void *arg)
     const struct parked_arg *a = arg;
     if (w->hash != a->hash || w->at > a->ver)
         return false;
+    if (w->group != NULL) {
+        if (w->group->rejected_ver == 0)
+            fb_buf_put_bytes(&w->group->rejected, a->text);
+        w->group->rejected_ver = a->ver;
+        group_one_less(l, w->group, FB_LEVEL_LOCAL);
+        return true;
+    }
     struct fb_rep rep = {.seq = w->rep.seq, .type = FB_REP_ERR, .ver = a->ver, .payload = a->text};
     if (!w->dest->closed)
         reply_now(l, w->dest, &rep);
@@ -221,6 +293,11 @@ void waits_fini(struct wait_list *list)
     while (list->head != NULL) {
         struct rep_wait *w = list->head;
         list->head = w->next;
+        if (w->group != NULL && --w->group->left == 0) {
+            free(w->group->reply);
+            fb_buf_fini(&w->group->rejected);
+            free(w->group);
+        }
         free(w);
     }
     list->tail = NULL;

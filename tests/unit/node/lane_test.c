@@ -460,6 +460,55 @@ static void test_soft_limit(void **state)
     harness_close(&h);
 }
 
+/* Level `database` of a transaction is reached when every namespace it wrote has reached it. */
+static void test_txn_database(void **state)
+{
+    struct harness h;
+    struct fb_buf list = {0};
+    struct fb_rep rep;
+    struct fb_feed_batch b;
+    uint16_t p = part_of("one:{t}");
+    (void)state;
+    for (int parked = 0; parked < 2; parked++) {
+        harness_init(&h);
+        harness_namespace(&h, "one")->durability = FB_LEVEL_DATABASE;
+        harness_namespace(&h, "two")->durability = FB_LEVEL_DATABASE;
+        harness_open(&h, 0, 0);
+        add_sub(&h, &list, FB_OP_SET, "one:{t}", 0, "1");
+        add_sub(&h, &list, FB_OP_SET, "two:{t}", 0, "2");
+        rep = run_txn(&h, &list, 2, 0, "one:{t}");
+        assert_int_equal(rep.type, 255); /* nothing yet */
+        assert_int_equal(h.dest.held, 1);
+        harness_sync(&h);
+        b = harness_feed(&h, p, "two", 0, 10);
+        assert_int_equal(b.count, 1);
+        harness_pos(&h, p, "two", b.scan_end, 5);
+        assert_false(harness_pop(&h, &rep));
+        b = harness_feed(&h, p, "one", 0, 10);
+        assert_int_equal(b.count, 1);
+        if (parked) {
+            struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .part = p, .ns = fb_bytes_str("one"), .id = fb_bytes_str("{t}"),
+                                   .sqlstate = "22001", .message = fb_bytes_str("too long")};
+            struct fb_feed_object fo;
+            struct fb_reader r = fb_reader(b.objects);
+            assert_int_equal(fb_feed_object_decode(&r, &fo), FB_OK);
+            v.ver = fo.ver;
+            lane_verdict(h.lane, &h.feeds, &v);
+            harness_tick(&h);
+            assert_true(harness_pop(&h, &rep));
+            expect_err(rep, "REJECTED 22001 too long");
+        } else {
+            harness_pos(&h, p, "one", b.scan_end, 6);
+            assert_true(harness_pop(&h, &rep));
+            assert_int_equal(rep.type, FB_REP_REPS);
+            assert_int_equal(rep.level, FB_LEVEL_DATABASE);
+        }
+        assert_int_equal(h.dest.held, 0);
+        harness_close(&h);
+    }
+    fb_buf_fini(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_park),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_txn),
+        cmocka_unit_test(test_txn_database),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_eviction_and_overload),
         cmocka_unit_test(test_soft_limit),
