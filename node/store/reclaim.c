@@ -75,6 +75,7 @@ static void *reclaim_main(void *arg)
         pthread_mutex_unlock(&r->mtx);
         if (b != NULL) {
             synchronize_rcu();
+            FB_RCU_ACQUIRE(&store_grace);
             free_batches(r, b);
             pthread_mutex_lock(&r->mtx);
             pthread_cond_broadcast(&r->room);

@@ -7,6 +7,8 @@
 
 struct reclaim;
 struct retired_batch;
+/* Stands for the grace periods before ThreadSanitizer (proto/rt/rcu.h). */
+extern char store_grace;
 
 FB_MUST_USE enum fb_status reclaim_start(struct reclaim **out, struct fb_err *err);
 /* Frees everything pushed, then stops. No reader is left. */

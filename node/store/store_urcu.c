@@ -10,6 +10,8 @@
 
 _Static_assert(sizeof(struct cds_lfht_node) == 2 * sizeof(void *), "object.link holds a table node");
 
+char store_grace;
+
 struct store {
     struct cds_lfht *table;
     struct store_part *parts;
@@ -99,6 +101,7 @@ void store_read_lock(void)
 
 void store_read_unlock(void)
 {
+    FB_RCU_RELEASE(&store_grace);
     rcu_read_unlock();
 }
 
@@ -106,6 +109,7 @@ static int match(struct cds_lfht_node *node, const void *arg)
 {
     const struct object *o = FB_CONTAINER_OF(node, struct object, link);
     const struct fb_bytes *key = arg;
+    FB_RCU_ACQUIRE(node);
     return o->klen == key->n && memcmp(o->bytes, key->p, key->n) == 0;
 }
 
@@ -175,6 +179,7 @@ void store_publish(struct store_writer *w, struct object *next, uint64_t hash)
     old = was == NULL ? NULL : FB_CONTAINER_OF(was, struct object, link);
     next->slot = old != NULL ? old->slot : slab_take(p);
     cds_lfht_node_init(node);
+    FB_RCU_RELEASE(node);
     if (was != NULL)
         failed = cds_lfht_replace(s->table, &it, hash, match, &key, node);
     else

@@ -8,4 +8,15 @@
 #include <urcu.h>
 #include <urcu/rculfhash.h>
 
+/* liburcu 0.13 orders memory in ways ThreadSanitizer does not see: publication and grace periods are told to it. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+#define FB_RCU_RELEASE(addr) __tsan_release((void *)(addr))
+#define FB_RCU_ACQUIRE(addr) __tsan_acquire((void *)(addr))
+#else
+#define FB_RCU_RELEASE(addr) ((void)0)
+#define FB_RCU_ACQUIRE(addr) ((void)0)
+#endif
+
 #endif
