@@ -44,11 +44,12 @@ create trigger audit after insert or update on forebay.objects for each row exec
 """
 
 
-def config(extra=0):
+def config(extra=0, ms=50):
     text = "[cluster]\nreplicas = 0\npartitions = 16\n"
     for ns, more in (("str", ""), ("hash", ""), ("pair", ""), ("dur", "durability = durable\n")):
-        text += f"[namespace {ns}]\nsync_interval = 50ms\n{more}"
-    text += "[namespace acc]\ntable = accounts\nkey = id\nvalue = row\non_delete = delete\nsync_interval = 50ms\n"
+        text += f"[namespace {ns}]\nsync_interval = {ms}ms\n{more}"
+    text += "[namespace acc]\ntable = accounts\nkey = id\nvalue = row\non_delete = delete\n" \
+            f"sync_interval = {ms}ms\nttl = {ms}s\n"
     for i in range(extra):
         text += f"[namespace more{i}]\nsync_interval = 1s\n"
     return text
@@ -403,6 +404,7 @@ class Torture(ClusterTest):
     tables = TABLES
 
     applied = [0, 0]
+    extra = 0
 
     def fault(self, rng, name):
         c = self.cluster
@@ -429,7 +431,9 @@ class Torture(ClusterTest):
         elif name == "snapshot":
             c.ctl("snapshot", "create", check=False)
         elif name == "apply":
-            self.apply(config(rng.randrange(4)))
+            if rng.random() < 0.3:
+                self.extra = rng.randrange(4)
+            self.apply(config(self.extra, rng.choice((20, 50, 300))))
         elif name in ("restart_pg", "kill_pg"):
             c.pg.stop("fast" if name == "restart_pg" else "immediate")
             time.sleep(rng.choice((0, 1, 3)))
