@@ -55,8 +55,8 @@ void fb_schema_free(struct fb_schema *s);
 void fb_schema_encode(struct fb_buf *out, const struct fb_schema *s);
 FB_MUST_USE enum fb_status fb_schema_decode(struct fb_bytes in, struct fb_schema **out, struct fb_err *err);
 
-/* Number of table, key and columns that a namespace names, never 0, 1 = it has no table: a schema read for another table or key must not be
- * used (config apply may have pointed the namespace elsewhere since). */
+/* Number of table, key and columns that a namespace names; never 0, and 1 = it has no table. What was read or written
+ * for another one must not be used: config apply may have pointed the namespace elsewhere since. */
 uint64_t fb_schema_mapping(const struct fb_namespace *ns);
 /* Was it read for the namespace as it is configured now? */
 bool fb_schema_is_of(const struct fb_schema *s, const struct fb_namespace *ns);
