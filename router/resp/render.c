@@ -43,7 +43,9 @@ void resp_render_err(struct fb_buf *out, const struct fb_rep *rep)
     case FB_REP_ERR_UNKNOWN:
         fb_buf_put_str(out, "-" INDETERMINATE);
         at = out->n;
-        resp_put_error(out, rep->payload);
+        resp_put_error(out, rep->payload.n > 0 ? rep->payload
+                                               : fb_bytes_str("its node did not answer; read the "
+                                                              "key to know"));
         out->p[at] = ' '; /* its '-' would begin a line */
         break;
     case FB_REP_ERR_NOT_PRIMARY:

@@ -160,6 +160,7 @@ struct pg_txn {
     struct pg_args args;
     struct fb_buf sql;
     bool attach;
+    uint32_t syncs; /* points of synchronisation sent whose answer was not read */
     struct pg_statement *attach_prepares, *compare_prepares;
 };
 
@@ -198,13 +199,37 @@ static enum pg_class txn_push_ops(struct pg_txn *t, struct pg_error *err)
     return c;
 }
 
-static enum pg_class txn_flush(struct pg_txn *t, struct pg_error *err)
+/* A synchronisation, not a mere flush: behind it the session is idle in its transaction, so that the server's timeout
+ * ends it should this process stop in the middle. Within a flushed pipeline the session counts as active and its locks
+ * would stay for as long as the process is paused. */
+static enum pg_class txn_sync(struct pg_txn *t, struct pg_error *err)
 {
-    if (PQsendFlushRequest(t->pg->conn) && PQflush(t->pg->conn) >= 0)
+    if (PQpipelineSync(t->pg->conn)) {
+        t->syncs++;
         return PG_OK;
+    }
     pg_error_of(t->pg, NULL, err);
     pg_disconnect(t->pg);
     return err->class;
+}
+
+/* Read what is left up to the answer of the last synchronisation. */
+static enum pg_class txn_synced(struct pg_txn *t, struct pg_error *err)
+{
+    while (t->syncs > 0) {
+        PGresult *res;
+        enum pg_class c = pg_wait(t->pg, &res, err);
+        if (c != PG_OK)
+            return c;
+        t->syncs -= res != NULL && PQresultStatus(res) == PGRES_PIPELINE_SYNC;
+        PQclear(res);
+        if (res == NULL && PQstatus(t->pg->conn) == CONNECTION_BAD) {
+            pg_error_of(t->pg, NULL, err);
+            pg_disconnect(t->pg);
+            return err->class;
+        }
+    }
+    return PG_OK;
 }
 
 static enum pg_class txn_pull_checkpoints(struct pg_txn *t, struct pg_error *err)
@@ -279,13 +304,15 @@ static enum pg_class txn_missing(struct pg_txn *t, struct pg_error *err)
         pg_row_read_statement(op, &t->sql, &t->args);
         c = pg_push(t->pg, pg_cstr(&t->sql), &t->args, true, &op->prepares, err);
         if (c == PG_OK)
-            c = txn_flush(t, err);
+            c = txn_sync(t, err);
         if (c == PG_OK)
             c = pg_pull(t->pg, op->prepares, &res, err);
         if (c == PG_OK) {
             c = pg_row_read_result(t->b, op, res, err);
             PQclear(res);
         }
+        if (c == PG_OK)
+            c = txn_synced(t, err);
         if (c != PG_OK) {
             err->feed = op->refs[0].feed;
             return c;
@@ -297,30 +324,15 @@ static enum pg_class txn_missing(struct pg_txn *t, struct pg_error *err)
     return PG_OK;
 }
 
-/* Read up to the pipeline's sync and leave the mode. */
+/* Read everything and leave the mode. */
 static enum pg_class txn_leave(struct pg_txn *t, struct pg_error *err)
 {
-    PGresult *res;
-    bool synced = false;
-    if (!PQpipelineSync(t->pg->conn)) {
-        pg_error_of(t->pg, NULL, err);
-        pg_disconnect(t->pg);
-        return err->class;
-    }
-    while (!synced) {
-        enum pg_class c = pg_wait(t->pg, &res, err);
-        if (c != PG_OK)
-            return c;
-        synced = res != NULL && PQresultStatus(res) == PGRES_PIPELINE_SYNC;
-        PQclear(res);
-        if (res == NULL && PQstatus(t->pg->conn) == CONNECTION_BAD) {
-            pg_error_of(t->pg, NULL, err);
-            pg_disconnect(t->pg);
-            return err->class;
-        }
-    }
-    PQexitPipelineMode(t->pg->conn);
-    return PG_OK;
+    enum pg_class c = txn_sync(t, err);
+    if (c == PG_OK)
+        c = txn_synced(t, err);
+    if (c == PG_OK)
+        PQexitPipelineMode(t->pg->conn);
+    return c;
 }
 
 static void txn_rollback(struct pg_txn *t)
@@ -390,11 +402,13 @@ enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch
     if (c == PG_OK)
         c = txn_push_ops(&t, err);
     if (c == PG_OK)
-        c = txn_flush(&t, err);
+        c = txn_sync(&t, err);
     if (c == PG_OK)
         c = txn_pull_checkpoints(&t, err);
     if (c == PG_OK)
         c = txn_pull_ops(&t, err);
+    if (c == PG_OK)
+        c = txn_synced(&t, err);
     if (c == PG_OK)
         c = txn_missing(&t, err);
     if (c == PG_OK) {

@@ -166,6 +166,10 @@ static enum pg_class pg_connect_failed(struct pg *pg, bool *fatal, struct pg_err
     return err->class = PG_OUTAGE;
 }
 
+/* Nothing of ours thinks inside a transaction: a session idle there belongs to a process that is paused or cut off, and
+ * its locks hold up the one that takes over. */
+#define PG_IDLE_IN_TRANSACTION_MS 10000u
+
 static enum pg_class pg_pin_session(struct pg *pg, struct pg_error *err)
 {
     char sql[1600];
@@ -184,7 +188,7 @@ static enum pg_class pg_pin_session(struct pg *pg, struct pg_error *err)
              "enable_hashjoin = off;"
              "set enable_mergejoin = off; set jit = off; set forebay.writer = '1'",
              pg->config.statement_timeout_ms, pg->config.lock_timeout_ms,
-             pg->config.statement_timeout_ms + 10000);
+             PG_IDLE_IN_TRANSACTION_MS);
     return pg_script(pg, sql, err);
 }
 

@@ -14,7 +14,7 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools", "lib"))
 sys.dont_write_bytecode = True
-from cluster import Cluster, Failure, wait_for  # noqa: E402,F401
+from cluster import Cluster, Failure, free_port, wait_for  # noqa: E402,F401
 
 import redis  # noqa: E402
 

@@ -58,7 +58,7 @@ class Writers:
         return r
 
     def _count(self, e):
-        text = str(e)
+        text = str(e).split(" of pipeline caused error: ")[-1]
         word = text.split(" ")[0] if isinstance(e, redis.ResponseError) else type(e).__name__
         self.errors[word] = self.errors.get(word, 0) + 1
         self.texts.add(text)

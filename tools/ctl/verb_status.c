@@ -241,8 +241,13 @@ int ctl_partition_list(struct ctl *c)
 {
     static const struct ctl_column columns[] = {{"PARTITION", "partition", false}, {"STATE", "state", false},
         {"PRIMARY", "primary", false}, {"EPOCH", "epoch", false}, {"COPIES", "copies", false}};
-    json_t *rows = json_array();
-    int rc = ctl_open(c);
+    json_t *rows;
+    int rc;
+    if (c->state != NULL && strcmp(c->state, "open") != 0 && strcmp(c->state, "closed") != 0 &&
+        strcmp(c->state, "unassigned") != 0)
+        return ctl_fail(CTL_USAGE, "--state %s: must be open, closed or unassigned", c->state);
+    rows = json_array();
+    rc = ctl_open(c);
     for (uint32_t p = 0; rc == 0 && p < c->cluster->map->partitions; p++) {
         json_t *row = partition_row(c, p);
         if ((c->node_name == NULL || is(row, "primary", c->node_name)) &&

@@ -1,0 +1,316 @@
+"""forebayctl: every verb, its output formats and exit codes."""
+
+import json
+import os
+import subprocess
+
+import base
+from base import ClusterTest, wait_for
+
+TABLES = """create schema app;
+create table app.users (id bigint primary key, name text not null, plan text default 'free');
+insert into app.users select i, 'user ' || i from generate_series(1, 20) i;
+"""
+CONFIG = """[cluster]
+replicas = 0
+partitions = 32
+
+[namespace session]
+sync_interval = 200ms
+ttl = 30m
+
+[namespace user]
+table = app.users
+key = id
+value = row
+sync_interval = 200ms
+"""
+
+
+class Ctl(ClusterTest):
+    settings = {"nodes": 2, "syncs": 2}
+    config = CONFIG
+    tables = TABLES
+
+    def ctl(self, *args, rc=0, input=None, env=None):
+        r = subprocess.run([os.path.join(base.BIN, "forebayctl"), *args], input=input, stdin=None if input is not None else subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60,
+                           env={**os.environ, "FOREBAY_CLUSTER": self.cluster.coordinator, **(env or {})})
+        self.assertEqual(r.returncode, rc, f"forebayctl {args}: {r.stdout}{r.stderr}")
+        self.assertNotIn("Sanitizer", r.stderr)
+        return r
+
+    def json(self, *args, rc=0):
+        return json.loads(self.ctl("-o", "json", *args, rc=rc).stdout)
+
+    # help and usage
+
+    NOUNS = {"status": [""], "health": [""], "node": ["list", "describe"], "partition": ["list", "describe"],
+             "key": ["get", "set", "del", "locate", "inspect"], "sync": ["status", "flush", "pause", "resume"],
+             "deadletter": ["list", "show", "retry", "discard"], "snapshot": ["create"], "config": ["check", "apply", "show", "diff"],
+             "db": ["setup", "check"], "completion": [""], "version": [""]}
+
+    def test_help_for_every_verb(self):
+        for args in (["--help"], ["-h"]):
+            text = self.ctl(*args).stdout
+            for noun in self.NOUNS:
+                self.assertIn(noun, text)
+        for noun, names in self.NOUNS.items():
+            self.assertIn("forebayctl", self.ctl(noun, "--help").stdout)
+            for name in names:
+                text = self.ctl(noun, *([name] if name else []), "--help").stdout
+                self.assertRegex(text, f"Usage: +forebayctl {noun}|usage: +forebayctl {noun}|forebayctl {noun}")
+                self.assertGreater(len(text), 60)
+
+    def test_usage_errors(self):
+        self.assertIn("did you mean status", self.ctl("statsu", rc=2).stderr)
+        self.assertIn("did you mean --cluster", self.ctl("--clutser", "x", "status", rc=2).stderr)
+        self.ctl(rc=2)
+        self.ctl("key", rc=2)
+        self.ctl("key", "frob", rc=2)
+        self.assertIn("usage: forebayctl key get KEY", self.ctl("key", "get", rc=2).stderr)
+        self.ctl("key", "get", "a", "b", rc=2)
+        self.assertIn("does not take", self.ctl("key", "get", "a", "--limit", "3", rc=2).stderr)
+        self.ctl("-o", "yaml", "status", rc=2)
+        self.ctl("--timeout", "soon", "status", rc=2)
+        self.ctl("status", "-o", rc=2)
+        self.ctl("deadletter", "list", "--limit", "0", rc=2)
+        self.ctl("key", "get", "k" * 600, rc=2)
+
+    def test_unreachable(self):
+        self.assertIn("coordinator", self.ctl("status", rc=4, env={"FOREBAY_CLUSTER": f"file://{self.dir}/nowhere"}).stderr)
+        self.ctl("--cluster", "etcd://127.0.0.1:1", "status", rc=4)
+        self.ctl("status", rc=2, env={"FOREBAY_CLUSTER": ""})
+
+    # looking
+
+    def test_status_and_health(self):
+        text = self.ctl("status").stdout
+        for word in ("node-1", "node-2", "sync-1", "router-1"):
+            self.assertIn(word, text)
+        o = self.json("status")
+        self.assertTrue(o)
+        self.ctl("health")
+        self.json("health")
+        self.assertEqual(self.ctl("-q", "health").stderr, "")
+
+    def test_node(self):
+        rows = self.json("node", "list")
+        self.assertEqual([r["name"] for r in rows], ["node-1", "node-2"])
+        self.assertEqual(sum(r["partitions"] for r in rows), 32)
+        self.assertEqual(self.ctl("-o", "name", "node", "list").stdout.split(), ["node-1", "node-2"])
+        self.assertEqual(len(self.ctl("-o", "jsonl", "node", "list").stdout.splitlines()), 2)
+        self.assertIn("NODE", self.ctl("node", "list").stdout)
+        self.assertIn("node-1", self.ctl("-o", "wide", "node", "list").stdout)
+        self.assertTrue(self.json("node", "describe", "node-1"))
+        self.assertIn("node-9", self.ctl("node", "describe", "node-9", rc=1).stderr)
+
+    def test_partition(self):
+        rows = self.json("partition", "list")
+        self.assertEqual(len(rows), 32)
+        by_node = self.json("partition", "list", "--node", "node-1")
+        self.assertTrue(0 < len(by_node) < 32)
+        self.assertEqual(len(self.json("partition", "list", "--state", "open")), 32)
+        self.assertEqual(self.json("partition", "list", "--state", "unassigned"), [])
+        self.ctl("partition", "list", "--state", "funny", rc=2)
+        self.assertTrue(self.json("partition", "describe", "5"))
+        self.ctl("partition", "describe", "5")
+        for bad in ("32", "-1", "x"):
+            self.assertIn(self.code("partition", "describe", "--", bad), (1, 2))
+
+    def code(self, *args):
+        return subprocess.run([os.path.join(base.BIN, "forebayctl"), "--cluster", self.cluster.coordinator, *args], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60).returncode
+
+    def test_key(self):
+        self.ctl("key", "set", "session:ctl", "value 1")
+        self.assertEqual(self.r.get("session:ctl"), b"value 1")
+        self.assertEqual(self.ctl("key", "get", "session:ctl").stdout.rstrip("\n"), "value 1")
+        self.ctl("key", "set", "session:in", "-", input="from stdin")
+        self.assertEqual(self.r.get("session:in"), b"from stdin")
+        self.ctl("key", "set", "session:ttl", "x", "--ttl", "100s")
+        self.assertTrue(90 < self.r.ttl("session:ttl") <= 100)
+        self.r.hset("session:hash", mapping={"a": "1", "b": "2"})
+        self.assertEqual(json.loads(self.ctl("key", "get", "session:hash").stdout), {"a": "1", "b": "2"})
+        self.assertEqual(json.loads(self.ctl("key", "get", "user:3").stdout), {"id": "3", "name": "user 3", "plan": "free"})
+        where = self.json("key", "locate", "session:ctl")
+        self.assertEqual(where["slot"], self.slot("session:ctl"))
+        self.assertIn(where["node"], ("node-1", "node-2"))
+        seen = self.json("key", "inspect", "session:ctl")
+        self.assertEqual(seen["namespace"], "session")
+        self.assertEqual(seen["object"]["kind"], "string")
+        self.ctl("key", "inspect", "session:ctl")
+        self.ctl("key", "del", "session:ctl")
+        self.assertIsNone(self.r.get("session:ctl"))
+        self.assertIn("no key", self.ctl("key", "get", "session:ctl", rc=1).stderr)
+        self.assertIn("on_delete", self.ctl("key", "del", "user:1", rc=1).stderr)
+        self.assertIn("WRONGTYPE", self.ctl("key", "set", "user:1", "x", rc=1).stderr)
+        self.assertIn("id", self.ctl("key", "get", "user:007", rc=1).stderr)
+
+    def slot(self, key):
+        crc = 0
+        for b in key.encode():
+            crc ^= b << 8
+            for _ in range(8):
+                crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xffff
+        return crc % 16384
+
+    # sync
+
+    def test_sync_pause_resume_flush(self):
+        self.r.set("session:p", "0")
+        self.synced()
+        self.ctl("sync", "pause", rc=1)  # no terminal, no -y
+        self.ctl("sync", "pause", "-y")
+        try:
+            self.ctl("sync", "pause", "-y")  # again: nothing to change
+            self.r.set("session:p", "1")
+            self.r.hset("user:5", "plan", "gold")
+            rows = {r["namespace"]: r for r in self.json("sync", "status")}
+            self.assertGreaterEqual(rows["session"]["dirty"], 1)
+            self.assertIn("yes", self.ctl("sync", "status").stdout)
+            self.ctl("--timeout", "1s", "sync", "flush", rc=6)
+            self.ctl("sync", "flush", "--no-wait")
+            self.assertEqual(self.pg.psql("select convert_from(value, 'utf8') from forebay.objects where id = 'p'"), [["0"]])
+            self.ctl("config", "diff", self.file("[cluster]\nreplicas = 0\npartitions = 32\n"))
+            refused = self.ctl("config", "apply", self.file(CONFIG.replace("key = id\nvalue = row", "key = id\nvalue = column:name")), "-y", rc=5)
+            self.assertIn("namespace user has", refused.stderr)
+        finally:
+            self.ctl("sync", "resume")
+        self.ctl("sync", "resume", "--error-unchanged", rc=3)
+        self.assertRegex(self.ctl("sync", "flush").stdout, "[0-9A-F]+/[0-9A-F]+")
+        self.assertEqual(self.pg.psql("select convert_from(value, 'utf8') from forebay.objects where id = 'p'"), [["1"]])
+        self.assertEqual(self.pg.psql("select plan from app.users where id = 5"), [["gold"]])
+        # one namespace
+        self.ctl("sync", "pause", "-n", "session", "-y")
+        try:
+            self.r.set("session:p", "2")
+            self.r.hset("user:5", "plan", "tin")
+            wait_for("the other namespace", lambda: self.pg.psql("select plan from app.users where id = 5") == [["tin"]])
+            self.ctl("sync", "flush", "-n", "user")
+            self.assertEqual(self.pg.psql("select convert_from(value, 'utf8') from forebay.objects where id = 'p'"), [["1"]])
+        finally:
+            self.ctl("sync", "resume", "-n", "session")
+        self.ctl("sync", "flush", "-n", "session")
+        self.assertEqual(self.pg.psql("select convert_from(value, 'utf8') from forebay.objects where id = 'p'"), [["2"]])
+        self.assertIn("nowhere", self.ctl("sync", "flush", "-n", "nowhere", rc=2).stderr)
+
+    def test_deadletter_empty(self):
+        self.assertEqual(self.json("deadletter", "list"), [])
+        self.ctl("deadletter", "list")
+        self.ctl("deadletter", "show", "session:none", rc=1)
+
+    def test_snapshot(self):
+        self.r.set("session:snap", "1")
+        self.ctl("snapshot", "create")
+        self.ctl("snapshot", "create", "--node", "node-1")
+        wait_for("a snapshot", lambda: any(os.listdir(os.path.join(n.home, "data", "snapshot")) for n in self.cluster.nodes))
+        self.ctl("snapshot", "create", "--node", "node-9", rc=4)
+
+    # configuration
+
+    def file(self, text):
+        path = os.path.join(self.dir, "try.conf")
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def test_config(self):
+        good = self.file(CONFIG)
+        self.ctl("config", "check", good)
+        shown = self.ctl("config", "show").stdout
+        self.assertIn("[namespace user]", shown)
+        self.assertEqual(self.ctl("config", "diff", good).stdout, "")
+        self.ctl("config", "diff", good, "--error-unchanged", rc=3)
+        self.ctl("config", "apply", good, "-y")
+        self.ctl("config", "apply", good, "-y", "--error-unchanged", rc=3)
+        # what is shown can be applied
+        self.assertEqual(self.ctl("config", "diff", self.file(shown)).stdout, "")
+        more = self.file(CONFIG + "\n[namespace extra]\nsync_interval = 1s\n")
+        self.assertIn("+ [namespace extra]", self.ctl("config", "diff", more).stdout)
+        self.ctl("config", "apply", more, "--dry-run")
+        self.assertNotIn("extra", self.ctl("config", "show").stdout)
+        self.synced()
+        self.ctl("config", "apply", more, rc=1)  # no terminal, no -y
+        self.ctl("config", "apply", more, "-y")
+        self.assertIn("extra", self.ctl("config", "show").stdout)
+        wait_for("the processes to know it", lambda: self.r.set("extra:1", "x"))
+        self.synced()
+        wait_for("its row", lambda: self.pg.psql("select ns from forebay.objects where id = '1' and ns = 'extra'") == [["extra"]])
+        self.ctl("config", "apply", self.file(CONFIG), "-y")
+        self.assertIn("partitions", self.ctl("config", "apply", self.file(CONFIG.replace("partitions = 32", "partitions = 64")), "-y", rc=5).stderr)
+
+    def test_config_problems(self):
+        for text, pattern in (("[namespace a]\nsync_intervall = 5s\n", r"try.conf:2: .*sync_intervall.*did you mean \"?sync_interval"),
+                              ("[namespace a]\nsync_interval = fast\n", r"try.conf:2: .*sync_interval"),
+                              ("[namespce a]\n", r"try.conf:1: .*"), ("[namespace a]\nvalue = row\n", "table"),
+                              ("[namespace a]\nkey = id\n", "table"), ("[cluster]\npartitions = 0\n", "partitions"),
+                              ("[cluster]\nreplicas = 99\n", "replicas"), ("nonsense\n", "try.conf:1"),
+                              ("[namespace a]\n[namespace a]\n", "try.conf:2")):
+            with self.subTest(text=text):
+                before = self.ctl("config", "show").stdout
+                path = self.file(text)
+                self.assertRegex(self.ctl("config", "check", path, rc=1).stderr, pattern)
+                self.assertRegex(self.ctl("config", "apply", path, "-y", rc=1).stderr, pattern)
+                self.assertEqual(self.ctl("config", "show").stdout, before)
+        self.ctl("config", "check", "/nonexistent", rc=1)
+
+    # database
+
+    def test_db(self):
+        sql = self.ctl("db", "setup", "--print").stdout
+        self.assertIn("create schema if not exists forebay", sql)
+        conninfo = os.path.join(self.dir, "admin.conninfo")
+        self.ctl("db", "setup", "--conninfo-file", conninfo, "-y")
+        self.ctl("db", "setup", "-y", env={"FOREBAY_PG": self.cluster.conninfo})
+        self.ctl("db", "setup", "--conninfo-file", conninfo, rc=1)  # no terminal, no -y
+        self.ctl("db", "check", "--conninfo-file", conninfo)
+        rows = self.json("db", "check", "--conninfo-file", conninfo)
+        self.assertTrue(all(set(r) == {"level", "finding"} for r in rows))
+        self.assertFalse([r for r in rows if r["level"] == "error"], rows)
+        self.pg.psql("alter table app.users rename to hidden")
+        try:
+            r = self.ctl("db", "check", "--conninfo-file", conninfo, rc=1)
+            self.assertIn("app.users", r.stdout)
+        finally:
+            self.pg.psql("alter table app.hidden rename to users")
+        self.ctl("db", "check", rc=4, env={"FOREBAY_PG": "host=/nonexistent dbname=x"})
+        self.ctl("db", "check", "--conninfo-file", "/nonexistent", rc=1)
+
+    def test_completion(self):
+        script = self.ctl("completion", "bash").stdout
+        r = subprocess.run(["bash", "-c", script + "\ncomplete -p forebayctl"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn("forebayctl", r.stdout)
+        self.ctl("completion", "fish", rc=2)
+
+    def test_version(self):
+        self.assertRegex(self.ctl("version").stdout, r"[0-9]+\.[0-9]+")
+        self.json("version")
+
+
+class Unhealthy(ClusterTest):
+    settings = {"nodes": 2, "syncs": 1}
+    config = CONFIG
+    tables = TABLES
+
+    def test_a_node_is_down(self):
+        self.cluster.ctl("health")
+        victim = self.cluster.nodes[1]
+        victim.kill()
+        r = wait_for("health to notice", lambda: (lambda r: r if r.returncode == 10 else None)(self.cluster.ctl("health", check=False)))
+        self.assertIn("node-2", r.stdout + r.stderr)
+        self.assertIn("node-2", self.cluster.ctl("status").stdout)
+        refused = self.cluster.ctl("config", "apply", os.path.join(self.dir, "cluster.conf"), "-y", check=False)
+        self.assertEqual(refused.returncode, 5, refused)
+        victim.start()
+        wait_for("health", lambda: self.cluster.ctl("health", check=False).returncode == 0, 60)
+        self.cluster.syncs[0].kill()
+        wait_for("health to notice", lambda: self.cluster.ctl("health", check=False).returncode == 10)
+        self.assertEqual(self.cluster.ctl("deadletter", "list", check=False).returncode, 4)
+        self.cluster.syncs[0].start()
+        wait_for("health", lambda: self.cluster.ctl("health", check=False).returncode == 0, 60)
+
+
+if __name__ == "__main__":
+    base.main()
