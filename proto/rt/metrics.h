@@ -25,7 +25,7 @@ void fb_histogram_observe_rows(struct fb_histogram *h, uint64_t rows);
 
 /* Gauges are asked when the page is read (admin thread, no lock held): fn appends values with fb_gauge_emit. One fn
  * may be registered for several names and always emit all of them: only samples of the family being written are
- * kept. */
+ * kept. A name that ends in _total is a counter whose owner counts: fn never gives less than before. */
 typedef void (*fb_gauge_fn)(void *arg, struct fb_buf *out);
 void fb_gauge_register(const char *name, const char *help, fb_gauge_fn fn, void *arg);
 void fb_gauge_emit(struct fb_buf *out, const char *name, const char *labels, double value);

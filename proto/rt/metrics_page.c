@@ -46,6 +46,10 @@ void fb_gauge_emit(struct fb_buf *out, const char *name, const char *labels, dou
 static void put_head(struct fb_buf *out, const struct metric *m)
 {
     static const char *const types[] = {"counter", "gauge", "histogram", "histogram"};
+    size_t n = strlen(m->name);
+    const char *type = m->kind == METRIC_GAUGE && n > 6 && strcmp(m->name + n - 6, "_total") == 0
+                           ? "counter"
+                           : types[m->kind];
     fb_buf_printf(out, "# HELP %s ", m->name);
     for (const char *c = m->help; *c != '\0'; c++) {
         if (*c == '\\')
@@ -55,7 +59,7 @@ static void put_head(struct fb_buf *out, const struct metric *m)
         else
             fb_buf_put_u8(out, (uint8_t)*c);
     }
-    fb_buf_printf(out, "\n# TYPE %s %s\n", m->name, types[m->kind]);
+    fb_buf_printf(out, "\n# TYPE %s %s\n", m->name, type);
 }
 
 static void put_histogram(struct fb_buf *out, const struct metric *m)

@@ -36,10 +36,10 @@ void status_json(void *arg, struct fb_buf *json)
     for (uint32_t i = 0; i < p->loop_count; i++)
         in_flight += loop_ops_in_flight(p->loops[i]);
     fb_buf_printf(json,
-                  "{\"client\":\"%s\",\"threads\":%u,\"clients\":%u,\"in_flight\":%llu,"
+                  "{\"name\":\"%s\",\"client\":\"%s\",\"threads\":%u,\"clients\":%u,\"in_flight\":%llu,"
                   "\"commands\":%llu,\"map_revision\":%llu,\"partitions\":%u,\"map_complete\":%s,"
                   "\"nodes\":%u,\"nodes_connected\":%u,\"coordinator_up\":%s,\"stopping\":%s}",
-                  p->client_bound, p->loop_count, atomic_load(&p->client_count),
+                  p->settings.name, p->client_bound, p->loop_count, atomic_load(&p->client_count),
                   (unsigned long long)in_flight,
                   (unsigned long long)atomic_load(&p->commands_total),
                   (unsigned long long)atomic_load(&p->map_rev), atomic_load(&p->map_partitions),
