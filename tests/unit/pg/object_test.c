@@ -85,6 +85,7 @@ static void classes(void **state)
     assert_int_equal(pg_classify(""), PG_OUTAGE);
     assert_int_equal(pg_classify("08006"), PG_OUTAGE);
     assert_int_equal(pg_classify("57P01"), PG_OUTAGE);
+    assert_int_equal(pg_classify("25P03"), PG_OUTAGE);
     assert_int_equal(pg_classify("53300"), PG_OUTAGE);
     assert_int_equal(pg_classify("40P01"), PG_RETRY);
     assert_int_equal(pg_classify("42P01"), PG_NAMESPACE);
