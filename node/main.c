@@ -119,7 +119,8 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
                                 .lanes = n->worker_count,
                                 .partitions = n->partitions,
                                 .memory_limit = n->memory_limit,
-                                .dirty_limit = dirty};
+                                .dirty_limit = dirty,
+                                .accept_database_ahead = fb_options_bool(n->options, "node", "accept_empty_data_dir")};
         lanes[i] = lane_new(&c, n->store);
         n->workers[i] = worker_new(n, i, lanes[i]);
         configure_lane(n->workers[i], state);

@@ -153,6 +153,15 @@ static void answer(struct lane *l, struct feed_dest *dest, struct fb_feed_batch 
     feed_dest_touch(l, dest);
 }
 
+/* This log is an old copy: what it would serve is older than what PostgreSQL has. Nothing is served rather than that. */
+static void refuse_partition(struct lane *l, struct part *p, uint64_t ckpt)
+{
+    fb_buf_put_u16(&l->fx.refused, p->id);
+    fb_buf_put_u64(&l->fx.refused, ckpt);
+    fb_buf_put_u64(&l->fx.refused, p->last_ver);
+    lane_close_partition(l, p->id);
+}
+
 void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_req *req)
 {
     struct part *p = req->part < l->config.partitions ? l->parts[req->part] : NULL;
@@ -170,6 +179,10 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         b.status = FB_FEED_AHEAD;
     else if (b.status == FB_FEED_OK && req->history > p->history)
         b.status = FB_FEED_RESYNC;
+    if (b.status == FB_FEED_OK && part_in_gap(p, req->from_ver)) {
+        b.status = FB_FEED_AHEAD;
+        refuse_partition(l, p, req->from_ver);
+    }
     if (b.status != FB_FEED_OK) {
         answer(l, dest, &b);
         return;

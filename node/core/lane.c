@@ -61,6 +61,8 @@ void lane_free(struct lane *l)
     free(l->fx.loads);
     fb_buf_fini(&l->fx.log);
     fb_buf_fini(&l->fx.load_bytes);
+    fb_buf_fini(&l->fx.refused);
+    fb_buf_fini(&l->fx.refused);
     fb_buf_fini(&l->fx.notes);
     fb_buf_fini(&l->txn_log);
     fb_buf_fini(&l->payload);
@@ -95,6 +97,7 @@ void lane_effects_clear(struct lane *l)
     fx->feeds_touched = NULL;
     fx->load_count = 0;
     fb_buf_clear(&fx->load_bytes);
+    fb_buf_clear(&fx->refused);
     fb_buf_clear(&fx->notes);
     fx->note_count = 0;
     fx->sync_wanted = false;

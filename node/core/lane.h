@@ -66,6 +66,8 @@ struct lane_effects {
     struct fb_buf load_bytes;
     struct fb_buf notes;        /* encoded fb_feed_note items for every connected sync process */
     uint32_t note_count;
+    struct fb_buf refused;      /* {u16 part, u64 checkpoint, u64 end of our log}: partitions the lane closed because
+                                   PostgreSQL is ahead of their log (PROTOCOL 8) */
     bool sync_wanted;           /* somebody waits for `durable`: fsync now rather than at the next interval */
 };
 
@@ -75,6 +77,7 @@ struct lane_config {
     uint32_t partitions;        /* of the cluster */
     uint64_t memory_limit;      /* bytes of objects on this node (all lanes); eviction keeps below */
     uint64_t dirty_limit;       /* hard limit of dirty bytes on this node */
+    bool accept_database_ahead; /* what the log lost was given up: PostgreSQL's checkpoint is believed */
 };
 
 /* Counters the writer keeps; the caller may read them from any thread (relaxed atomics), per lane. */

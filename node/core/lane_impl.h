@@ -74,7 +74,16 @@ struct feed { /* one (partition, namespace) */
     struct wait_list waits;  /* level database, in ver order */
 };
 
+/* Versions that no record of this log can have: between the end of one epoch and the start of the next. A checkpoint in
+ * there was committed by a log that went on where this one did not. */
+struct ver_gap {
+    uint64_t after, before;
+};
+#define VER_GAPS_MAX 8u
+
 struct part {
+    struct ver_gap gaps[VER_GAPS_MAX]; /* the newest ones */
+    uint32_t gap_n;
     uint16_t id;
     bool open;
     uint32_t epoch;
@@ -181,6 +190,8 @@ struct op {
 struct part *part_get(struct lane *l, uint16_t id);
 struct feed *feed_find(struct part *p, uint16_t nsid);
 struct feed *feed_get(struct part *p, uint16_t nsid);
+void part_gap(struct part *p, uint64_t after, uint64_t before);
+bool part_in_gap(const struct part *p, uint64_t ver);
 uint64_t part_now(const struct lane *l, const struct part *p);
 uint16_t nsid_by_name(struct lane *l, struct fb_bytes name, bool add);
 /* Namespace of a key under the present configuration. */

@@ -77,6 +77,21 @@ void key_of_id(struct fb_buf *out, const struct ns_state *ns, struct fb_bytes id
     fb_buf_put_bytes(out, id);
 }
 
+void part_gap(struct part *p, uint64_t after, uint64_t before)
+{
+    if (after == 0)
+        return; /* the first epoch of a partition follows nothing */
+    p->gaps[p->gap_n++ % VER_GAPS_MAX] = (struct ver_gap){after, before};
+}
+
+bool part_in_gap(const struct part *p, uint64_t ver)
+{
+    for (uint32_t i = 0; i < p->gap_n && i < VER_GAPS_MAX; i++)
+        if (ver > p->gaps[i].after && ver < p->gaps[i].before)
+            return true;
+    return false;
+}
+
 void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t history, uint64_t wall_ms)
 {
     struct part *p = part_get(l, part);
@@ -90,6 +105,8 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
     reconcile_soon(l);
     p->epoch = epoch;
     p->history = history;
+    if (!l->config.accept_database_ahead)
+        part_gap(p, p->last_ver, fb_ver(epoch, 0));
     log_record(l, p, &r);
     fb_assert(p->last_ver == fb_ver(epoch, 0));
     for (uint32_t i = 0; i < p->feed_cap; i++)

@@ -151,6 +151,8 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
         if (fb_ver_counter(r->ver) != 0 || r->history < p->history)
             return bad(err, r, "an epoch starts with counter 0 and no older history");
         p->history = r->history;
+        if (!l->config.accept_database_ahead)
+            part_gap(p, r->prev, r->ver);
         return FB_OK;
     case FB_RECORD_PUT:
     case FB_RECORD_DEL:

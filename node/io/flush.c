@@ -160,6 +160,20 @@ static void flush_loads(struct worker *w, struct lane_effects *e)
     }
 }
 
+static void report_refused(struct worker *w, struct lane_effects *e)
+{
+    struct fb_reader r = fb_reader(fb_buf_view(&e->refused));
+    while (r.n > 0) {
+        uint16_t part = fb_take_u16(&r);
+        uint64_t ckpt = fb_take_u64(&r), ver = fb_take_u64(&r);
+        atomic_store_explicit(&w->node->open_epoch[part], 0, memory_order_release);
+        atomic_fetch_sub(&w->node->open_count, 1);
+        atomic_fetch_add(&w->node->refused_count, 1);
+        FB_LOG(ERROR, "partition is not served: PostgreSQL has changes that this data directory never saw; is it an old copy?",
+               FB_KU("part", part), FB_KU("checkpoint", ckpt), FB_KU("log_ends", ver), FB_KS("data_dir", w->node->dir.path));
+    }
+}
+
 void worker_flush(struct worker *w)
 {
     struct lane_effects *e = lane_effects(w->lane);
@@ -167,6 +181,7 @@ void worker_flush(struct worker *w)
     flush_feeds(w, e);
     if (e->load_count > 0)
         flush_loads(w, e);
+    report_refused(w, e);
     if (e->note_count > 0)
         for (uint32_t s = 0; s < w->sync_count; s++)
             send_items(w, w->syncs[s], FB_FRAME_NOTE, &e->notes, e->note_count);

@@ -66,6 +66,12 @@ bool node_ready(void *arg, struct fb_buf *why)
                       (unsigned long long)atomic_load(&n->recovery_total_bytes));
         return false;
     }
+    if (atomic_load(&n->refused_count) > 0) {
+        fb_buf_printf(why, "%u partitions are not served: PostgreSQL is ahead of this data directory; put the right one back, "
+                      "or give up what it had that PostgreSQL has not: start once with an empty one and "
+                      "--node.accept_empty_data_dir=yes", atomic_load(&n->refused_count));
+        return false;
+    }
     if (atomic_load(&n->owned_count) == 0) {
         fb_buf_put_str(why, "no partition is assigned to this node yet");
         return false;

@@ -427,6 +427,26 @@ static void test_eviction_and_overload(void **state)
     harness_close(&h);
 }
 
+/* A log that ends before what PostgreSQL was given is an old copy: nothing of that partition is served any more. */
+static void test_old_copy(void **state)
+{
+    struct harness h;
+    uint16_t p = part_of("k");
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    assert_int_equal(DO(&h, SET, "k", 0, 0, 0, 0, 1, "v").type, FB_REP_OK);
+    harness_sync(&h);
+    harness_restart(&h); /* epoch 2; the log of epoch 1 ends at 1<<40 | 1 */
+    harness_sync(&h);
+    assert_int_equal(harness_feed(&h, p, "default", fb_ver(1, 1), 10).status, FB_FEED_OK);
+    assert_true(lane_partition_open(h.lane, p));
+    assert_int_equal(harness_feed(&h, p, "default", fb_ver(1, 2), 10).status, FB_FEED_AHEAD);
+    assert_false(lane_partition_open(h.lane, p));
+    assert_int_equal(DO(&h, GET, "k", 0, 0, 0, 0, 0).num, FB_REP_ERR_NOT_PRIMARY);
+    harness_close(&h);
+}
+
 /* Above the soft limit the answer of a write comes later, in order, and reads are answered at once. */
 static void test_soft_limit(void **state)
 {
@@ -523,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_eviction_and_overload),
         cmocka_unit_test(test_soft_limit),
+        cmocka_unit_test(test_old_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
