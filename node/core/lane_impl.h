@@ -16,7 +16,8 @@
 #define LOAD_TIMEOUT_NS (UINT64_C(10) * 1000 * 1000 * 1000)
 #define LOAD_STALE_RETRIES_MAX 5u
 #define LOAD_STALE_BACKOFF_NS (UINT64_C(50) * 1000 * 1000)
-#define DATABASE_WAIT_NS (UINT64_C(30) * 1000 * 1000 * 1000)
+/* less than a router waits for a node (request_timeout), so that the level reached is told, not guessed */
+#define DATABASE_WAIT_NS (UINT64_C(20) * 1000 * 1000 * 1000)
 #define FEED_BATCH_BYTES_MAX (4u << 20)
 #define LOAD_WAITERS_MAX 65536u /* requests that may queue behind loads in one lane */
 #define NSID_NONE UINT16_MAX
@@ -126,7 +127,7 @@ struct loads {
     struct load_entry *entries; /* circular list of all, NULL = none */
     struct load_entry **table;
     uint32_t table_cap, count, waiters;
-    struct load_entry *drain_head, *drain_tail; /* only while drain() runs */
+    struct load_entry *drain_head, *drain_tail; /* to go on with; empty between ticks, most times */
     struct load_entry **by_index;
     uint32_t index_cap, index_n;
     uint32_t generation;
@@ -262,6 +263,8 @@ bool load_needed(const struct op *op);
 /* Queue behind running loads, or start the loads that are needed. True: the request was queued (or refused). */
 bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req);
 void loads_tick(struct lane *l);
+/* Waiters that were left when the tick's log was full. */
+void loads_drain_rest(struct lane *l);
 /* After a change of the configuration: all loads are asked again; earlier answers are ignored. */
 void loads_configure(struct lane *l);
 bool key_is_loading(struct lane *l, struct fb_bytes key, uint64_t hash);
@@ -269,8 +272,9 @@ void loads_close_partition(struct lane *l, uint16_t part);
 void loads_fini(struct lane *l);
 /* waits.c: replies owed */
 void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
+/* late_is_nil: time up answers nil (FB.SYNC, which wrote nothing), else the level reached by then. */
 void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
-                   uint64_t ver, uint64_t hash, uint64_t timeout_ns);
+                   uint64_t ver, uint64_t hash, uint64_t timeout_ns, bool late_is_nil);
 /* One reply for all objects of the partition that were written in this tick from version `first` on; at least one. */
 void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep, uint64_t first,
                          uint64_t timeout_ns);

@@ -91,7 +91,7 @@ static void reply_write(struct reply_dest *dest, struct op *op, uint8_t level)
         wait_durable(l, dest, &op->rep);
     } else {
         struct feed *f = feed_get(op->p, op->nsid);
-        wait_database(l, op->p, f, dest, &op->rep, op->wrote_ver, op->hash, DATABASE_WAIT_NS);
+        wait_database(l, op->p, f, dest, &op->rep, op->wrote_ver, op->hash, DATABASE_WAIT_NS, false);
     }
 }
 
@@ -117,7 +117,7 @@ static void sync_run(struct op *op, struct reply_dest *dest)
             ms = 3600000;
         op_int(op, (int64_t)o->ver);
         op->rep.ver = o->ver;
-        wait_database(op->l, op->p, f, dest, &op->rep, o->ver, op->hash, ms * 1000000);
+        wait_database(op->l, op->p, f, dest, &op->rep, o->ver, op->hash, ms * 1000000, true);
     }
 }
 

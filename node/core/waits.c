@@ -21,6 +21,7 @@ struct rep_wait {
     uint64_t hash;
     uint64_t deadline_ns;
     bool synced;
+    bool late_is_nil;
     struct fb_rep rep;
     uint8_t payload[];
 };
@@ -90,13 +91,14 @@ void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *
 }
 
 void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
-                   uint64_t ver, uint64_t hash, uint64_t timeout_ns)
+                   uint64_t ver, uint64_t hash, uint64_t timeout_ns, bool late_is_nil)
 {
     struct rep_wait *w = wait_new(dest, rep);
     w->at = ver;
     w->hash = hash;
     w->log_seq = l->fx.log_seq;
     w->deadline_ns = l->mono_ns + timeout_ns;
+    w->late_is_nil = late_is_nil;
     append(&f->waits, w);
     feed_due(l, p, f);
 }
@@ -264,6 +266,8 @@ static bool fate_late(struct lane *l, struct rep_wait *w, const void *arg)
         return false;
     /* the level it has reached by now, stated as such */
     w->rep.level = p->synced_ver >= w->at ? FB_LEVEL_DURABLE : FB_LEVEL_LOCAL;
+    if (w->late_is_nil)
+        w->rep.type = FB_REP_NIL;
     return true;
 }
 

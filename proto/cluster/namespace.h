@@ -1,4 +1,4 @@
-/* What is served: the cluster file (INI) as plain structs (INTERFACES 4). Pure; parse, check, print, compare. */
+/* What is served: the cluster file (INI) as plain structs. Pure; parse, check, print, compare. */
 #ifndef FB_PROTO_CLUSTER_NAMESPACE_H_
 #define FB_PROTO_CLUSTER_NAMESPACE_H_
 

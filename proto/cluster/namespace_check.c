@@ -132,10 +132,6 @@ static void check_mapped(const struct check *c)
     if (ns->value == FB_VALUE_COLUMN && in_key(ns, ns->value_column))
         complain(c, FB_NS_value, "column \"%s\" is the key, it cannot be the value too",
                  ns->value_column);
-    if (ns->value == FB_VALUE_ROW && said(c, FB_NS_format))
-        complain(c, FB_NS_format,
-                 "format is about a single value; with value = row each column has its own type, "
-                 "remove the line");
     if (ns->value == FB_VALUE_COLUMN && ns->conflict == FB_CONFLICT_MERGE_COLUMNS)
         complain(c, FB_NS_conflict,
                  "conflict = merge-columns needs value = row; with value = column:<name> use "
@@ -144,13 +140,6 @@ static void check_mapped(const struct check *c)
         complain(c, FB_NS_blind_writes, "blind_writes needs value = column:<name>");
     if (ns->blind_writes && ns->read_only)
         complain(c, FB_NS_blind_writes, "blind_writes and read_only exclude each other");
-    if (ns->expires_column[0] && in_key(ns, ns->expires_column))
-        complain(c, FB_NS_expires_column, "column \"%s\" is the key, it cannot be the expiry too",
-                 ns->expires_column);
-    if (ns->expires_column[0] && ns->value == FB_VALUE_COLUMN &&
-        strcmp(ns->expires_column, ns->value_column) == 0)
-        complain(c, FB_NS_expires_column, "column \"%s\" is the value, it cannot be the expiry too",
-                 ns->expires_column);
     if (ns->on_delete == FB_ON_DELETE_NULL && in_key(ns, ns->delete_column))
         complain(c, FB_NS_on_delete, "column \"%s\" is the key, it cannot be set to null",
                  ns->delete_column);
@@ -164,6 +153,12 @@ void fb_ns_check(const struct fb_namespace *ns, const struct fb_ns_said *said_ke
         complain(&c, FB_NS_external,
                  "external = %s is not available in this release; use detect or none",
                  ns->external == FB_EXTERNAL_TRIGGER ? "trigger" : "logical");
+    if (ns->expires_column[0])
+        complain(&c, FB_NS_expires_column,
+                 "expires_column is not available in this release; remove the line");
+    if (ns->format_json)
+        complain(&c, FB_NS_format,
+                 "format = json is not available in this release; a value is bytes");
     if (ns->conflict == FB_CONFLICT_LAST_WRITE_WINS)
         complain(&c, FB_NS_conflict,
                  "conflict = last-write-wins is not available in this release; "

@@ -1,5 +1,5 @@
 /* Partition -> nodes: weighted rendezvous hashing with bounded load and zones. Pure, integer arithmetic only, so that
- * every process computes the same from the same members (DESIGN 5).
+ * every process computes the same from the same members.
  *
  * Sources: rendezvous (highest random weight) hashing, Thaler and Ravishankar 1998; bounded loads, Mirrokni, Thorup and
  * Zadimoghaddam 2016. The .c says how weights are done without floating point.

@@ -1,4 +1,4 @@
-/* Metrics of a router (INTERFACES 7): the cores count in plain memory, their loops publish once a
+/* Metrics of a router: the cores count in plain memory, their loops publish once a
  * second from their own thread. */
 #include "router/io/process.h"
 

@@ -106,7 +106,8 @@ static void problems(void **state)
     problem(U "value=column:v\nconflict=merge-columns\n",
             "c:4: conflict = merge-columns needs value = row");
     problem(U "blind_writes=yes\n", "c:3: blind_writes needs value = column:<name>");
-    problem(U "format=json\n", "c:3: format is about a single value");
+    problem(U "format=json\n", "c:3: format = json is not available in this release");
+    problem(U "expires_column=e\n", "c:3: expires_column is not available in this release");
     problem(U "key=a,a\n", "c:3: key: column \"a\" is in the key twice");
     problem(U "key=a,,b\n", "c:3: key: the name of the key column is empty");
     problem(U "durability=none\n",
@@ -142,9 +143,9 @@ static void prints_back(void **state)
     struct fb_nsset *s = parse(
         "[cluster]\npartitions=32\nreplicas=0\nmax_dirty_bytes=1GiB\nmulti=relaxed\n"
         "[namespace "
-        "b]\ntable=app.t\nkey=x,y\non_delete=null:gone\nexpires_column=e\nread_only=yes\n"
+        "b]\ntable=app.t\nkey=x,y\non_delete=null:gone\nread_only=yes\n"
         "[namespace "
-        "a]\ntable=t2\nvalue=column:v\nformat=json\nblind_writes=on\nttl=none\nmax_dirty_age=1h\n"
+        "a]\ntable=t2\nvalue=column:v\nblind_writes=on\nttl=none\nmax_dirty_age=1h\n"
         "[namespace default]\nttl=30m\non_degraded=refuse\nreads=stale\n");
     struct fb_nsset *again;
     struct fb_buf text = {0};

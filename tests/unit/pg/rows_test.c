@@ -556,7 +556,7 @@ static void wide(void **state)
     fb_schema_free(s);
 }
 
-/* A role with the rights of INTERFACES only, and types outside the search path. */
+/* A role with the documented rights only, and types outside the search path. */
 static void plain_role(void **state)
 {
     struct fixture *f = fixture_get(state);
