@@ -153,6 +153,7 @@ void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
 void lane_tick(struct lane *l)
 {
     waits_throttled(l);
+    loads_drain_rest(l);
     if (l->mono_ns < l->next_tick_ns)
         return;
     l->next_tick_ns = l->mono_ns + TICK_PERIOD_NS;
@@ -165,7 +166,7 @@ void lane_tick(struct lane *l)
 
 uint64_t lane_deadline_ns(const struct lane *l)
 {
-    uint64_t throttled = waits_throttled_ns(l);
+    uint64_t throttled = l->loads.drain_head != NULL ? l->mono_ns : waits_throttled_ns(l);
     return throttled < l->next_tick_ns ? throttled : l->next_tick_ns;
 }
 

@@ -55,6 +55,11 @@ struct lane_load {              /* one load wanted from a sync process */
     struct fb_bytes id;         /* view into lane_effects.load_bytes; valid until lane_effects_clear */
 };
 
+/* A tick should end when its log has this size: one more request of any kind stays far below what a batch may have. */
+#define LANE_TICK_LOG_BYTES (8u << 20)
+/* A transaction that might write more is refused. */
+#define LANE_TXN_LOG_BYTES (128u << 20)
+
 struct lane_effects {
     struct fb_buf log;          /* encoded records, in order */
     uint64_t log_seq;           /* sequence of this tick's log write; passed to lane_synced once fsynced. Grows by 1 per

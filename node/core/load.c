@@ -287,6 +287,10 @@ static void drain_one(struct lane *l, struct load_entry *e, const char *why)
 
         if (!waiter_ready(w))
             return;
+        if (l->fx.log.n >= LANE_TICK_LOG_BYTES) { /* thousands may wait: the rest comes with the next tick */
+            drain_later(&l->loads, e);
+            return;
+        }
         (void)each_key(l, p, &w->req, recheck_key, &r);
         if (r.fails && why == NULL && reload(l, w))
             return;
@@ -306,13 +310,11 @@ static void drain_one(struct lane *l, struct load_entry *e, const char *why)
         load_entry_free(l, e);
 }
 
-static void drain(struct lane *l, struct load_entry *first, const char *why)
+void loads_drain_rest(struct lane *l)
 {
     struct loads *q = &l->loads;
 
-    fb_assert(q->drain_head == NULL && !first->drains);
-    drain_one(l, first, why);
-    while (q->drain_head != NULL) {
+    while (q->drain_head != NULL && l->fx.log.n < LANE_TICK_LOG_BYTES) {
         struct load_entry *e = q->drain_head;
         q->drain_head = e->drain_next;
         if (q->drain_head == NULL)
@@ -320,6 +322,13 @@ static void drain(struct lane *l, struct load_entry *first, const char *why)
         e->drains = false;
         drain_one(l, e, NULL);
     }
+}
+
+static void drain(struct lane *l, struct load_entry *first, const char *why)
+{
+    if (!first->drains)
+        drain_one(l, first, why);
+    loads_drain_rest(l);
 }
 
 static void load_failed(struct lane *l, struct load_entry *e, const char *why)

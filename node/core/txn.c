@@ -8,10 +8,35 @@ static void refuse(struct lane *l, struct reply_dest *dest, const struct fb_req 
     reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN, text);
 }
 
+/* The most that an operation may log: the value it leaves. Values that grow within the transaction are followed by key,
+ * keys that share a bucket count for more. */
+#define GROWTH_BUCKETS 1024u
+static uint64_t log_bytes_max(struct lane *l, const struct fb_req *req, uint64_t growth[GROWTH_BUCKETS])
+{
+    uint64_t hash = object_hash(req->key), bytes = req->args.n, limit = FB_VALUE_BYTES_MAX;
+    uint8_t ns_len;
+    const struct ns_state *ns = &l->ns[nsid_of_key(l, req->key, &ns_len)];
+    const struct object *o = newest_object(l, req->key, hash);
+
+    if (ns->conf != NULL && ns->conf->max_value != 0 && ns->conf->max_value < limit)
+        limit = ns->conf->max_value;
+    if (fb_op_class(req->op) == FB_OP_READ)
+        return 128 + req->key.n; /* it may expire the object */
+    if (req->op != FB_OP_SET && req->op != FB_OP_DEL) {
+        bytes += 64 + (req->op == FB_OP_SETRANGE && req->a > 0 ? (uint64_t)req->a : 0);
+        growth[hash % GROWTH_BUCKETS] += bytes;
+        bytes = growth[hash % GROWTH_BUCKETS] + (o != NULL ? o->vlen : 0);
+    } else {
+        growth[hash % GROWTH_BUCKETS] += bytes;
+    }
+    return 128 + req->key.n + (bytes < limit ? bytes : limit);
+}
+
 /* Everything that must refuse the whole before anything is written. True: refused and answered. */
 static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req)
 {
     struct fb_bytes rest = req->args, item;
+    uint64_t growth[GROWTH_BUCKETS] = {0}, bytes = 0;
     uint32_t n = 0;
 
     if (req->a < 0 || (uint64_t)req->a > req->nargs || req->nargs > FB_TXN_OPS_MAX) {
@@ -28,6 +53,11 @@ static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
         }
         if (fb_key_partition(sub.key, l->config.partitions) != p->id) {
             refuse(l, dest, req, "CROSSSLOT Keys in request don't hash to the same partition");
+            return true;
+        }
+        bytes += log_bytes_max(l, &sub, growth);
+        if (bytes > LANE_TXN_LOG_BYTES) {
+            refuse(l, dest, req, "ERR the values this transaction writes are too large together (nothing changed): use several");
             return true;
         }
         if (op_grows(sub.op)) {

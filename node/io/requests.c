@@ -190,6 +190,7 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
             break;
         }
         one_request(w, p, &req, fb_bytes(start, (size_t)(r.p - start)));
+        worker_relieve(w);
     }
     forward_all(w, p);
 }
@@ -206,5 +207,6 @@ void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes item
         fb_assert(s == FB_OK); /* decoded once already, by the worker it came in at */
         if (check_epoch(w, p, &req))
             lane_request(w->lane, worker_dest(w, p), &req);
+        worker_relieve(w);
     }
 }

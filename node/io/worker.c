@@ -176,6 +176,34 @@ static void run_job(struct worker *w, struct job *j)
     free(j);
 }
 
+static void write_log(struct worker *w)
+{
+    struct lane_effects *e = lane_effects(w->lane);
+    struct fb_err err;
+
+    if (e->log.n == 0)
+        return;
+    if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) != FB_OK &&
+        log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), true, &err) != FB_OK) {
+        /* The records are evaluated and cannot be taken back: stop before anything was acknowledged (I18, I19). */
+        FB_LOG(ERROR, "the log cannot be written and its reserve is used up; free disk space and start again",
+               FB_KS("error", err.msg));
+        abort();
+    }
+    w->log_seq = e->log_seq;
+    if (e->sync_wanted)
+        log_sync_soon(w->node->log, w->index);
+    lane_written(w->lane);
+}
+
+void worker_relieve(struct worker *w)
+{
+    if (lane_effects(w->lane)->log.n < LANE_TICK_LOG_BYTES)
+        return;
+    write_log(w);
+    worker_flush(w);
+}
+
 static void run_jobs(struct worker *w)
 {
     struct fb_mail *m = fb_mailbox_take(w->jobs);
@@ -183,6 +211,8 @@ static void run_jobs(struct worker *w)
         struct job *j = FB_CONTAINER_OF(m, struct job, mail);
         m = m->next;
         run_job(w, j);
+        if (!w->stop)
+            worker_relieve(w);
     }
 }
 
@@ -234,6 +264,7 @@ static void run_frames(struct worker *w)
         m = m->next;
         run_frame(w, f, p);
         peer_put(p);
+        worker_relieve(w);
     }
 }
 
@@ -256,26 +287,6 @@ static void check_loads(struct worker *w, uint64_t now)
         w->no_sync_since_ns = now;
     else if (now - w->no_sync_since_ns >= NO_SYNC_GRACE_NS)
         lane_loads_fail(w->lane, "no sync process is connected to this node");
-}
-
-static void write_log(struct worker *w)
-{
-    struct lane_effects *e = lane_effects(w->lane);
-    struct fb_err err;
-
-    if (e->log.n == 0)
-        return;
-    if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) != FB_OK &&
-        log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), true, &err) != FB_OK) {
-        /* The records are evaluated and cannot be taken back: stop before anything was acknowledged (I18, I19). */
-        FB_LOG(ERROR, "the log cannot be written and its reserve is used up; free disk space and start again",
-               FB_KS("error", err.msg));
-        abort();
-    }
-    w->log_seq = e->log_seq;
-    if (e->sync_wanted)
-        log_sync_soon(w->node->log, w->index);
-    lane_written(w->lane);
 }
 
 static uint64_t wait_ns(struct worker *w, uint64_t now)

@@ -94,6 +94,8 @@ void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind
                        uint32_t count);
 /* flush.c: everything the tick produced goes out. */
 void worker_flush(struct worker *w);
+/* Ends the tick early when its log has grown: between two requests, never within one. */
+void worker_relieve(struct worker *w);
 struct reply_dest *worker_dest(struct worker *w, struct peer *p);
 void worker_touch(struct worker *w, struct reply_dest *d);
 
