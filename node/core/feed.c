@@ -170,8 +170,10 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     struct fb_buf objects = {0};
     struct feed *f;
     uint64_t prev = req->from_ver, group = 0;
-    uint32_t i, max = req->max == 0 || req->max > FB_BATCH_ROWS_MAX ? FB_BATCH_ROWS_MAX : req->max;
+    uint32_t i, max = FB_BATCH_ROWS_MAX - FB_TXN_OPS_MAX; /* a group at the end is given out whole */
 
+    if (req->max != 0 && req->max < max)
+        max = req->max;
     b.status = p == NULL || !p->open ? FB_FEED_NOT_PRIMARY : nsid == NSID_NONE ? FB_FEED_NO_NAMESPACE : FB_FEED_OK;
     if (b.status == FB_FEED_OK && req->mapping != 0 && l->ns[nsid].mapping != 0 && req->mapping != l->ns[nsid].mapping)
         b.status = FB_FEED_NO_NAMESPACE;

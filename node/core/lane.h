@@ -57,8 +57,8 @@ struct lane_load {              /* one load wanted from a sync process */
 
 /* A tick should end when its log has this size: one more request of any kind stays far below what a batch may have. */
 #define LANE_TICK_LOG_BYTES (8u << 20)
-/* A transaction that might write more is refused. */
-#define LANE_TXN_LOG_BYTES (128u << 20)
+/* A transaction that might write more is refused: a feed gives it out whole, in one frame. */
+#define LANE_TXN_LOG_BYTES (32u << 20)
 
 struct lane_effects {
     struct fb_buf log;          /* encoded records, in order */

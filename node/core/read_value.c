@@ -96,6 +96,12 @@ static bool read_list(const struct object *o, const struct fb_req *req, struct f
                 fb_list_put(scratch, v);
             else
                 fb_list_put_null(scratch);
+            if (scratch->n > READ_REPLY_BYTES_MAX) { /* the same field again and again */
+                rep->type = FB_REP_ERR;
+                rep->num = FB_REP_ERR_PLAIN;
+                rep->payload = fb_bytes_str("ERR the reply is too large: ask for fewer fields");
+                return true;
+            }
         }
     } else {
         while (fb_hash_next(&rest, &f)) {

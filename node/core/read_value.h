@@ -4,7 +4,11 @@
 #define FB_NODE_CORE_READ_VALUE_H_
 
 #include "node/store/object.h"
+#include "proto/base/bounds.h"
 #include "proto/wire/request.h"
+
+/* No reply has more, whatever is asked for: it must fit a frame with a value to spare. */
+#define READ_REPLY_BYTES_MAX (FB_FRAME_BYTES_MAX / 2)
 
 /* o: a live object or NULL for absent. False: not a read that this answers. */
 bool read_value(const struct object *o, const struct fb_req *req, struct fb_buf *scratch, struct fb_rep *rep);

@@ -1,5 +1,6 @@
 /* Transactions: WATCH comparisons, then all operations as one GROUP of records (PROTOCOL 2.4). */
 #include "node/core/lane_impl.h"
+#include "node/core/read_value.h"
 
 #include "proto/cluster/slot.h"
 
@@ -122,6 +123,12 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
                 break;
             }
             continue;
+        }
+        if (l->txn_reps.n + op.rep.payload.n > READ_REPLY_BYTES_MAX) { /* one reply, one frame */
+            op.rep.type = FB_REP_ERR;
+            op.rep.num = FB_REP_ERR_PLAIN;
+            op.rep.payload = fb_bytes_str("ERR the replies of this transaction are too large together; the command was "
+                                          "carried out");
         }
         fb_rep_encode(&l->txn_reps, &op.rep);
     }

@@ -2,6 +2,7 @@
  * Method: transactions queued behind loads, answers in every order; ASan finds what is freed too early. */
 #include "tests/unit/node/harness.h"
 
+#include "node/core/read_value.h"
 #include "proto/cluster/slot.h"
 
 #include <setjmp.h>
@@ -150,7 +151,7 @@ static void test_large_transaction(void **state)
         fb_buf_put_u8(&big, 'x');
     fb_buf_put_u8(&big, 0);
     assert_int_equal(harness_do(&h, FB_OP_SET, "{q}a", 0, 0, 0, 0, 1, (const char *)big.p).type, FB_REP_OK);
-    for (uint32_t n = 100; n <= 1000; n += 900) {
+    for (uint32_t n = 20; n <= 1000; n += 980) {
         fb_buf_clear(&list);
         for (uint32_t i = 0; i < n; i++) {
             struct fb_buf one = {0}, args = {0};
@@ -170,10 +171,64 @@ static void test_large_transaction(void **state)
         assert_true(lane_effects(h.lane)->log.n <= LANE_TXN_LOG_BYTES);
         harness_tick(&h);
         assert_true(harness_pop(&h, &rep));
-        assert_int_equal(rep.type, n == 100 ? FB_REP_REPS : FB_REP_ERR);
+        assert_int_equal(rep.type, n == 20 ? FB_REP_REPS : FB_REP_ERR);
     }
     fb_buf_fini(&list);
     fb_buf_fini(&big);
+    harness_close(&h);
+}
+
+/* A reply that no frame could hold is refused: the same field, or the same key, again and again. */
+static void test_large_replies(void **state)
+{
+    struct harness h;
+    struct fb_buf big = {0}, args = {0}, list = {0};
+    struct fb_req req;
+    struct fb_rep rep, sub;
+    struct fb_reader r;
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    for (uint32_t i = 0; i < 100000; i++)
+        fb_buf_put_u8(&big, 'x');
+    fb_buf_put_u8(&big, 0);
+    assert_int_equal(harness_do(&h, FB_OP_DEL, "{q}h", 0, 0, 0, 0, 0).type, 255);
+    harness_load(&h, 0, FB_LOAD_ABSENT, 0, fb_bytes("", 0), 0, 0);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(harness_do(&h, FB_OP_HSET, "{q}h", 0, 0, 0, 0, 2, "f", (const char *)big.p).num, 1);
+    assert_int_equal(harness_do(&h, FB_OP_SET, "{q}s", 0, 0, 0, 0, 1, (const char *)big.p).type, FB_REP_OK);
+    for (uint32_t i = 0; i < 400; i++) {
+        struct fb_buf one = {0};
+        fb_list_put(&args, fb_bytes_str("f"));
+        harness_req(&h, &req, NULL, FB_OP_GET, "{q}s");
+        fb_req_encode(&one, &req);
+        fb_list_put(&list, fb_buf_view(&one));
+        fb_buf_fini(&one);
+    }
+    harness_req(&h, &req, NULL, FB_OP_HMGET, "{q}h");
+    req.nargs = 400;
+    req.args = fb_buf_view(&args);
+    lane_request(h.lane, &h.dest, &req);
+    harness_tick(&h);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(rep.type, FB_REP_ERR);
+    harness_req(&h, &req, NULL, FB_OP_TXN, "{q}s");
+    req.nargs = 400;
+    req.args = fb_buf_view(&list);
+    lane_request(h.lane, &h.dest, &req);
+    harness_tick(&h);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(rep.type, FB_REP_REPS);
+    assert_true(rep.payload.n < READ_REPLY_BYTES_MAX + 100000);
+    r = fb_reader(rep.payload);
+    for (uint32_t i = 0; i < 400; i++) {
+        assert_int_equal(fb_rep_decode(&r, &sub), FB_OK);
+        assert_true(sub.type == FB_REP_BULK || (i > 300 && sub.type == FB_REP_ERR));
+    }
+    assert_int_equal(sub.type, FB_REP_ERR);
+    fb_buf_fini(&big);
+    fb_buf_fini(&args);
+    fb_buf_fini(&list);
     harness_close(&h);
 }
 
@@ -185,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_deep),
         cmocka_unit_test(test_failed_load),
         cmocka_unit_test(test_large_transaction),
+        cmocka_unit_test(test_large_replies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
