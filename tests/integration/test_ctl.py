@@ -301,8 +301,13 @@ class Unhealthy(ClusterTest):
         r = wait_for("health to notice", lambda: (lambda r: r if r.returncode == 10 else None)(self.cluster.ctl("health", check=False)))
         self.assertIn("node-2", r.stdout + r.stderr)
         self.assertIn("node-2", self.cluster.ctl("status").stdout)
-        refused = self.cluster.ctl("config", "apply", os.path.join(self.dir, "cluster.conf"), "-y", check=False)
+        path = os.path.join(self.dir, "more.conf")
+        with open(path, "w") as f:
+            f.write(CONFIG + "[namespace more]\n")
+        refused = self.cluster.ctl("config", "apply", path, "-y", check=False)
         self.assertEqual(refused.returncode, 5, refused)
+        self.assertIn("node-2 is not running", refused.stderr)
+        self.cluster.ctl("config", "apply", os.path.join(self.dir, "cluster.conf"), "-y")  # the same again is nothing to refuse
         victim.start()
         wait_for("health", lambda: self.cluster.ctl("health", check=False).returncode == 0, 60)
         self.cluster.syncs[0].kill()

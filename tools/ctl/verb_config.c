@@ -99,7 +99,7 @@ static bool has_line(const struct lines *l, const char *section, const char *lin
     return false;
 }
 
-static size_t one_way(const struct lines *from, const struct lines *to, char sign)
+static size_t one_way(const struct lines *from, const struct lines *to, char sign, bool show)
 {
     const char *section = "";
     bool shown = false;
@@ -111,17 +111,19 @@ static size_t one_way(const struct lines *from, const struct lines *to, char sig
         }
         if (has_line(to, section, from->line[i]))
             continue;
+        changes++;
+        if (!show)
+            continue;
         if (!shown && from->line[i][0] != '[')
             printf("  %s\n", section);
         shown = true;
         printf("%c %s\n", sign, from->line[i]);
-        changes++;
     }
     return changes;
 }
 
-/* Prints what differs between two configurations, value by value; gives the number of differing lines. */
-static size_t print_diff(const struct fb_nsset *old, const struct fb_nsset *new)
+/* What differs between two configurations, value by value, printed if `show`; gives the number of differing lines. */
+static size_t print_diff(const struct fb_nsset *old, const struct fb_nsset *new, bool show)
 {
     struct fb_buf a = {0}, b = {0};
     struct lines la, lb;
@@ -130,7 +132,7 @@ static size_t print_diff(const struct fb_nsset *old, const struct fb_nsset *new)
     fb_nsset_print(&b, new);
     la = split(&a);
     lb = split(&b);
-    changes = one_way(&la, &lb, '-') + one_way(&lb, &la, '+');
+    changes = one_way(&la, &lb, '-', show) + one_way(&lb, &la, '+', show);
     free(la.line);
     free(lb.line);
     fb_buf_fini(&a);
@@ -224,7 +226,7 @@ int ctl_config_apply(struct ctl *c)
 {
     struct fb_nsset *set = NULL;
     char *text = NULL;
-    size_t n, changes;
+    size_t n, changes = 0;
     int rc = parse_file(c->args[0], &set, &text, &n);
 
     if (rc != 0)
@@ -234,9 +236,10 @@ int ctl_config_apply(struct ctl *c)
         rc = ctl_fail(CTL_REFUSED, "partitions = %u: the cluster was created with %u and keeps that for life",
                       set->partitions, c->cluster->map->partitions);
     if (rc == 0)
+        changes = print_diff(c->cluster->namespaces, set, !c->quiet);
+    if (rc == 0 && changes > 0)
         rc = check_safe(c, c->cluster->namespaces, set);
     if (rc == 0) {
-        changes = c->quiet ? 1 : print_diff(c->cluster->namespaces, set);
         if (changes == 0) {
             ctl_note(c, "nothing to change");
             rc = c->error_unchanged ? CTL_UNCHANGED : CTL_OK;
@@ -263,7 +266,7 @@ int ctl_config_diff(struct ctl *c)
         return rc;
     rc = ctl_open(c);
     if (rc == 0) {
-        changes = print_diff(c->cluster->namespaces, set);
+        changes = print_diff(c->cluster->namespaces, set, true);
         if (changes == 0)
             rc = c->error_unchanged ? CTL_UNCHANGED : CTL_OK;
     }
