@@ -108,7 +108,7 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
 {
     struct lane *lanes[NODE_WORKERS_MAX];
     struct log_config lc = {.dir = n->dir.log_path, .lanes = n->worker_count, .arg = n, .synced = synced_cb};
-    uint64_t dirty = state->namespaces->max_dirty_bytes ? state->namespaces->max_dirty_bytes : n->memory_limit / 4;
+    uint64_t dirty = node_dirty_limit(n, state->namespaces);
     uint64_t generation = 0;
     enum fb_status s = store_new(n->partitions, n->memory_limit / 512, &n->store, err);
 

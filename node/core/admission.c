@@ -68,6 +68,11 @@ bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf 
     return true;
 }
 
+void lane_set_dirty_limit(struct lane *l, uint64_t bytes)
+{
+    l->config.dirty_limit = bytes;
+}
+
 void lane_set_disk_low(struct lane *l, bool low)
 {
     l->disk_low = low;

@@ -190,6 +190,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         return;
     }
     f = feed_get(p, nsid);
+    f->verified_epoch = p->epoch;
     b.history = p->history;
     if (req->from_ver > f->ckpt) {
         sync_pos(l, p, f, req->from_ver, req->from_ver, 0);

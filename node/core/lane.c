@@ -225,5 +225,6 @@ void lane_notes_all(struct lane *l)
         for (uint32_t f = 0; f < p->feed_cap; f++)
             if (p->feeds[f] != NULL && p->feeds[f]->dirty.count > 0)
                 feed_note(l, p, p->feeds[f]);
+        feeds_verify(l, p);
     }
 }

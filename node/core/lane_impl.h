@@ -69,6 +69,7 @@ struct feed { /* one (partition, namespace) */
     uint64_t oldest_ms;      /* ptime of the oldest unsynced change, 0 = none */
     uint32_t *rewritten;     /* slots emitted and written again since */
     uint32_t rewritten_n, rewritten_cap;
+    uint32_t verified_epoch; /* in which the checkpoint was seen to be one of this log */
     bool announced;          /* a note went out since it became non-empty */
     bool due;                /* somebody waits for PostgreSQL */
     bool reopened;           /* the checkpoint has not moved since the partition was opened */
@@ -290,6 +291,8 @@ void waits_close(struct lane *l, struct part *p);
 void waits_fini(struct wait_list *w);
 /* feed.c, sync_pos.c */
 void feed_note(struct lane *l, struct part *p, struct feed *f);
+/* feed_verify.c: asks the sync processes for the checkpoints of a partition that was opened. */
+void feeds_verify(struct lane *l, struct part *p);
 void feed_due(struct lane *l, struct part *p, struct feed *f);
 void feeds_tick(struct lane *l);
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid);

@@ -112,6 +112,7 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
     for (uint32_t i = 0; i < p->feed_cap; i++)
         if (p->feeds[i] != NULL)
             p->feeds[i]->reopened = true;
+    feeds_verify(l, p);
     p->open = true; /* one copy: the record is committed before anything of this tick is answered (I9) */
 }
 

@@ -77,6 +77,12 @@ static inline uint32_t node_lane_of(const struct node *n, uint16_t part)
     return part % n->worker_count;
 }
 
+/* Hard limit of dirty bytes: the cluster file's, else a quarter of memory. */
+static inline uint64_t node_dirty_limit(const struct node *n, const struct fb_nsset *set)
+{
+    return set->max_dirty_bytes != 0 ? set->max_dirty_bytes : n->memory_limit / 4;
+}
+
 /* Newest cluster state, referenced for the caller; NULL before the first. Any thread. */
 struct fb_cluster_state *node_state_get(struct node *n);
 

@@ -105,6 +105,7 @@ static void config_put(struct node_config *c)
 static void job_config(struct worker *w, struct node_config *c)
 {
     lane_configure(w->lane, c->state->namespaces, c->schemas);
+    lane_set_dirty_limit(w->lane, node_dirty_limit(w->node, c->state->namespaces));
     config_put(w->config);
     w->config = c;
 }

@@ -123,7 +123,7 @@ void sync_core_note(struct sync_core *s, uint32_t peer, const struct fb_feed_not
             sync_feed_state(s, f, FEED_IDLE);
     }
     f->peer = peer;
-    if (f->state == FEED_IDLE && (note->dirty == 0 || !ours(s, f, note->age_ms))) {
+    if (f->state == FEED_IDLE && ((note->dirty == 0 && !note->due) || !ours(s, f, note->age_ms))) {
         f->ckpt_known = false; /* others move it */
         return;
     }
