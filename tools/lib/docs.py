@@ -29,7 +29,7 @@ CLUSTER_KEYS = {
                    "first node does: apply first when you want another number."),
     "replicas": ("0", "0", "Backups of each partition. This release keeps one copy and refuses anything but 0."),
     "max_dirty_bytes": ("size", "a quarter of `[node] memory`", "Bytes of one node that may wait for PostgreSQL. At the limit writes "
-                        "that grow answer `-OVERLOADED`. A node reads it when it starts."),
+                        "that grow answer `-OVERLOADED`."),
     "multi": ("`strict`, `relaxed`", "`strict`", "`strict`: MULTI needs the keys of one partition and is atomic. `relaxed`: keys of "
               "several partitions run as a plain pipeline, not atomic, refused together with WATCH."),
 }
