@@ -174,6 +174,7 @@ def main():
     sizes, depths = ([64], [1, 16]) if a.quick else ([64, 1024], [1, 16])
     rounds, seconds = (3, 1.0) if a.quick else (a.rounds, a.seconds)
     dir = tempfile.mkdtemp(prefix="fbbench-", dir="/tmp")
+    os.chmod(dir, 0o755)  # PostgreSQL runs as another user
     out = {"build": build, "rounds": rounds}
     started = []
     cluster = Cluster(os.path.join(dir, "forebay"), a.bin, nodes=1, syncs=1, config=CONFIG, node_options={"memory": "4GiB"},
