@@ -96,6 +96,7 @@ struct part {
     uint64_t group_end;    /* recovery: last ver of the GROUP being replayed */
     uint64_t snapshot_ver; /* recovery: records at or below are skipped */
     bool recovered;
+    bool unsorted;         /* recovery: lists hold objects of a snapshot in the order of their slots */
     bool reconcile;        /* its objects are to be compared with the configuration */
     bool drop_mapped;      /* clean copies of rows may be outdated: after a restart */
     struct feed **feeds;   /* by nsid */
@@ -131,6 +132,7 @@ struct loads {
     struct load_entry *drain_head, *drain_tail; /* to go on with; empty between ticks, most times */
     struct load_entry **by_index;
     uint32_t index_cap, index_n;
+    uint32_t index_hint; /* where to look for a free index */
     uint32_t generation;
     uint64_t next_check_ns;
 };
@@ -307,6 +309,8 @@ void rewritten_note(struct feed *f, struct object_extra *x, uint32_t slot);
 /* reconcile.c: the partitions marked for it, at once, or at the end of the tick when versions are pending. */
 void reconcile_soon(struct lane *l);
 /* recover.c */
+/* After the last item of a snapshot, before anything else of the partition. */
+void snapshot_sort(struct part *p);
 void recover_park(struct lane *l, struct part *p, const struct fb_record *r);
 /* expire.c, evict.c */
 void expire_object(struct lane *l, struct part *p, const struct object *o, uint64_t hash);

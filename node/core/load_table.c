@@ -50,9 +50,12 @@ struct load_entry *load_entry_new(struct lane *l, struct part *p, struct fb_byte
         e->prev = q->entries->prev;
         e->prev->next = e->next->prev = e;
     }
-    for (e->index = 0; e->index < q->index_n && q->by_index[e->index] != NULL && q->index_n < q->count + 64; e->index++)
-        ;
-    if (e->index >= q->index_n || q->by_index[e->index] != NULL) {
+    if (q->index_n > q->count) { /* there are holes, and the hint is one most times */
+        e->index = q->index_hint < q->index_n ? q->index_hint : 0;
+        while (q->by_index[e->index] != NULL)
+            e->index = e->index + 1 < q->index_n ? e->index + 1 : 0;
+        q->index_hint = e->index + 1;
+    } else {
         if (q->index_n == q->index_cap) {
             q->index_cap = q->index_cap ? q->index_cap * 2 : 64;
             q->by_index = fb_xrealloc(q->by_index, q->index_cap * sizeof(struct load_entry *));
@@ -74,6 +77,7 @@ void load_entry_free(struct lane *l, struct load_entry *e)
         at = &(*at)->chain;
     *at = e->chain;
     q->by_index[e->index] = NULL;
+    q->index_hint = e->index;
     while (q->index_n > 0 && q->by_index[q->index_n - 1] == NULL)
         q->index_n--;
     if (e->next == e) {

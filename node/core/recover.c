@@ -130,6 +130,7 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
         return bad(err, r, "there is no such partition");
     p = part_get(l, r->part);
     fb_assert(!p->open);
+    snapshot_sort(p);
     if (r->ver <= p->snapshot_ver) {
         if (r->type == FB_RECORD_GROUP)
             p->group_end = r->ver + r->count; /* the snapshot may begin within the group */

@@ -130,24 +130,48 @@ static int by_ver(const void *a, const void *b)
     return (x->ver > y->ver) - (x->ver < y->ver);
 }
 
-/* Slices are in slot order, lists are in version order: sort when a block is in. */
-static void sort_lists(struct part *p)
+/* Parked objects that the checkpoint has passed: the feed has nothing to do about them. */
+static void move_parked(struct part *p, struct feed *f)
 {
+    uint32_t at = f->dirty.head, next;
+
+    for (; at != SLOT_NONE; at = next) {
+        const struct object *o = slab_object(p->sp, at);
+        next = slab_slot(p->sp, at)->next;
+        if (o->ver > f->ckpt)
+            break;
+        if (object_flags(o) & OBJECT_PARKED)
+            feed_parked_move(p, f, o);
+    }
+    f->oldest_ms = f->dirty.head == SLOT_NONE ? 0 : slab_slot(p->sp, f->dirty.head)->extra->changed_at_ms;
+}
+
+/* Slices are in slot order, lists are in version order. */
+static void sort_list(struct part *p, struct feed *f)
+{
+    struct object **all = fb_xmalloc(f->dirty.count * sizeof *all);
+    uint32_t n = 0;
+
+    for (uint32_t at = f->dirty.head; at != SLOT_NONE; at = slab_slot(p->sp, at)->next)
+        all[n++] = slab_object(p->sp, at);
+    qsort(all, n, sizeof *all, by_ver);
+    f->dirty = SLOT_LIST_EMPTY;
+    for (uint32_t k = 0; k < n; k++)
+        slot_list_append(p->sp, &f->dirty, all[k]->slot);
+    free(all);
+}
+
+void snapshot_sort(struct part *p)
+{
+    if (!p->unsorted)
+        return;
+    p->unsorted = false;
     for (uint32_t i = 0; i < p->feed_cap; i++) {
         struct feed *f = p->feeds[i];
-        uint32_t n = 0;
-        struct object **all;
-        if (f == NULL || f->dirty.count < 2)
+        if (f == NULL || f->dirty.count == 0)
             continue;
-        all = fb_xmalloc(f->dirty.count * sizeof *all);
-        for (uint32_t at = f->dirty.head; at != SLOT_NONE; at = slab_slot(p->sp, at)->next)
-            all[n++] = slab_object(p->sp, at);
-        qsort(all, n, sizeof *all, by_ver);
-        f->dirty = SLOT_LIST_EMPTY;
-        for (uint32_t k = 0; k < n; k++)
-            slot_list_append(p->sp, &f->dirty, all[k]->slot);
-        f->oldest_ms = slab_slot(p->sp, f->dirty.head)->extra->changed_at_ms;
-        free(all);
+        sort_list(p, f);
+        move_parked(p, f);
     }
 }
 
@@ -251,6 +275,6 @@ enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_by
         if (st != FB_OK)
             return st;
     }
-    sort_lists(p);
+    p->unsorted = true;
     return FB_OK;
 }

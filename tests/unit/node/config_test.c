@@ -132,12 +132,60 @@ static void test_dirty_bytes_follow(void **state)
     free(more);
 }
 
+/* A parked object that the checkpoint has passed is no work for the feed, after a snapshot neither. */
+static void test_parked_in_snapshot(void **state)
+{
+    struct harness h;
+    struct fb_buf snap = {0};
+    struct lane_snapshot s;
+    struct lane_namespace_stats stats;
+    uint16_t p = fb_key_partition(fb_bytes_str("k"), HARNESS_PARTS);
+    struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .part = p, .ns = fb_bytes_str("default"), .id = fb_bytes_str("k"),
+                           .sqlstate = "22001", .message = fb_bytes_str("too long")};
+    struct fb_feed_batch b;
+    struct store *store;
+    struct lane *lane;
+    struct fb_err err;
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    assert_int_equal(harness_do(&h, FB_OP_SET, "k", 0, 0, 0, 0, 1, "w").type, FB_REP_OK);
+    harness_sync(&h);
+    v.ver = lane_last_ver(h.lane, p);
+    lane_verdict(h.lane, &h.feeds, &v);
+    harness_tick(&h);
+    harness_sync(&h);
+    b = harness_feed(&h, p, "default", 0, 10);
+    harness_pos(&h, p, "default", b.scan_end, 1);
+    lane_namespace_stats(h.lane, 0, &stats);
+    assert_int_equal(stats.parked, 1);
+    assert_true(lane_snapshot_begin(h.lane, p, &s));
+    lane_snapshot_slice(h.lane, &s, &snap, 1 << 20);
+    assert_true(s.done);
+    assert_int_equal(store_new(HARNESS_PARTS, 16, &store, &err), FB_OK);
+    lane = lane_new(&(struct lane_config){.lanes = 1, .partitions = HARNESS_PARTS}, store);
+    lane_configure(lane, h.set, h.schemas);
+    assert_int_equal(lane_recover_snapshot(lane, p, fb_buf_view(&snap), &err), FB_OK);
+    lane_open_partition(lane, p, h.epoch + 1, 0, h.wall_ms);
+    lane_written(lane);
+    lane_effects_clear(lane);
+    lane_namespace_stats(lane, 0, &stats);
+    assert_int_equal(stats.parked, 1);
+    assert_int_equal(stats.dirty, 1);
+    assert_int_equal(lane->parts[p]->feeds[0]->dirty.count, 0);
+    lane_free(lane);
+    store_free(store);
+    fb_buf_fini(&snap);
+    harness_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loads_follow),
         cmocka_unit_test(test_clean_objects_go),
         cmocka_unit_test(test_dirty_bytes_follow),
+        cmocka_unit_test(test_parked_in_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
