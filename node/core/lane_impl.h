@@ -44,8 +44,8 @@ struct object_extra {
     uint64_t changed;            /* columns changed since the base */
     uint64_t changed_since_feed; /* the part of it that no emitted version has */
     uint64_t emitted_ver;        /* last version given to a feed since the last sync, 0 = none */
-    uint64_t maybe_first;        /* older versions that a feed had, or may have had before a restart: when the checkpoint */
-    uint64_t maybe_last;         /* passes one of them and not emitted_ver, the row is not known. 0 = none */
+    uint64_t maybe_first;        /* older versions that a feed had, or may have had before a restart: */
+    uint64_t maybe_last;         /* a checkpoint between them and emitted_ver leaves the row unknown. 0 = none */
     uint64_t group_last;         /* last ver of the GROUP that wrote it, 0 = none */
     uint64_t changed_at_ms;
     uint8_t emitted_kind;
@@ -279,8 +279,8 @@ void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *
 void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
                    uint64_t ver, uint64_t hash, uint64_t timeout_ns, bool late_is_nil);
 /* One reply for all objects of the partition that were written in this tick from version `first` on; at least one. */
-void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep, uint64_t first,
-                         uint64_t timeout_ns);
+void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep,
+                         uint64_t first, uint64_t timeout_ns);
 /* The answer of a write is held back while dirty bytes are above the soft limit (PROTOCOL 17). */
 void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep, uint64_t delay_ns);
 void waits_throttled(struct lane *l);

@@ -58,7 +58,7 @@ static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
         }
         bytes += log_bytes_max(l, &sub, growth);
         if (bytes > LANE_TXN_LOG_BYTES) {
-            refuse(l, dest, req, "ERR the values this transaction writes are too large together (nothing changed): use several");
+            refuse(l, dest, req, "ERR the values this transaction writes are too large together (nothing changed)");
             return true;
         }
         if (op_grows(sub.op)) {

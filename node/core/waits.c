@@ -103,8 +103,8 @@ void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_
     feed_due(l, p, f);
 }
 
-void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep, uint64_t first,
-                         uint64_t timeout_ns)
+void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep,
+                         uint64_t first, uint64_t timeout_ns)
 {
     struct rep_group *g = fb_xcalloc(1, sizeof *g);
     const struct pending_set *s = &l->pending;

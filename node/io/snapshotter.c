@@ -67,8 +67,8 @@ static void ask_slice(struct snapshotter *s, bool begin)
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* The slices show what was written meanwhile. A snapshot may only be there when the log has that too: a power loss would
- * else leave half of a group, or versions that the log never had. */
+/* The slices show what was written meanwhile. A snapshot may only be there when the log has that too: a power loss
+ * would else leave half of a group, or versions that the log never had. */
 static void wait_synced(struct snapshotter *s, uint32_t lane, uint64_t log_seq)
 {
     const struct timespec pause = {.tv_nsec = 2000000};

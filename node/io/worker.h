@@ -77,7 +77,7 @@ struct worker {
 struct worker *worker_new(struct node *n, uint32_t index, struct lane *lane);
 FB_MUST_USE enum fb_status worker_start(struct worker *w, struct fb_err *err);
 void worker_stop(struct worker *w); /* drains, joins */
-/* What is left in the mailboxes; it may post to any worker, so all are drained before one is freed. Threads have ended. */
+/* What is left in the mailboxes; it may post to any worker, so all are drained before one is freed. No thread runs. */
 void worker_drain(struct worker *w);
 void worker_free(struct worker *w);
 /* Hand a job over; any thread. Takes it. */

@@ -64,8 +64,8 @@ static void test_loads_follow(void **state)
     assert_int_equal(h.load_n, 1);
     assert_int_equal(h.loads[0].ns, 0);
     assert_true(fb_bytes_is(h.loads[0].id, "b:1"));
-    struct fb_load_rep late = {.part = before.part, .token = before.token, .status = FB_LOAD_FOUND, .kind = FB_KIND_STRING,
-                               .value = fb_bytes_str("of the other table")};
+    struct fb_load_rep late = {.part = before.part, .token = before.token, .status = FB_LOAD_FOUND,
+                               .kind = FB_KIND_STRING, .value = fb_bytes_str("of the other table")};
     lane_load_reply(h.lane, &late);
     harness_tick(&h);
     assert_false(harness_pop(&h, &rep));
@@ -114,7 +114,7 @@ static void test_dirty_bytes_follow(void **state)
     (void)state;
     harness_init(&h);
     harness_open(&h, 0, 0);
-    assert_int_equal(harness_do(&h, FB_OP_SET, "b:1", 0, 0, 0, 0, 1, "a long value, longer than the next").type, FB_REP_OK);
+    assert_int_equal(harness_do(&h, FB_OP_SET, "b:1", 0, 0, 0, 0, 1, "longer than the next").type, FB_REP_OK);
     more = with_namespaces(&h, (const char *const[]){"b"}, 1);
     more->ns[1].max_dirty_bytes = 1 << 20;
     lane_configure(h.lane, more, h.schemas);
@@ -140,8 +140,8 @@ static void test_parked_in_snapshot(void **state)
     struct lane_snapshot s;
     struct lane_namespace_stats stats;
     uint16_t p = fb_key_partition(fb_bytes_str("k"), HARNESS_PARTS);
-    struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .part = p, .ns = fb_bytes_str("default"), .id = fb_bytes_str("k"),
-                           .sqlstate = "22001", .message = fb_bytes_str("too long")};
+    struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .part = p, .ns = fb_bytes_str("default"),
+                           .id = fb_bytes_str("k"), .sqlstate = "22001", .message = fb_bytes_str("too long")};
     struct fb_feed_batch b;
     struct store *store;
     struct lane *lane;

@@ -507,8 +507,8 @@ static void test_txn_database(void **state)
         b = harness_feed(&h, p, "one", 0, 10);
         assert_int_equal(b.count, 1);
         if (parked) {
-            struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .part = p, .ns = fb_bytes_str("one"), .id = fb_bytes_str("{t}"),
-                                   .sqlstate = "22001", .message = fb_bytes_str("too long")};
+            struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .part = p, .ns = fb_bytes_str("one"),
+                                   .id = fb_bytes_str("{t}"), .sqlstate = "22001", .message = fb_bytes_str("too long")};
             struct fb_feed_object fo;
             struct fb_reader r = fb_reader(b.objects);
             assert_int_equal(fb_feed_object_decode(&r, &fo), FB_OK);

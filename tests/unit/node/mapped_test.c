@@ -295,8 +295,8 @@ static void test_emitted_while_pending(void **state)
     harness_close(&h);
 }
 
-/* A deletion was applied, nobody said so before the node died, and the key was written anew: an insert or an update, the
- * row decides. It must not look as if SQL had deleted the row, which would delete what was acknowledged. */
+/* A deletion was applied, nobody said so before the node died, and the key was written anew: an insert or an update,
+ * the row decides. It must not look as if SQL had deleted the row, which would delete what was acknowledged. */
 static void test_deleted_before_restart(void **state)
 {
     struct harness h;
