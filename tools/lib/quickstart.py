@@ -101,14 +101,30 @@ def confirm_foreign(cluster, config, yes):
         raise Failure("nothing was changed")
 
 
+def environment(cluster):
+    return {"FOREBAY_URL": cluster.url, "FOREBAY_PG": cluster.conninfo, "FOREBAY_CLUSTER": cluster.coordinator,
+            "FOREBAY_DIR": cluster.dir}
+
+
+def write_env(cluster):
+    """A file to source in other terminals; a connection string with a password stays the owner's."""
+    path = os.path.join(cluster.dir, "env")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as f:
+        for name, value in environment(cluster).items():
+            f.write(f"export {name}={shlex.quote(value)}\n")
+        f.write(f"export PATH={shlex.quote(cluster.bin)}:$PATH\n")
+    return path
+
+
 def describe(cluster, a):
     say(f"""
 Forebay is up: {len(cluster.nodes)} nodes, {len(cluster.syncs)} sync processes, 1 router, all in {cluster.dir}
 
   Redis clients      redis-cli -p {cluster.port}          ({cluster.url})
   SQL                psql "{cluster.conninfo}"
-  admin CLI          export FOREBAY_CLUSTER={cluster.coordinator}
-                     {os.path.relpath(os.path.join(cluster.bin, 'forebayctl'))} status""")
+  admin CLI          . {write_env(cluster)}
+                     forebayctl status""")
     if not a.config and not a.pg:
         say(f"""
   try                redis-cli -p {cluster.port} hset user:1 plan gold
@@ -117,8 +133,7 @@ Forebay is up: {len(cluster.nodes)} nodes, {len(cluster.syncs)} sync processes, 
 
 
 def run_command(cluster, command):
-    env = {**os.environ, "FOREBAY_URL": cluster.url, "FOREBAY_PG": cluster.conninfo, "FOREBAY_CLUSTER": cluster.coordinator,
-           "FOREBAY_DIR": cluster.dir, "PATH": cluster.bin + ":" + os.environ.get("PATH", "")}
+    env = {**os.environ, **environment(cluster), "PATH": cluster.bin + ":" + os.environ.get("PATH", "")}
     try:
         return subprocess.call(command, env=env)
     except OSError as e:
@@ -130,7 +145,7 @@ def main(argv):
     a = parse(argv)
     made = a.dir is None
     dir = a.dir or tempfile.mkdtemp(prefix="forebay-", dir="/tmp")
-    for s in (signal.SIGTERM, signal.SIGHUP):
+    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     status = 1
     cluster = None
