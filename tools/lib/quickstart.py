@@ -169,7 +169,8 @@ def main(argv):
         say(f"quickstart: {e}")
         status = 1
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(s, signal.SIG_IGN)  # what was begun is cleaned up
         if cluster is not None:
             say("stopping: what was acknowledged is written to the log first")
             for problem in cluster.stop():
