@@ -14,36 +14,42 @@
 #include <unistd.h>
 
 static const struct fb_option option_table[] = {
-    {"process", "name", FB_OPT_TEXT, "node-1", "Name of this process, unique among the nodes of the cluster.", NULL,
-     0, 0, false, false},
+    {"process", "name", FB_OPT_TEXT, "node-1",
+     "Name of this process, unique among the nodes of the cluster.", NULL, 0, 0, false, false},
     {"process", "zone", FB_OPT_TEXT, "", "Failure zone, for placement.", NULL, 0, 0, false, false},
-    {"process", "coordinator", FB_OPT_TEXT, NULL, "Coordinator URL: file:///directory.", NULL, 0, 0, false, false},
-    {"process", "log_level", FB_OPT_ENUM, "info", "Least severe level that is logged.", "trace|debug|info|warn|error",
-     0, 0, true, false},
-    {"process", "log_format", FB_OPT_ENUM, "logfmt", "Form of log lines.", "logfmt|json", 0, 0, false, false},
-    {"node", "listen", FB_OPT_TEXT, "tcp://127.0.0.1:7400",
-     "Where routers and sync processes connect; port 0 picks a free one.", NULL, 0, 0, false, false},
-    {"node", "data_dir", FB_OPT_TEXT, NULL, "Directory of log and snapshots; created if missing.", NULL, 0, 0, false,
-     false},
-    {"node", "memory", FB_OPT_SIZE, "1GiB", "Memory for objects; clean ones are evicted beyond it.", NULL, 0, 0,
+    {"process", "coordinator", FB_OPT_TEXT, NULL, "Coordinator URL: file:///directory.", NULL, 0, 0,
      false, false},
-    {"node", "threads", FB_OPT_UINT, "0", "Writer threads; 0 = one per core.", NULL, 0, NODE_WORKERS_MAX, false,
+    {"process", "log_level", FB_OPT_ENUM, "info", "Least severe level that is logged.",
+     "trace|debug|info|warn|error", 0, 0, true, false},
+    {"process", "log_format", FB_OPT_ENUM, "logfmt", "Form of log lines.", "logfmt|json", 0, 0,
+     false, false},
+    {"node", "listen", FB_OPT_TEXT, "tcp://127.0.0.1:7400",
+     "Where routers and sync processes connect; port 0 picks a free one.", NULL, 0, 0, false,
      false},
-    {"node", "weight", FB_OPT_UINT, "100", "Share of the partitions relative to other nodes.", NULL, 0, 100000, false,
+    {"node", "data_dir", FB_OPT_TEXT, NULL, "Directory of log and snapshots; created if missing.",
+     NULL, 0, 0, false, false},
+    {"node", "memory", FB_OPT_SIZE, "1GiB", "Memory for objects; clean ones are evicted beyond it.",
+     NULL, 0, 0, false, false},
+    {"node", "threads", FB_OPT_UINT, "0", "Writer threads; 0 = one per core.", NULL, 0,
+     NODE_WORKERS_MAX, false, false},
+    {"node", "weight", FB_OPT_UINT, "100", "Share of the partitions relative to other nodes.", NULL,
+     0, 100000, false, false},
+    {"node", "segment_bytes", FB_OPT_SIZE, "64MiB", "Size of a log segment.", NULL, 0, 0, false,
      false},
-    {"node", "segment_bytes", FB_OPT_SIZE, "64MiB", "Size of a log segment.", NULL, 0, 0, false, false},
     {"node", "log_sync_interval", FB_OPT_DURATION, "50ms",
-     "Longest time between two fsyncs of the log while nobody waits for one.", NULL, 0, 0, false, false},
-    {"node", "snapshot_interval", FB_OPT_DURATION, "10m", "Time between rounds of snapshots.", NULL, 0, 0, false,
+     "Longest time between two fsyncs of the log while nobody waits for one.", NULL, 0, 0, false,
      false},
+    {"node", "snapshot_interval", FB_OPT_DURATION, "10m", "Time between rounds of snapshots.", NULL,
+     0, 0, false, false},
     {"node", "snapshot_log_bytes", FB_OPT_SIZE, "512MiB",
      "A round of snapshots starts when the log has grown by this.", NULL, 0, 0, false, false},
     {"node", "accept_empty_data_dir", FB_OPT_BOOL, "no",
-     "Start although the map says this node leads partitions and the data directory is new: what was not in "
+     "Start although the map says this node leads partitions and the data directory is new: what "
+     "was not in "
      "PostgreSQL yet is given up.",
      NULL, 0, 0, false, false},
-    {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9400", "Admin port: /livez /readyz /metrics /statusz.", NULL, 0, 0,
-     false, false},
+    {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9400",
+     "Admin port: /livez /readyz /metrics /statusz.", NULL, 0, 0, false, false},
 };
 static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
 
@@ -53,7 +59,8 @@ static enum fb_log_level log_level_of(const struct fb_options *o)
 }
 
 /* A node that lost its disk must not quietly serve as if nothing had been there. */
-static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, const char *path, struct fb_err *err)
+static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, const char *path,
+                                      struct fb_err *err)
 {
     char identity[4200];
     uint32_t led = 0;
@@ -66,15 +73,18 @@ static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, 
         return FB_OK;
     return fb_err_set(
         err, FB_EREFUSED,
-        "the map says %s leads %u partitions but data directory %s is new; put the old directory back, or start "
+        "the map says %s leads %u partitions but data directory %s is new; put the old directory "
+        "back, or start "
         "once with --node.accept_empty_data_dir=yes to give up what had not reached PostgreSQL",
         n->name, led, path);
 }
 
-static enum fb_status open_coordinator(struct node *n, struct fb_cluster_state **state, struct fb_err *err)
+static enum fb_status open_coordinator(struct node *n, struct fb_cluster_state **state,
+                                       struct fb_err *err)
 {
     char session[FB_NAME_BYTES_MAX + 8];
-    enum fb_status s = fb_coord_open(fb_options_text(n->options, "process", "coordinator"), true, &n->coord, err);
+    enum fb_status s =
+        fb_coord_open(fb_options_text(n->options, "process", "coordinator"), true, &n->coord, err);
     if (s == FB_OK)
         s = fb_cluster_init(n->coord, FB_PARTITIONS_DEFAULT, err);
     if (s == FB_OK)
@@ -91,8 +101,9 @@ static void configure_lane(struct worker *w, struct fb_cluster_state *state)
     atomic_store(&c->refs, 1);
     c->state = fb_cluster_state_get(state);
     for (uint32_t i = 0; i < state->namespaces->count; i++)
-        c->schemas[i] =
-            state->namespaces->ns[i].mapped ? fb_cluster_state_schema(state, state->namespaces->ns[i].name) : NULL;
+        c->schemas[i] = state->namespaces->ns[i].mapped
+                            ? fb_cluster_state_schema(state, state->namespaces->ns[i].name)
+                            : NULL;
     w->config = c;
     lane_configure(w->lane, state->namespaces, c->schemas);
 }
@@ -104,10 +115,12 @@ static void synced_cb(void *arg, uint32_t lane, uint64_t seq)
     fb_mailbox_wake(n->workers[lane]->frames);
 }
 
-static enum fb_status build_engine(struct node *n, struct fb_cluster_state *state, struct fb_err *err)
+static enum fb_status build_engine(struct node *n, struct fb_cluster_state *state,
+                                   struct fb_err *err)
 {
     struct lane *lanes[NODE_WORKERS_MAX];
-    struct log_config lc = {.dir = n->dir.log_path, .lanes = n->worker_count, .arg = n, .synced = synced_cb};
+    struct log_config lc = {
+        .dir = n->dir.log_path, .lanes = n->worker_count, .arg = n, .synced = synced_cb};
     uint64_t dirty = node_dirty_limit(n, state->namespaces);
     uint64_t generation = 0;
     enum fb_status s = store_new(n->partitions, n->memory_limit / 512, &n->store, err);
@@ -120,7 +133,8 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
                                 .partitions = n->partitions,
                                 .memory_limit = n->memory_limit,
                                 .dirty_limit = dirty,
-                                .accept_database_ahead = fb_options_bool(n->options, "node", "accept_empty_data_dir")};
+                                .accept_database_ahead =
+                                    fb_options_bool(n->options, "node", "accept_empty_data_dir")};
         lanes[i] = lane_new(&c, n->store);
         n->workers[i] = worker_new(n, i, lanes[i]);
         configure_lane(n->workers[i], state);
@@ -138,8 +152,10 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
 
 static enum fb_status register_node(struct node *n, struct fb_err *err)
 {
-    struct fb_member_info m = {
-        .kind = FB_MEMBER_NODE, .inc = n->inc, .started_ms = n->started_wall_ms, .pid = (uint32_t)getpid()};
+    struct fb_member_info m = {.kind = FB_MEMBER_NODE,
+                               .inc = n->inc,
+                               .started_ms = n->started_wall_ms,
+                               .pid = (uint32_t)getpid()};
     struct fb_buf value = {0};
     struct fb_coord_op op = {.rev = UINT64_MAX, .session = true};
     char key[FB_NAME_BYTES_MAX + 8];
@@ -177,7 +193,8 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     if (s == FB_OK)
         s = data_dir_open(path, n->cluster, n->name, &n->dir, err);
     if (s == FB_OK)
-        s = fb_admin_start(fb_options_text(n->options, "admin", "listen"), &hooks, n->admin_bound, &n->admin, err);
+        s = fb_admin_start(fb_options_text(n->options, "admin", "listen"), &hooks, n->admin_bound,
+                           &n->admin, err);
     if (s == FB_OK)
         s = build_engine(n, state, err);
     fb_cluster_state_put(state);
@@ -187,7 +204,8 @@ static enum fb_status start(struct node *n, struct fb_err *err)
         s = worker_start(n->workers[i], err);
     if (s == FB_OK)
         s = snapshotter_start(n, fb_options_uint(n->options, "node", "snapshot_interval"),
-                              fb_options_uint(n->options, "node", "snapshot_log_bytes"), &n->snapshotter, err);
+                              fb_options_uint(n->options, "node", "snapshot_log_bytes"),
+                              &n->snapshotter, err);
     if (s == FB_OK)
         s = node_net_start(n, err);
     if (s == FB_OK)
@@ -199,8 +217,8 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     return s;
 }
 
-/* Order: no new requests, then the last ticks, a last snapshot is not needed, the log is sealed, the marker says
- * clean. */
+/* Order: no new requests, then the last ticks, a last snapshot is not needed, the log is sealed,
+ * the marker says clean. */
 static void stop(struct node *n)
 {
     atomic_store(&n->stopping, true);
@@ -237,9 +255,10 @@ static void stop(struct node *n)
 static void reload(struct node *n, int argc, char **argv)
 {
     struct fb_options *o;
-    if (fb_options_load("forebay-node", "", option_table, FB_COUNT_OF(option_table), all_sections, argc, argv, &o) !=
-        FB_OPTIONS_RUN) {
-        FB_LOG0(WARN, "configuration was not reloaded: see the problems above; the running one stays");
+    if (fb_options_load("forebay-node", "", option_table, FB_COUNT_OF(option_table), all_sections,
+                        argc, argv, &o) != FB_OPTIONS_RUN) {
+        FB_LOG0(WARN,
+                "configuration was not reloaded: see the problems above; the running one stays");
         return;
     }
     fb_log_set_level(log_level_of(o));
@@ -253,8 +272,9 @@ int main(int argc, char **argv)
     struct fb_options *o;
     struct fb_err err = {0};
 
-    switch (fb_options_load("forebay-node", "Holds partitions of objects in memory, logs and serves them.",
-                            option_table, FB_COUNT_OF(option_table), all_sections, argc, argv, &o)) {
+    switch (fb_options_load(
+        "forebay-node", "Holds partitions of objects in memory, logs and serves them.",
+        option_table, FB_COUNT_OF(option_table), all_sections, argc, argv, &o)) {
     case FB_OPTIONS_EXIT_OK:
         return 0;
     case FB_OPTIONS_EXIT_USAGE:
@@ -275,7 +295,8 @@ int main(int argc, char **argv)
     if (n.worker_count > NODE_WORKERS_MAX)
         n.worker_count = NODE_WORKERS_MAX;
     snprintf(n.name, sizeof(n.name), "%s", fb_options_text(o, "process", "name"));
-    fb_log_setup(log_level_of(o), (enum fb_log_format)fb_options_uint(o, "process", "log_format"), "node", n.name);
+    fb_log_setup(log_level_of(o), (enum fb_log_format)fb_options_uint(o, "process", "log_format"),
+                 "node", n.name);
     fb_signals_setup();
     if (start(&n, &err) != FB_OK) {
         FB_LOG(ERROR, "node does not start", FB_KS("error", err.msg));
@@ -283,8 +304,9 @@ int main(int argc, char **argv)
         fb_options_free(o);
         return 1;
     }
-    FB_LOG(INFO, "serving", FB_KS("listen", n.listen), FB_KS("admin", n.admin_bound), FB_KS("data_dir", n.dir.path),
-           FB_KU("threads", n.worker_count), FB_KU("memory", n.memory_limit));
+    FB_LOG(INFO, "serving", FB_KS("listen", n.listen), FB_KS("admin", n.admin_bound),
+           FB_KS("data_dir", n.dir.path), FB_KU("threads", n.worker_count),
+           FB_KU("memory", n.memory_limit));
     for (;;) {
         enum fb_signal_event ev = fb_signals_wait(1000);
         if (ev == FB_SIGNAL_STOP)

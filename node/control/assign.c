@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static enum fb_status own_partition(const struct fb_map *map, uint16_t p, const struct assign_self *self,
-                                    uint32_t last_epoch, struct assign_step *step, struct fb_err *err)
+static enum fb_status own_partition(const struct fb_map *map, uint16_t p,
+                                    const struct assign_self *self, uint32_t last_epoch,
+                                    struct assign_step *step, struct fb_err *err)
 {
     const struct fb_part_record *rec = &map->parts[p];
     struct fb_record_event ev = {.kind = FB_REC_LAST_SET};
@@ -15,7 +16,8 @@ static enum fb_status own_partition(const struct fb_map *map, uint16_t p, const 
     if (rec->epoch < last_epoch)
         return fb_err_set(
             err, FB_ESTALE,
-            "partition %u: the coordinator says epoch %u but this node's log has epoch %u: the coordinator "
+            "partition %u: the coordinator says epoch %u but this node's log has epoch %u: the "
+            "coordinator "
             "was restored or this data directory belongs to another time; nothing was changed",
             p, rec->epoch, last_epoch);
     step->part = p;
@@ -24,7 +26,8 @@ static enum fb_status own_partition(const struct fb_map *map, uint16_t p, const 
         step->next = *rec;
         return FB_OK;
     }
-    /* A restart is a new member (I17): nobody else of the set is alive with one copy, so the last set recovers. */
+    /* A restart is a new member (I17): nobody else of the set is alive with one copy, so the last
+     * set recovers. */
     snprintf(ev.member.node, sizeof(ev.member.node), "%s", self->node);
     ev.member.inc = self->inc;
     step->action = ASSIGN_CAS;
@@ -32,8 +35,8 @@ static enum fb_status own_partition(const struct fb_map *map, uint16_t p, const 
     return fb_record_next(rec, &ev, &step->next, err);
 }
 
-/* Only the first of the live nodes places, so that several rarely compete; the compare-and-swap keeps it right
- * anyway. */
+/* Only the first of the live nodes places, so that several rarely compete; the compare-and-swap
+ * keeps it right anyway. */
 static bool is_first_alive(const struct fb_map *map, const char *self)
 {
     for (uint32_t i = 0; i < map->member_count; i++) {
@@ -45,7 +48,8 @@ static bool is_first_alive(const struct fb_map *map, const char *self)
 }
 
 static enum fb_status first_placement(const struct fb_map *map, const struct assign_self *self,
-                                      struct assign_step *steps, uint32_t *count, struct fb_err *err)
+                                      struct assign_step *steps, uint32_t *count,
+                                      struct fb_err *err)
 {
     struct fb_place_node nodes[FB_NODES_MAX];
     const struct fb_member_info *info[FB_NODES_MAX];
@@ -77,7 +81,8 @@ static enum fb_status first_placement(const struct fb_map *map, const struct ass
         m = info[place->node[p][0]];
         memcpy(ev.member.node, m->name, sizeof(ev.member.node));
         ev.member.inc = m->inc;
-        *step = (struct assign_step){.part = (uint16_t)p, .action = ASSIGN_CAS, .rev = map->part_revs[p]};
+        *step = (struct assign_step){
+            .part = (uint16_t)p, .action = ASSIGN_CAS, .rev = map->part_revs[p]};
         s = fb_record_next(&map->parts[p], &ev, &step->next, err);
         if (s == FB_OK)
             (*count)++;
@@ -87,8 +92,9 @@ static enum fb_status first_placement(const struct fb_map *map, const struct ass
     return s;
 }
 
-enum fb_status assign_plan(const struct fb_map *map, const struct assign_self *self, const uint32_t *last_epoch,
-                           struct assign_step *steps, uint32_t *count, struct fb_err *err)
+enum fb_status assign_plan(const struct fb_map *map, const struct assign_self *self,
+                           const uint32_t *last_epoch, struct assign_step *steps, uint32_t *count,
+                           struct fb_err *err)
 {
     uint32_t unplaced = 0;
 

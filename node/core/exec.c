@@ -72,17 +72,21 @@ bool op_wrong_type(struct op *op, uint8_t kind)
     return true;
 }
 
-bool op_put(struct op *op, uint8_t kind, struct fb_bytes value, int64_t expires_ms, uint64_t changed)
+bool op_put(struct op *op, uint8_t kind, struct fb_bytes value, int64_t expires_ms,
+            uint64_t changed)
 {
     struct lane *l = op->l;
     const struct fb_namespace *conf = op->ns->conf;
-    uint64_t limit =
-        conf->max_value != 0 && conf->max_value < FB_VALUE_BYTES_MAX ? conf->max_value : FB_VALUE_BYTES_MAX;
+    uint64_t limit = conf->max_value != 0 && conf->max_value < FB_VALUE_BYTES_MAX
+                         ? conf->max_value
+                         : FB_VALUE_BYTES_MAX;
     struct object *next;
 
     if (value.n > limit) {
-        op_err(op, "ERR a value of %zu bytes is above max_value = %llu of namespace \"%s\" (nothing changed)", value.n,
-               (unsigned long long)limit, conf->name);
+        op_err(op,
+               "ERR a value of %zu bytes is above max_value = %llu of namespace \"%s\" (nothing "
+               "changed)",
+               value.n, (unsigned long long)limit, conf->name);
         return false;
     }
     next = object_new(op->key, op->ns_len, op->nsid, op->p->id, kind, value.n);

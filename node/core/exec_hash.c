@@ -5,8 +5,10 @@
 
 #include <math.h>
 
-/* The present hash with field := value (or without it when value.p is NULL), built in l->value. True: it was there. */
-static bool with_field(struct fb_buf *out, struct fb_bytes hash, struct fb_bytes name, struct fb_bytes value)
+/* The present hash with field := value (or without it when value.p is NULL), built in l->value.
+ * True: it was there. */
+static bool with_field(struct fb_buf *out, struct fb_bytes hash, struct fb_bytes name,
+                       struct fb_bytes value)
 {
     struct fb_field f;
     bool found = false;
@@ -30,7 +32,8 @@ static struct fb_bytes present(const struct op *op)
     return op->live ? object_value(op->cur) : fb_bytes("", 0);
 }
 
-/* Bit of a field's column, 0 in unmapped namespaces and for unknown columns (which row_refuses_fields names). */
+/* Bit of a field's column, 0 in unmapped namespaces and for unknown columns (which
+ * row_refuses_fields names). */
 static uint64_t field_bit(const struct op *op, struct fb_bytes name)
 {
     const struct fb_column *c;
@@ -57,11 +60,12 @@ static bool put_hash(struct op *op, struct fb_bytes hash, uint64_t bits)
 static bool field_refused(struct op *op, struct fb_bytes name)
 {
     if (name.n > FB_FIELD_BYTES_MAX) {
-        op_err(op, "ERR a field name of %zu bytes is above the limit of %u (nothing changed)", name.n,
-               FB_FIELD_BYTES_MAX);
+        op_err(op, "ERR a field name of %zu bytes is above the limit of %u (nothing changed)",
+               name.n, FB_FIELD_BYTES_MAX);
         return true;
     }
-    if (op->ns->conf->mapped && op->ns->schema != NULL && fb_schema_column(op->ns->schema, name) == NULL) {
+    if (op->ns->conf->mapped && op->ns->schema != NULL &&
+        fb_schema_column(op->ns->schema, name) == NULL) {
         op_err(op, "ERR %s.%s has no column \"%.*s\" (nothing changed)", op->ns->conf->table_schema,
                op->ns->conf->table_name, (int)(name.n > 64 ? 64 : name.n), (const char *)name.p);
         return true;
@@ -130,7 +134,8 @@ static void hdel(struct op *op)
         b = swap;
     }
     /* a hash without fields is no key in Redis; a row stays a row */
-    if (removed == 0 || (a.n == 0 && !op->ns->conf->mapped ? op_del(op) : put_hash(op, fb_buf_view(&a), bits)))
+    if (removed == 0 ||
+        (a.n == 0 && !op->ns->conf->mapped ? op_del(op) : put_hash(op, fb_buf_view(&a), bits)))
         op_int(op, removed);
 out:
     fb_buf_fini(&a);
@@ -170,7 +175,8 @@ static void hincrby(struct op *op)
         op_err(op, "ERR increment or decrement would overflow");
         return;
     }
-    put_one(op, name, fb_bytes(text, fb_format_i64(n, text)), (struct fb_rep){.type = FB_REP_INT, .num = n});
+    put_one(op, name, fb_bytes(text, fb_format_i64(n, text)),
+            (struct fb_rep){.type = FB_REP_INT, .num = n});
 }
 
 static void hincrbyfloat(struct op *op)
@@ -194,7 +200,8 @@ static void hincrbyfloat(struct op *op)
         op_err(op, "ERR increment would produce NaN or Infinity");
         return;
     }
-    put_one(op, name, fb_bytes(text, fb_format_long_double(n, text)), (struct fb_rep){.type = FB_REP_BULK});
+    put_one(op, name, fb_bytes(text, fb_format_long_double(n, text)),
+            (struct fb_rep){.type = FB_REP_BULK});
 }
 
 void exec_hash(struct op *op)

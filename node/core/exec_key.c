@@ -7,11 +7,11 @@ static void expireat(struct op *op)
     uint16_t flags = op->req->flags;
 
     if (op->ns->conf->mapped) {
-        op_err(
-            op,
-            "ERR keys of namespace \"%s\" are rows of %s.%s and do not expire (nothing changed); keep such keys in a "
-            "namespace without a table, or delete the row",
-            op->ns->name, op->ns->conf->table_schema, op->ns->conf->table_name);
+        op_err(op,
+               "ERR keys of namespace \"%s\" are rows of %s.%s and do not expire (nothing "
+               "changed); keep such keys in a "
+               "namespace without a table, or delete the row",
+               op->ns->name, op->ns->conf->table_schema, op->ns->conf->table_name);
         return;
     }
     op_int(op, 0);
@@ -19,9 +19,11 @@ static void expireat(struct op *op)
         return;
     old = object_expires(op->cur); /* 0 = never, which is later than everything */
     if (((flags & FB_REQ_NX) && old != 0) || ((flags & FB_REQ_XX) && old == 0) ||
-        ((flags & FB_REQ_GT) && (old == 0 || at <= old)) || ((flags & FB_REQ_LT) && old != 0 && at >= old))
+        ((flags & FB_REQ_GT) && (old == 0 || at <= old)) ||
+        ((flags & FB_REQ_LT) && old != 0 && at >= old))
         return;
-    if (at <= (int64_t)op->now ? op_del(op) : op_put(op, op->cur->kind, object_value(op->cur), at, 0))
+    if (at <= (int64_t)op->now ? op_del(op)
+                               : op_put(op, op->cur->kind, object_value(op->cur), at, 0))
         op_int(op, 1);
 }
 

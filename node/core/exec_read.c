@@ -1,4 +1,5 @@
-/* Reads that came to the writer: on the newest version, whose reply leaves after it is published. */
+/* Reads that came to the writer: on the newest version, whose reply leaves after it is published.
+ */
 #include "node/core/lane_impl.h"
 #include "node/core/read_value.h"
 

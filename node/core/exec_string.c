@@ -40,7 +40,9 @@ static void set(struct op *op)
 {
     uint16_t flags = op->req->flags;
     struct fb_bytes v;
-    int64_t expires = flags & FB_REQ_KEEPTTL ? kept_expiry(op) : op->req->b != 0 ? op->req->b : default_expiry(op);
+    int64_t expires = flags & FB_REQ_KEEPTTL ? kept_expiry(op)
+                      : op->req->b != 0      ? op->req->b
+                                             : default_expiry(op);
     bool blocked = ((flags & FB_REQ_NX) && op->live) || ((flags & FB_REQ_XX) && !op->live);
     struct fb_rep old;
 
@@ -107,8 +109,10 @@ static void getex(struct op *op)
         return;
     }
     if (op->ns->conf->mapped && op->req->b != 0) {
-        op_err(op, "ERR keys of namespace \"%s\" are rows of %s.%s and cannot expire; name an expires_column in its "
-                   "mapping (nothing changed)",
+        op_err(op,
+               "ERR keys of namespace \"%s\" are rows of %s.%s and cannot expire; name an "
+               "expires_column in its "
+               "mapping (nothing changed)",
                op->ns->name, op->ns->conf->table_schema, op->ns->conf->table_name);
         return;
     }
@@ -154,7 +158,8 @@ static void setrange(struct op *op)
         op_int(op, (int64_t)old.n);
         return;
     }
-    if ((uint64_t)op->req->a > FB_VALUE_BYTES_MAX || (uint64_t)op->req->a + v.n > FB_VALUE_BYTES_MAX) {
+    if ((uint64_t)op->req->a > FB_VALUE_BYTES_MAX ||
+        (uint64_t)op->req->a + v.n > FB_VALUE_BYTES_MAX) {
         op_err(op, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
         return;
     }

@@ -1,13 +1,14 @@
-/* Expiry of unmapped objects: an EXPIRE record when ptime reaches the deadline (PROTOCOL 14). Access finds what is
- * due at once; what nobody asks for is found by a walk over the slab index, a bounded number of slots a tick. */
+/* Expiry of unmapped objects: an EXPIRE record when ptime reaches the deadline (PROTOCOL 14).
+ * Access finds what is due at once; what nobody asks for is found by a walk over the slab index, a
+ * bounded number of slots a tick. */
 #include "node/core/lane_impl.h"
 
 #define EXPIRE_SLOTS_A_TICK 4096u
 
 bool object_expired(const struct object *o, uint64_t now)
 {
-    return o->kind != FB_KIND_NONE && !(object_flags(o) & OBJECT_MAPPED) && object_expires(o) != 0 &&
-           now >= (uint64_t)object_expires(o);
+    return o->kind != FB_KIND_NONE && !(object_flags(o) & OBJECT_MAPPED) &&
+           object_expires(o) != 0 && now >= (uint64_t)object_expires(o);
 }
 
 void expire_object(struct lane *l, struct part *p, const struct object *o, uint64_t hash)

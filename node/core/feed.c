@@ -1,4 +1,5 @@
-/* The consumer feed: notes that there is something, and batches of it in version order (PROTOCOL 10). */
+/* The consumer feed: notes that there is something, and batches of it in version order (PROTOCOL
+ * 10). */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
@@ -67,8 +68,8 @@ static int by_ver(const void *a, const void *b)
     return (x->ver > y->ver) - (x->ver < y->ver);
 }
 
-/* PostgreSQL is behind what it once confirmed: everything above its checkpoint is still resident (I25) and becomes
- * dirty again. Rare, so a walk over the partition. */
+/* PostgreSQL is behind what it once confirmed: everything above its checkpoint is still resident
+ * (I25) and becomes dirty again. Rare, so a walk over the partition. */
 static void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver)
 {
     uint32_t used = atomic_load_explicit(&p->sp->used, memory_order_relaxed), n = 0;
@@ -99,7 +100,8 @@ static void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_
         fresh = fb_xcalloc(1, sizeof *fresh);
         fresh->changed = row_writable_mask(&l->ns[f->nsid]);
         fresh->changed_at_ms = part_now(l, p);
-        copy = object_new(object_key(all[i]), all[i]->ns_len, all[i]->ns, p->id, all[i]->kind, all[i]->vlen);
+        copy = object_new(object_key(all[i]), all[i]->ns_len, all[i]->ns, p->id, all[i]->kind,
+                          all[i]->vlen);
         memcpy(copy->bytes + copy->klen, object_value(all[i]).p, copy->vlen);
         copy->ver = all[i]->ver;
         atomic_store_explicit(&copy->expires_ms, object_expires(all[i]), memory_order_relaxed);
@@ -120,26 +122,34 @@ static void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_
     f->ckpt = f->dsafe = ver;
 }
 
-static void emit(struct lane *l, struct feed *f, const struct object *o, struct object_extra *x, struct fb_buf *out)
+static void emit(struct lane *l, struct feed *f, const struct object *o, struct object_extra *x,
+                 struct fb_buf *out)
 {
     uint8_t flags = object_flags(o);
-    struct fb_feed_object fo = {.ver = o->ver, .kind = o->kind, .base_xid = object_xid(o), .changed = x->changed,
-                                .changed_at_ms = x->changed_at_ms, .id = fb_key_id(object_key(o), o->ns_len),
+    struct fb_feed_object fo = {.ver = o->ver,
+                                .kind = o->kind,
+                                .base_xid = object_xid(o),
+                                .changed = x->changed,
+                                .changed_at_ms = x->changed_at_ms,
+                                .id = fb_key_id(object_key(o), o->ns_len),
                                 .value = object_value(o)};
     fo.expires_ms = flags & OBJECT_MAPPED ? 0 : object_expires(o);
     fo.flags = (uint8_t)((flags & OBJECT_HAS_BASE ? FB_OBJECT_HAS_BASE : 0) |
                          (flags & OBJECT_TOKEN_KNOWN ? FB_OBJECT_TOKEN_KNOWN : 0) |
-                         (flags & OBJECT_PARKED ? FB_OBJECT_PARKED : 0) | (flags & OBJECT_BLIND ? FB_OBJECT_BLIND : 0));
+                         (flags & OBJECT_PARKED ? FB_OBJECT_PARKED : 0) |
+                         (flags & OBJECT_BLIND ? FB_OBJECT_BLIND : 0));
     fb_feed_object_encode(out, &fo);
     STAT_ADD(l, feed_rows, 1);
     if (flags & OBJECT_PARKED)
         return;
     if (x->emitted_ver != 0 && x->emitted_ver != o->ver)
-        maybe_applied(x, x->emitted_ver, x->emitted_kind); /* to one that has not told what became of it */
+        maybe_applied(x, x->emitted_ver,
+                      x->emitted_kind); /* to one that has not told what became of it */
     x->emitted_ver = o->ver;
     x->emitted_kind = o->kind;
     if (pending_find(l, object_key(o), object_hash(object_key(o))) != NULL)
-        rewritten_note(f, x, o->slot); /* its columns are in the mask already: it keeps more than it needs */
+        rewritten_note(
+            f, x, o->slot); /* its columns are in the mask already: it keeps more than it needs */
     else
         x->changed_since_feed = 0;
 }
@@ -153,7 +163,8 @@ static void answer(struct lane *l, struct feed_dest *dest, struct fb_feed_batch 
     feed_dest_touch(l, dest);
 }
 
-/* This log is an old copy: what it would serve is older than what PostgreSQL has. Nothing is served rather than that. */
+/* This log is an old copy: what it would serve is older than what PostgreSQL has. Nothing is served
+ * rather than that. */
 static void refuse_partition(struct lane *l, struct part *p, uint64_t ckpt)
 {
     fb_buf_put_u16(&l->fx.refused, p->id);
@@ -166,16 +177,21 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
 {
     struct part *p = req->part < l->config.partitions ? l->parts[req->part] : NULL;
     uint16_t nsid = nsid_by_name(l, req->ns, false);
-    struct fb_feed_batch b = {.part = req->part, .history = req->history, .ns = req->ns, .from_ver = req->from_ver};
+    struct fb_feed_batch b = {
+        .part = req->part, .history = req->history, .ns = req->ns, .from_ver = req->from_ver};
     struct fb_buf objects = {0};
     struct feed *f;
     uint64_t prev = req->from_ver, group = 0;
-    uint32_t i, max = FB_BATCH_ROWS_MAX - FB_TXN_OPS_MAX; /* a group at the end is given out whole */
+    uint32_t i,
+        max = FB_BATCH_ROWS_MAX - FB_TXN_OPS_MAX; /* a group at the end is given out whole */
 
     if (req->max != 0 && req->max < max)
         max = req->max;
-    b.status = p == NULL || !p->open ? FB_FEED_NOT_PRIMARY : nsid == NSID_NONE ? FB_FEED_NO_NAMESPACE : FB_FEED_OK;
-    if (b.status == FB_FEED_OK && req->mapping != 0 && l->ns[nsid].mapping != 0 && req->mapping != l->ns[nsid].mapping)
+    b.status = p == NULL || !p->open ? FB_FEED_NOT_PRIMARY
+               : nsid == NSID_NONE   ? FB_FEED_NO_NAMESPACE
+                                     : FB_FEED_OK;
+    if (b.status == FB_FEED_OK && req->mapping != 0 && l->ns[nsid].mapping != 0 &&
+        req->mapping != l->ns[nsid].mapping)
         b.status = FB_FEED_NO_NAMESPACE;
     else if (b.status == FB_FEED_OK && req->from_ver > p->last_ver)
         b.status = FB_FEED_AHEAD;

@@ -1,8 +1,9 @@
-/* After a takeover every feed's checkpoint is looked at once, also when nothing waits: an old copy of a data directory
- * must be noticed before it is believed, and it may have nothing to write. */
+/* After a takeover every feed's checkpoint is looked at once, also when nothing waits: an old copy
+ * of a data directory must be noticed before it is believed, and it may have nothing to write. */
 #include "node/core/lane_impl.h"
 
-/* More notes than this at once would be a burst of its own; feeds then are looked at with their next change. */
+/* More notes than this at once would be a burst of its own; feeds then are looked at with their
+ * next change. */
 #define VERIFY_NOTES_MAX 65536u
 
 void feeds_verify(struct lane *l, struct part *p)

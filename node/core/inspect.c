@@ -40,19 +40,22 @@ void lane_inspect_key(struct lane *l, struct fb_bytes key, struct fb_buf *json)
     fb_buf_put_str(json, "{\"key\":");
     json_text(json, key);
     if (o == NULL) {
-        fb_buf_printf(json, ",\"state\":\"%s\"}", key_is_loading(l, key, hash) ? "loading" : "absent");
+        fb_buf_printf(json, ",\"state\":\"%s\"}",
+                      key_is_loading(l, key, hash) ? "loading" : "absent");
         return;
     }
     flags = object_flags(o);
     x = e != NULL ? e->extra : slot_extra(l->parts[o->part], o);
     fb_buf_printf(
         json,
-        ",\"state\":\"%s\",\"partition\":%u,\"namespace\":\"%s\",\"kind\":\"%s\",\"version\":%llu,\"epoch\":%u,"
-        "\"counter\":%llu,\"dirty\":%s,\"value_bytes\":%u,\"expires_ms\":%lld,\"has_base\":%s,\"base_xid\":%u",
-        state_of(o), o->part, l->ns[o->ns].name, kinds[o->kind], (unsigned long long)o->ver, fb_ver_epoch(o->ver),
-        (unsigned long long)fb_ver_counter(o->ver), flags & OBJECT_DIRTY ? "true" : "false", o->vlen,
-        (long long)object_expires(o), flags & OBJECT_HAS_BASE ? "true" : "false",
-        flags & OBJECT_TOKEN_KNOWN ? object_xid(o) : 0);
+        ",\"state\":\"%s\",\"partition\":%u,\"namespace\":\"%s\",\"kind\":\"%s\",\"version\":%llu,"
+        "\"epoch\":%u,"
+        "\"counter\":%llu,\"dirty\":%s,\"value_bytes\":%u,\"expires_ms\":%lld,\"has_base\":%s,"
+        "\"base_xid\":%u",
+        state_of(o), o->part, l->ns[o->ns].name, kinds[o->kind], (unsigned long long)o->ver,
+        fb_ver_epoch(o->ver), (unsigned long long)fb_ver_counter(o->ver),
+        flags & OBJECT_DIRTY ? "true" : "false", o->vlen, (long long)object_expires(o),
+        flags & OBJECT_HAS_BASE ? "true" : "false", flags & OBJECT_TOKEN_KNOWN ? object_xid(o) : 0);
     if (x != NULL)
         fb_buf_printf(json, ",\"changed_at_ms\":%llu", (unsigned long long)x->changed_at_ms);
     if (x != NULL && x->park != NULL) {
@@ -72,20 +75,24 @@ void lane_inspect_partition(struct lane *l, uint16_t part, struct fb_buf *json)
         return;
     }
     fb_buf_printf(json,
-                  "{\"partition\":%u,\"open\":%s,\"epoch\":%u,\"history\":%llu,\"last_ver\":%llu,\"synced_ver\":%llu,"
+                  "{\"partition\":%u,\"open\":%s,\"epoch\":%u,\"history\":%llu,\"last_ver\":%llu,"
+                  "\"synced_ver\":%llu,"
                   "\"ptime_ms\":%llu,\"keys\":%u,\"feeds\":[",
                   part, p->open ? "true" : "false", p->epoch, (unsigned long long)p->history,
-                  (unsigned long long)p->last_ver, (unsigned long long)p->synced_ver, (unsigned long long)p->ptime,
+                  (unsigned long long)p->last_ver, (unsigned long long)p->synced_ver,
+                  (unsigned long long)p->ptime,
                   atomic_load_explicit(&p->sp->live, memory_order_relaxed));
     for (uint32_t i = 0; i < p->feed_cap; i++) {
         const struct feed *f = p->feeds[i];
         if (f == NULL)
             continue;
-        fb_buf_printf(json,
-                      "%s{\"namespace\":\"%s\",\"dirty\":%u,\"parked\":%u,\"checkpoint\":%llu,\"dsafe\":%llu,"
-                      "\"purge_ver\":%llu,\"oldest_ms\":%llu}",
-                      first ? "" : ",", l->ns[i].name, f->dirty.count, f->parked.count, (unsigned long long)f->ckpt,
-                      (unsigned long long)f->dsafe, (unsigned long long)f->purge_ver, (unsigned long long)f->oldest_ms);
+        fb_buf_printf(
+            json,
+            "%s{\"namespace\":\"%s\",\"dirty\":%u,\"parked\":%u,\"checkpoint\":%llu,\"dsafe\":%llu,"
+            "\"purge_ver\":%llu,\"oldest_ms\":%llu}",
+            first ? "" : ",", l->ns[i].name, f->dirty.count, f->parked.count,
+            (unsigned long long)f->ckpt, (unsigned long long)f->dsafe,
+            (unsigned long long)f->purge_ver, (unsigned long long)f->oldest_ms);
         first = false;
     }
     fb_buf_put_str(json, "]}");

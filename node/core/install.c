@@ -1,4 +1,5 @@
-/* What is published and in which list it stands: every change of table, slots and lists goes through here. */
+/* What is published and in which list it stands: every change of table, slots and lists goes
+ * through here. */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
@@ -21,7 +22,8 @@ static bool expires(const struct object *o)
     return o->kind != FB_KIND_NONE && !(object_flags(o) & OBJECT_MAPPED) && object_expires(o) != 0;
 }
 
-static void count(struct lane *l, struct part *p, const struct object *o, const struct object_extra *x, int by)
+static void count(struct lane *l, struct part *p, const struct object *o,
+                  const struct object_extra *x, int by)
 {
     uint8_t flags = object_flags(o);
     uint64_t n = (uint64_t)(int64_t)by;
@@ -41,7 +43,8 @@ static void count(struct lane *l, struct part *p, const struct object *o, const 
         p->ttl_count += n;
 }
 
-static void dirty_count(struct lane *l, const struct object *o, struct object_extra *x, uint32_t bytes)
+static void dirty_count(struct lane *l, const struct object *o, struct object_extra *x,
+                        uint32_t bytes)
 {
     int64_t delta = (int64_t)bytes - x->bytes;
     x->bytes = bytes;
@@ -61,7 +64,8 @@ static void unlink_slot(struct part *p, const struct object *o, const struct obj
     }
 }
 
-void part_install(struct lane *l, struct part *p, struct object *next, struct object_extra *extra, uint64_t hash)
+void part_install(struct lane *l, struct part *p, struct object *next, struct object_extra *extra,
+                  uint64_t hash)
 {
     struct object *old = store_find_own(l->store, object_key(next), hash);
     struct slot *slot;
@@ -115,8 +119,9 @@ void part_clean(struct lane *l, struct part *p, struct object *o)
     dirty_count(l, o, x, 0);
     slab_slot(p->sp, o->slot)->extra = NULL;
     extra_free(x);
-    atomic_store_explicit(&o->flags, object_flags(o) & (uint8_t)~(OBJECT_DIRTY | OBJECT_PARKED | OBJECT_BLIND),
-                          memory_order_relaxed);
+    atomic_store_explicit(
+        &o->flags, object_flags(o) & (uint8_t) ~(OBJECT_DIRTY | OBJECT_PARKED | OBJECT_BLIND),
+        memory_order_relaxed);
     sieve_add(p->sp, o->slot);
     count(l, p, o, NULL, 1);
     mapped_deadline(l, p, o);
@@ -127,9 +132,9 @@ void mapped_deadline(struct lane *l, struct part *p, struct object *o)
     const struct fb_namespace *conf = l->ns[o->ns].conf;
     if (!(object_flags(o) & OBJECT_MAPPED))
         return;
-    atomic_store_explicit(&o->expires_ms,
-                          conf != NULL && conf->ttl_ms ? (int64_t)(part_now(l, p) + conf->ttl_ms) : 0,
-                          memory_order_relaxed);
+    atomic_store_explicit(
+        &o->expires_ms, conf != NULL && conf->ttl_ms ? (int64_t)(part_now(l, p) + conf->ttl_ms) : 0,
+        memory_order_relaxed);
 }
 
 void feed_parked_move(struct part *p, struct feed *f, const struct object *o)

@@ -114,7 +114,8 @@ static void note_moved(struct lane *l)
     }
 }
 
-void lane_configure(struct lane *l, const struct fb_nsset *namespaces, const struct fb_schema *const *schemas)
+void lane_configure(struct lane *l, const struct fb_nsset *namespaces,
+                    const struct fb_schema *const *schemas)
 {
     for (uint16_t i = 0; i < l->ns_n; i++) {
         l->ns[i].conf = NULL;
@@ -175,7 +176,8 @@ void lane_written(struct lane *l)
     uint32_t published = l->pending.n;
     fb_assert(l->log_to == &l->fx.log);
     pending_publish(l);
-    /* versions of the partitions that wrote in this tick become feedable when this log sequence is synced */
+    /* versions of the partitions that wrote in this tick become feedable when this log sequence is
+     * synced */
     for (size_t i = l->mark_n; i > l->mark_first && l->marks[i - 1].log_seq == l->fx.log_seq; i--)
         l->marks[i - 1].ver = l->parts[l->marks[i - 1].part]->last_ver;
     if (l->reconcile_due)

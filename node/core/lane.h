@@ -1,14 +1,18 @@
 /* The partition core: all partitions of one writer thread, sans-IO (events in, effects out).
  *
  * One tick of the writer thread:
- *   1. lane_request / lane_load_reply / lane_feed_* / lane_verdict / lane_tick  evaluate; effects pile up
- *   2. write effects->log to the lane's log with one write(2)                   (nothing is visible or answered before)
- *   3. lane_written                                                             publishes every pending version (I11)
+ *   1. lane_request, lane_load_reply, lane_feed_*, lane_verdict, lane_tick
+ *      evaluate; effects pile up in lane_effects
+ *   2. write effects->log to the lane's log with one write(2)
+ *      nothing is visible or answered before
+ *   3. lane_written
+ *      publishes every pending version (I11)
  *   4. send replies, loads, notes, feed data
- * fsync runs on another thread; when it returned for everything up to log sequence s: lane_synced(s).
+ * fsync runs on another thread; when it returned for everything up to log sequence s:
+ * lane_synced(s).
  *
- * Thread: one writer per lane (asserted by the caller's thread id in lane_enter). Time comes in as arguments.
- * Readers on any thread use node/core/read.h and see only what lane_written published.
+ * Thread: one writer per lane. Time comes in as
+ * arguments. Readers on any thread use node/core/read.h and see only what lane_written published.
  */
 #ifndef FB_NODE_CORE_LANE_H_
 #define FB_NODE_CORE_LANE_H_
@@ -22,76 +26,82 @@
 struct store; /* node/store/store.h: the object table shared by all lanes of the node */
 struct lane;
 
-/* Where replies go: one per (connection, lane). The lane appends encoded fb_rep items to `out`; the caller wraps
- * them in one REP frame and sends it after step 3. `held` counts replies still owed (loads, levels): the caller must
- * keep the struct alive until held is 0; when `closed` is set the lane drops what it would have appended. */
+/* Where replies go: one per (connection, lane). The lane appends encoded fb_rep items to `out`; the
+ * caller wraps them in one REP frame and sends it after step 3. `held` counts replies still owed
+ * (loads, levels): the caller must keep the struct alive until held is 0; when `closed` is set the
+ * lane drops what it would have appended. */
 struct reply_dest {
     struct fb_buf out;
     uint32_t items;
     uint32_t held;
     bool closed;
-    bool touched;               /* on lane_effects.touched */
+    bool touched; /* on lane_effects.touched */
     struct reply_dest *next_touched;
-    void *owner;                /* the caller's */
+    void *owner; /* the caller's */
 };
 
-/* Same for feed answers to a sync process: encoded fb_feed_batch items (objects nested) and verdict acks. */
+/* Same for feed answers to a sync process: encoded fb_feed_batch items (objects nested) and verdict
+ * acks. */
 struct feed_dest {
     struct fb_buf batches;
     uint32_t batch_count;
-    struct fb_buf acks;         /* fb_verdict_ack items */
+    struct fb_buf acks; /* fb_verdict_ack items */
     uint32_t ack_count;
     bool closed;
-    uint32_t held;              /* acks still owed */
+    uint32_t held; /* acks still owed */
     bool touched;
     struct feed_dest *next_touched;
     void *owner;
 };
 
-struct lane_load {              /* one load wanted from a sync process */
+struct lane_load { /* one load wanted from a sync process */
     uint16_t part;
-    uint32_t ns;                /* index into nsset */
+    uint32_t ns; /* index into nsset */
     uint64_t token;
-    struct fb_bytes id;         /* view into lane_effects.load_bytes; valid until lane_effects_clear */
+    struct fb_bytes id; /* view into lane_effects.load_bytes; valid until lane_effects_clear */
 };
 
-/* A tick should end when its log has this size: one more request of any kind stays far below what a batch may have. */
+/* A tick should end when its log has this size: one more request of any kind stays far below what a
+ * batch may have. */
 #define LANE_TICK_LOG_BYTES (8u << 20)
 /* A transaction that might write more is refused: a feed gives it out whole, in one frame. */
 #define LANE_TXN_LOG_BYTES (32u << 20)
 
 struct lane_effects {
-    struct fb_buf log;          /* encoded records, in order */
-    uint64_t log_seq;           /* sequence of this tick's log write; passed to lane_synced once fsynced. Grows by 1 per
-                                   tick with a non-empty log */
+    struct fb_buf log; /* encoded records, in order */
+    uint64_t log_seq;  /* sequence of this tick's log write; passed to lane_synced once fsynced.
+                          Grows by 1 per  tick with a non-empty log */
     struct reply_dest *touched;
     struct feed_dest *feeds_touched;
     struct lane_load *loads;
     size_t load_count, load_cap;
     struct fb_buf load_bytes;
-    struct fb_buf notes;        /* encoded fb_feed_note items for every connected sync process */
+    struct fb_buf notes; /* encoded fb_feed_note items for every connected sync process */
     uint32_t note_count;
-    struct fb_buf refused;      /* {u16 part, u64 checkpoint, u64 end of our log}: partitions the lane closed because
-                                   PostgreSQL is ahead of their log (PROTOCOL 8) */
-    bool sync_wanted;           /* somebody waits for `durable`: fsync now rather than at the next interval */
+    struct fb_buf refused; /* {u16 part, u64 checkpoint, u64 end of our log}: partitions the lane
+                              closed because PostgreSQL is ahead of their log (PROTOCOL 8) */
+    bool sync_wanted; /* somebody waits for `durable`: fsync now rather than at the next interval */
 };
 
 struct lane_config {
-    uint32_t lane;              /* index, for metrics and assertions */
+    uint32_t lane; /* index, for metrics and assertions */
     uint32_t lanes;
-    uint32_t partitions;        /* of the cluster */
-    uint64_t memory_limit;      /* bytes of objects on this node (all lanes); eviction keeps below */
-    uint64_t dirty_limit;       /* hard limit of dirty bytes on this node */
-    bool accept_database_ahead; /* what the log lost was given up: PostgreSQL's checkpoint is believed */
+    uint32_t partitions;   /* of the cluster */
+    uint64_t memory_limit; /* bytes of objects on this node (all lanes); eviction keeps below */
+    uint64_t dirty_limit;  /* hard limit of dirty bytes on this node */
+    bool accept_database_ahead; /* what the log lost was given up: PostgreSQL's checkpoint is
+                                   believed */
 };
 
-/* Counters the writer keeps; the caller may read them from any thread (relaxed atomics), per lane. */
+/* Counters the writer keeps; the caller may read them from any thread (relaxed atomics), per lane.
+ */
 struct lane_stats {
-    _Atomic uint64_t objects_clean, objects_dirty, objects_tombstone, objects_negative, objects_parked;
+    _Atomic uint64_t objects_clean, objects_dirty, objects_tombstone, objects_negative,
+        objects_parked;
     _Atomic uint64_t dirty_bytes, memory_bytes;
     _Atomic uint64_t hits, misses, loads_found, loads_absent, loads_failed, loads_stale;
-    _Atomic uint64_t evictions, expired, records, sync_enqueued, sync_coalesced, rejected_overload, rejected_invalid,
-        throttled;
+    _Atomic uint64_t evictions, expired, records, sync_enqueued, sync_coalesced, rejected_overload,
+        rejected_invalid, throttled;
     _Atomic uint64_t feed_rows, conflicts, parks;
     _Atomic uint64_t oldest_dirty_wall_ms; /* 0 = nothing dirty */
 };
@@ -103,30 +113,36 @@ struct lane_effects *lane_effects(struct lane *l);
 void lane_effects_clear(struct lane *l);
 const struct lane_stats *lane_stats(const struct lane *l);
 
-/* Configuration: immutable sets that outlive their use here; the lane compares by pointer and re-resolves namespaces.
- * schemas[i] belongs to namespaces->ns[i] (NULL = not known yet: requests to that mapped namespace answer -DBDOWN). */
-void lane_configure(struct lane *l, const struct fb_nsset *namespaces, const struct fb_schema *const *schemas);
+/* Configuration: immutable sets that outlive their use here; the lane compares by pointer and
+ * re-resolves namespaces. schemas[i] belongs to namespaces->ns[i] (NULL = not known yet: requests
+ * to that mapped namespace answer -DBDOWN). */
+void lane_configure(struct lane *l, const struct fb_nsset *namespaces,
+                    const struct fb_schema *const *schemas);
 
-/* Become primary of a partition at `epoch` (> every epoch in its log: asserted): appends EPOCH_START. Requests for
- * partitions not opened answer NOT_PRIMARY. */
-void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t history, uint64_t wall_ms);
+/* Become primary of a partition at `epoch` (> every epoch in its log: asserted): appends
+ * EPOCH_START. Requests for partitions not opened answer NOT_PRIMARY. */
+void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t history,
+                         uint64_t wall_ms);
 /* Stop serving it (the map says somebody else leads). */
 void lane_close_partition(struct lane *l, uint16_t part);
 bool lane_partition_open(const struct lane *l, uint16_t part);
 
-/* Before a tick: now in both clocks. wall_ms drives ptime (never decreases); mono_ns drives timers and single
- * flights. */
+/* Before a tick: now in both clocks. wall_ms drives ptime (never decreases); mono_ns drives timers
+ * and single flights. */
 void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms);
-/* A write, an ORDERED read, or a read that missed in read.h. Views in `req` need to live only during the call. */
+/* A write, an ORDERED read, or a read that missed in read.h. Views in `req` need to live only
+ * during the call. */
 void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *req);
 void lane_load_reply(struct lane *l, const struct fb_load_rep *rep);
-/* No sync process is connected any more (or PostgreSQL is unreachable): fail every waiting load with -DBDOWN. */
+/* No sync process is connected any more (or PostgreSQL is unreachable): fail every waiting load
+ * with -DBDOWN. */
 void lane_loads_fail(struct lane *l, const char *why);
 /* A sync process went away or came: emit every waiting load again (same tokens). */
 void lane_loads_resend(struct lane *l);
 bool lane_loads_waiting(const struct lane *l);
 /* The disk is nearly full: refuse PUT with a definite error, keep DEL and EXPIRE (PROTOCOL 16). */
-void lane_set_dirty_limit(struct lane *l, uint64_t bytes); /* of the node, from a new cluster file */
+void lane_set_dirty_limit(struct lane *l,
+                          uint64_t bytes); /* of the node, from a new cluster file */
 void lane_set_disk_low(struct lane *l, bool low);
 void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_req *req);
 void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos);
@@ -137,27 +153,31 @@ void lane_notes_all(struct lane *l);
 void lane_flush(struct lane *l, uint32_t ns);
 /* FLUSHALL: drop every clean copy; gives how many. Dirty objects and rows are never touched. */
 uint64_t lane_flush_clean(struct lane *l);
-/* Timers: expiry, eviction, notes of non-empty feeds, load time-outs. Call at lane_deadline_ns at the latest. */
+/* Timers: expiry, eviction, notes of non-empty feeds, load time-outs. Call at lane_deadline_ns at
+ * the latest. */
 void lane_tick(struct lane *l);
 uint64_t lane_deadline_ns(const struct lane *l); /* monotonic */
 /* Steps 3 of a tick, and after fsync. */
 void lane_written(struct lane *l);
 void lane_synced(struct lane *l, uint64_t log_seq);
 
-/* Recovery, before any partition is opened: snapshot objects first, then records in order per partition. */
-/* FB_ECORRUPT: a gap (rec.prev is not the last ver) or impossible content, err says which. Records at or below the
- * partition's snapshot ver are skipped. */
-FB_MUST_USE enum fb_status lane_recover_record(struct lane *l, const struct fb_record *rec, struct fb_err *err);
+/* Recovery, before any partition is opened: snapshot objects first, then records in order per
+ * partition. */
+/* FB_ECORRUPT: a gap (rec.prev is not the last ver) or impossible content, err says which. Records
+ * at or below the partition's snapshot ver are skipped. */
+FB_MUST_USE enum fb_status lane_recover_record(struct lane *l, const struct fb_record *rec,
+                                               struct fb_err *err);
 /* Last ver of the partition recovered so far (0 = nothing), and its highest epoch/history. */
 uint64_t lane_last_ver(const struct lane *l, uint16_t part);
 uint64_t lane_history(const struct lane *l, uint16_t part);
 
-/* Snapshots (PROTOCOL 16): the writer serialises a partition in slices between ticks, so that no other thread looks at
- * writer-private state. The result is fuzzy: replaying the log from `start_ver` on makes it exact (records are full
- * after-images and are skipped when older than the object). */
+/* Snapshots (PROTOCOL 16): the writer serialises a partition in slices between ticks, so that no
+ * other thread looks at writer-private state. The result is fuzzy: replaying the log from
+ * `start_ver` on makes it exact (records are full after-images and are skipped when older than the
+ * object). */
 struct lane_snapshot {
     uint16_t part;
-    uint64_t start_ver;      /* replay records with ver > this */
+    uint64_t start_ver; /* replay records with ver > this */
     /* log sequence that was current when it began: log before it is not needed by this partition */
     uint64_t start_log_seq;
     uint64_t cursor;
@@ -165,12 +185,13 @@ struct lane_snapshot {
 };
 /* False when the partition has nothing. */
 bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s);
-/* Append at most about max_bytes of encoded snapshot items to `out`. The first slice carries the partition's header
- * item (versions, purge_ver per namespace, checkpoints, ptime). */
-void lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf *out, size_t max_bytes);
+/* Append at most about max_bytes of encoded snapshot items to `out`. The first slice carries the
+ * partition's header item (versions, purge_ver per namespace, checkpoints, ptime). */
+void lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf *out,
+                         size_t max_bytes);
 /* Recovery: items as produced by slices, in order. FB_ECORRUPT on anything impossible. */
-FB_MUST_USE enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_bytes items,
-                                                 struct fb_err *err);
+FB_MUST_USE enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part,
+                                                 struct fb_bytes items, struct fb_err *err);
 
 /* Per namespace, summed over the lane's partitions, walking feeds only (cheap). */
 struct lane_namespace_stats {
@@ -178,7 +199,8 @@ struct lane_namespace_stats {
     uint64_t oldest_dirty_age_ms;
 };
 void lane_namespace_stats(const struct lane *l, uint32_t ns, struct lane_namespace_stats *out);
-/* For the CLI: one key as JSON text (state, versions, dirty, parked with reason, value size), and partition summary. */
+/* For the CLI: one key as JSON text (state, versions, dirty, parked with reason, value size), and
+ * partition summary. */
 void lane_inspect_key(struct lane *l, struct fb_bytes key, struct fb_buf *json);
 void lane_inspect_partition(struct lane *l, uint16_t part, struct fb_buf *json);
 

@@ -1,5 +1,5 @@
-/* Inside of the partition core: state of a lane and the calls between its files. Nobody outside node/core/ includes
- * this.
+/* Inside of the partition core: state of a lane and the calls between its files. Nobody outside
+ * node/core/ includes this.
  *
  * Thread: the lane's writer, always. What readers see is in the store (node/store/object.h).
  */
@@ -16,7 +16,8 @@
 #define LOAD_TIMEOUT_NS (UINT64_C(10) * 1000 * 1000 * 1000)
 #define LOAD_STALE_RETRIES_MAX 5u
 #define LOAD_STALE_BACKOFF_NS (UINT64_C(50) * 1000 * 1000)
-/* less than a router waits for a node (request_timeout), so that the level reached is told, not guessed */
+/* less than a router waits for a node (request_timeout), so that the level reached is told, not
+ * guessed */
 #define DATABASE_WAIT_NS (UINT64_C(20) * 1000 * 1000 * 1000)
 #define FEED_BATCH_BYTES_MAX (4u << 20)
 #define LOAD_WAITERS_MAX 65536u /* requests that may queue behind loads in one lane */
@@ -44,15 +45,16 @@ struct object_extra {
     uint64_t changed;            /* columns changed since the base */
     uint64_t changed_since_feed; /* the part of it that no emitted version has */
     uint64_t emitted_ver;        /* last version given to a feed since the last sync, 0 = none */
-    uint64_t maybe_first;        /* older versions that a feed had, or may have had before a restart: */
-    uint64_t maybe_last;         /* a checkpoint between them and emitted_ver leaves the row unknown. 0 = none */
-    uint64_t group_last;         /* last ver of the GROUP that wrote it, 0 = none */
+    uint64_t maybe_first; /* older versions that a feed had, or may have had before a restart: */
+    uint64_t
+        maybe_last; /* a checkpoint between them and emitted_ver leaves the row unknown. 0 = none */
+    uint64_t group_last; /* last ver of the GROUP that wrote it, 0 = none */
     uint64_t changed_at_ms;
     uint8_t emitted_kind;
-    bool maybe_gone;             /* one of them was a tombstone */
-    bool parked_list;            /* in feed.parked instead of feed.dirty */
-    bool rewritten;              /* in feed.rewritten */
-    uint32_t bytes;              /* counted as dirty */
+    bool maybe_gone;  /* one of them was a tombstone */
+    bool parked_list; /* in feed.parked instead of feed.dirty */
+    bool rewritten;   /* in feed.rewritten */
+    uint32_t bytes;   /* counted as dirty */
     struct park_info *park;
 };
 
@@ -66,8 +68,8 @@ struct feed { /* one (partition, namespace) */
     struct slot_list dirty;  /* ver order: dirty objects and tombstones above dsafe */
     struct slot_list parked; /* parked objects the checkpoint has passed */
     uint64_t ckpt, dsafe, purge_ver;
-    uint64_t oldest_ms;      /* ptime of the oldest unsynced change, 0 = none */
-    uint32_t *rewritten;     /* slots emitted and written again since */
+    uint64_t oldest_ms;  /* ptime of the oldest unsynced change, 0 = none */
+    uint32_t *rewritten; /* slots emitted and written again since */
     uint32_t rewritten_n, rewritten_cap;
     uint32_t verified_epoch; /* in which the checkpoint was seen to be one of this log */
     bool announced;          /* a note went out since it became non-empty */
@@ -76,8 +78,8 @@ struct feed { /* one (partition, namespace) */
     struct wait_list waits;  /* level database, in ver order */
 };
 
-/* Versions that no record of this log can have: between the end of one epoch and the start of the next. A checkpoint in
- * there was committed by a log that went on where this one did not. */
+/* Versions that no record of this log can have: between the end of one epoch and the start of the
+ * next. A checkpoint in there was committed by a log that went on where this one did not. */
 struct ver_gap {
     uint64_t after, before;
 };
@@ -96,10 +98,10 @@ struct part {
     uint64_t group_end;    /* recovery: last ver of the GROUP being replayed */
     uint64_t snapshot_ver; /* recovery: records at or below are skipped */
     bool recovered;
-    bool unsorted;         /* recovery: lists hold objects of a snapshot in the order of their slots */
-    bool reconcile;        /* its objects are to be compared with the configuration */
-    bool drop_mapped;      /* clean copies of rows may be outdated: after a restart */
-    struct feed **feeds;   /* by nsid */
+    bool unsorted;    /* recovery: lists hold objects of a snapshot in the order of their slots */
+    bool reconcile;   /* its objects are to be compared with the configuration */
+    bool drop_mapped; /* clean copies of rows may be outdated: after a restart */
+    struct feed **feeds; /* by nsid */
     uint32_t feed_cap;
     struct store_part *sp;
 };
@@ -150,10 +152,10 @@ struct lane {
     struct part **parts; /* by partition, NULL = never ours */
     uint64_t mono_ns, wall_ms;
     struct pending_set pending;
-    struct fb_buf *log_to;  /* where records go: fx.log or txn_log */
+    struct fb_buf *log_to; /* where records go: fx.log or txn_log */
     struct fb_buf txn_log;
-    struct fb_buf payload;  /* reply being built */
-    struct fb_buf value;    /* value being built */
+    struct fb_buf payload; /* reply being built */
+    struct fb_buf value;   /* value being built */
     struct fb_buf txn_reps;
     struct synced_mark *marks;
     size_t mark_n, mark_cap, mark_first;
@@ -177,9 +179,9 @@ struct op {
     uint64_t now;
     /* newest version, pending or published; may be a tombstone or negative; NULL = not resident */
     const struct object *cur;
-    bool live;                /* cur has a value */
-    bool admitted;            /* admission was checked for the whole transaction */
-    bool loaded;              /* a load was waited for */
+    bool live;     /* cur has a value */
+    bool admitted; /* admission was checked for the whole transaction */
+    bool loaded;   /* a load was waited for */
     uint16_t nsid;
     uint8_t ns_len;
     bool wrote;
@@ -187,8 +189,10 @@ struct op {
     struct fb_rep rep;
 };
 
-#define STAT_ADD(l, name, n) atomic_fetch_add_explicit(&(l)->stats.name, (uint64_t)(n), memory_order_relaxed)
-#define STAT_SUB(l, name, n) atomic_fetch_sub_explicit(&(l)->stats.name, (uint64_t)(n), memory_order_relaxed)
+#define STAT_ADD(l, name, n)                                                                       \
+    atomic_fetch_add_explicit(&(l)->stats.name, (uint64_t)(n), memory_order_relaxed)
+#define STAT_SUB(l, name, n)                                                                       \
+    atomic_fetch_sub_explicit(&(l)->stats.name, (uint64_t)(n), memory_order_relaxed)
 
 /* partition.c */
 struct part *part_get(struct lane *l, uint16_t id);
@@ -203,7 +207,8 @@ uint16_t nsid_of_key(struct lane *l, struct fb_bytes key, uint8_t *ns_len);
 /* Key of (namespace, id) as typed, appended to out. */
 void key_of_id(struct fb_buf *out, const struct ns_state *ns, struct fb_bytes id, uint8_t *ns_len);
 /* install.c: the only places that change what is published. Takes next and extra (NULL = clean). */
-void part_install(struct lane *l, struct part *p, struct object *next, struct object_extra *extra, uint64_t hash);
+void part_install(struct lane *l, struct part *p, struct object *next, struct object_extra *extra,
+                  uint64_t hash);
 void part_remove(struct lane *l, struct part *p, struct object *o);
 /* A dirty object becomes clean: to the SIEVE list, extra freed. */
 void part_clean(struct lane *l, struct part *p, struct object *o);
@@ -218,10 +223,10 @@ void log_record(struct lane *l, struct part *p, struct fb_record *r);
 struct pending *pending_find(struct lane *l, struct fb_bytes key, uint64_t hash);
 /* Newest version of a key, pending before published. */
 const struct object *newest_object(struct lane *l, struct fb_bytes key, uint64_t hash);
-/* Append a record for `next` (taken), give it its version and make it the newest pending one. `changed`: columns this
- * write changes. type: PUT, DEL or EXPIRE. Returns the version. */
-uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint64_t hash, uint8_t type,
-                      const struct object *cur, uint64_t changed, bool fresh_base);
+/* Append a record for `next` (taken), give it its version and make it the newest pending one.
+ * `changed`: columns this write changes. type: PUT, DEL or EXPIRE. Returns the version. */
+uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint64_t hash,
+                      uint8_t type, const struct object *cur, uint64_t changed, bool fresh_base);
 void pending_publish(struct lane *l);
 /* request.c */
 bool op_init(struct op *op, struct lane *l, struct part *p, const struct fb_req *req);
@@ -229,8 +234,10 @@ void op_refresh(struct op *op); /* look the object up again, expire it when due 
 void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
 void dest_touch(struct lane *l, struct reply_dest *dest);
 void feed_dest_touch(struct lane *l, struct feed_dest *dest);
-void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded);
-void reply_error(struct lane *l, struct reply_dest *dest, uint32_t seq, uint8_t err, const char *text);
+void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req,
+                 bool loaded);
+void reply_error(struct lane *l, struct reply_dest *dest, uint32_t seq, uint8_t err,
+                 const char *text);
 /* Level a request waits for. */
 uint8_t level_wanted(const struct op *op);
 /* exec_*.c: evaluate into op->rep, write through put/del below. */
@@ -247,12 +254,14 @@ void op_bulk(struct op *op, struct fb_bytes v);
 bool op_arg(const struct op *op, uint32_t index, struct fb_bytes *out);
 bool op_wrong_type(struct op *op, uint8_t kind); /* true: the error is set */
 /* False: refused, op->rep has the error. */
-bool op_put(struct op *op, uint8_t kind, struct fb_bytes value, int64_t expires_ms, uint64_t changed);
+bool op_put(struct op *op, uint8_t kind, struct fb_bytes value, int64_t expires_ms,
+            uint64_t changed);
 bool op_del(struct op *op);
 /* row.c: rules of mapped namespaces. True: refused, error set. */
 bool row_refuses_op(struct op *op);
 bool row_refuses_string(struct op *op, struct fb_bytes value, uint64_t *changed);
-bool row_refuses_fields(struct op *op, struct fb_bytes hash_value, uint64_t changed_in, uint64_t *changed);
+bool row_refuses_fields(struct op *op, struct fb_bytes hash_value, uint64_t changed_in,
+                        uint64_t *changed);
 uint64_t row_writable_mask(const struct ns_state *ns);
 /* admission.c */
 bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf *why);
@@ -260,10 +269,12 @@ bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf 
 uint64_t admission_delay_ns(const struct lane *l);
 bool op_grows(uint16_t op);
 /* txn.c */
-void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded);
+void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req,
+             bool loaded);
 /* load.c */
 bool load_needed(const struct op *op);
-/* Queue behind running loads, or start the loads that are needed. True: the request was queued (or refused). */
+/* Queue behind running loads, or start the loads that are needed. True: the request was queued (or
+ * refused). */
 bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req);
 void loads_tick(struct lane *l);
 /* Waiters that were left when the tick's log was full. */
@@ -275,19 +286,24 @@ void loads_close_partition(struct lane *l, uint16_t part);
 void loads_fini(struct lane *l);
 /* waits.c: replies owed */
 void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
-/* late_is_nil: time up answers nil (FB.SYNC, which wrote nothing), else the level reached by then. */
-void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
-                   uint64_t ver, uint64_t hash, uint64_t timeout_ns, bool late_is_nil);
-/* One reply for all objects of the partition that were written in this tick from version `first` on; at least one. */
-void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep,
-                         uint64_t first, uint64_t timeout_ns);
+/* late_is_nil: time up answers nil (FB.SYNC, which wrote nothing), else the level reached by then.
+ */
+void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest,
+                   const struct fb_rep *rep, uint64_t ver, uint64_t hash, uint64_t timeout_ns,
+                   bool late_is_nil);
+/* One reply for all objects of the partition that were written in this tick from version `first`
+ * on; at least one. */
+void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest,
+                         const struct fb_rep *rep, uint64_t first, uint64_t timeout_ns);
 /* The answer of a write is held back while dirty bytes are above the soft limit (PROTOCOL 17). */
-void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep, uint64_t delay_ns);
+void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep,
+                    uint64_t delay_ns);
 void waits_throttled(struct lane *l);
 uint64_t waits_throttled_ns(const struct lane *l);
 void waits_synced(struct lane *l, uint64_t log_seq);
 void waits_dsafe(struct lane *l, struct feed *f);
-void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver, const struct park_info *park);
+void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver,
+                  const struct park_info *park);
 void waits_tick(struct lane *l, struct part *p, struct feed *f);
 void waits_close(struct lane *l, struct part *p);
 void waits_fini(struct wait_list *w);
@@ -297,16 +313,21 @@ void feed_note(struct lane *l, struct part *p, struct feed *f);
 void feeds_verify(struct lane *l, struct part *p);
 void feed_due(struct lane *l, struct part *p, struct feed *f);
 void feeds_tick(struct lane *l);
-void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid);
-/* Effects of a checkpoint that was at `was` on objects; `live` also appends records for re-based objects. */
-void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid, bool live);
-/* A version of the object went, or may have gone, to PostgreSQL, and nobody is sure to hear of it. */
+void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe,
+              uint64_t xid);
+/* Effects of a checkpoint that was at `was` on objects; `live` also appends records for re-based
+ * objects. */
+void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid,
+                  bool live);
+/* A version of the object went, or may have gone, to PostgreSQL, and nobody is sure to hear of it.
+ */
 void maybe_applied(struct object_extra *x, uint64_t ver, uint8_t kind);
 /* The row of a dirty object is not known any more: found out, or put, at its next apply. */
 void base_forget(struct lane *l, struct part *p, struct object *o, struct object_extra *x);
 /* The slot's object was emitted and is written again. */
 void rewritten_note(struct feed *f, struct object_extra *x, uint32_t slot);
-/* reconcile.c: the partitions marked for it, at once, or at the end of the tick when versions are pending. */
+/* reconcile.c: the partitions marked for it, at once, or at the end of the tick when versions are
+ * pending. */
 void reconcile_soon(struct lane *l);
 /* recover.c */
 /* After the last item of a snapshot, before anything else of the partition. */

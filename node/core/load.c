@@ -1,7 +1,9 @@
-/* Read-through (PROTOCOL 13): one load per key at a time, everything that comes for the key queues behind it in order.
+/* Read-through (PROTOCOL 13): one load per key at a time, everything that comes for the key queues
+ * behind it in order.
  *
- * A request that names several keys (TXN) stands in the queue of each; it runs when it is first in all of them and none
- * is loading. All of its places are taken at once, so two such requests never wait for each other. */
+ * A request that names several keys (TXN) stands in the queue of each; it runs when it is first in
+ * all of them and none is loading. All of its places are taken at once, so two such requests never
+ * wait for each other. */
 #include "node/core/load_impl.h"
 
 #include <stdio.h>
@@ -19,8 +21,10 @@ static void load_send(struct lane *l, struct load_entry *e)
         fx->load_cap = fx->load_cap ? fx->load_cap * 2 : 64;
         fx->loads = fb_xrealloc(fx->loads, fx->load_cap * sizeof *fx->loads);
     }
-    fx->loads[fx->load_count++] = (struct lane_load){
-        .part = e->part, .ns = l->ns[e->nsid].conf_index, .token = e->token, .id = fb_bytes(NULL, id.n)};
+    fx->loads[fx->load_count++] = (struct lane_load){.part = e->part,
+                                                     .ns = l->ns[e->nsid].conf_index,
+                                                     .token = e->token,
+                                                     .id = fb_bytes(NULL, id.n)};
     fb_buf_put_bytes(&fx->load_bytes, id);
     if (id.n == 0)
         (void)fb_buf_reserve(&fx->load_bytes, 1);
@@ -44,7 +48,8 @@ static void load_start(struct lane *l, struct load_entry *e)
     e->retry_ns = 0;
     e->deadline_ns = l->mono_ns + LOAD_TIMEOUT_NS;
     fb_assert(e->index < (1u << TOKEN_INDEX_BITS));
-    e->token = (uint64_t)++l->loads.generation << TOKEN_INDEX_BITS | e->index; /* fresh: an old answer finds no one */
+    e->token = (uint64_t)++l->loads.generation << TOKEN_INDEX_BITS |
+               e->index; /* fresh: an old answer finds no one */
     load_send(l, e);
 }
 
@@ -67,9 +72,11 @@ bool load_needed(const struct op *op)
     return true;
 }
 
-/* Keys of a request, one or those of a transaction, through `fn`; false when fn said so or the request is malformed. */
+/* Keys of a request, one or those of a transaction, through `fn`; false when fn said so or the
+ * request is malformed. */
 static bool each_key(struct lane *l, struct part *p, const struct fb_req *req,
-                     bool (*fn)(struct lane *, struct part *, const struct fb_req *, void *), void *arg)
+                     bool (*fn)(struct lane *, struct part *, const struct fb_req *, void *),
+                     void *arg)
 {
     struct fb_bytes rest = req->args, item;
     struct fb_req sub;
@@ -165,10 +172,12 @@ bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const s
 
     if (!each_key(l, p, req, survey_key, &s) || (!s.needs && !s.queued))
         return false;
-    if (l->loads.waiters >= LOAD_WAITERS_MAX || l->loads.count + s.keys >= (1u << TOKEN_INDEX_BITS)) {
+    if (l->loads.waiters >= LOAD_WAITERS_MAX ||
+        l->loads.count + s.keys >= (1u << TOKEN_INDEX_BITS)) {
         STAT_ADD(l, rejected_overload, 1);
-        reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN,
-                    "OVERLOADED too many requests wait for PostgreSQL; nothing happened, try again later");
+        reply_error(
+            l, dest, req->seq, FB_REP_ERR_PLAIN,
+            "OVERLOADED too many requests wait for PostgreSQL; nothing happened, try again later");
         return true;
     }
     w = fb_xcalloc(1, sizeof *w);
@@ -228,14 +237,15 @@ static bool recheck_key(struct lane *l, struct part *p, const struct fb_req *req
         return true;
     op.cur = newest_object(l, op.key, op.hash);
     /* an old copy or hint counts after its load was answered; nothing at all does not */
-    if (!load_needed(&op) || (op.cur != NULL && (r->why == NULL || !(object_flags(op.cur) & OBJECT_NEGATIVE))))
+    if (!load_needed(&op) ||
+        (op.cur != NULL && (r->why == NULL || !(object_flags(op.cur) & OBJECT_NEGATIVE))))
         return true;
     r->fails = true;
     return true;
 }
 
-/* Entries whose queue may go on. Each stands here at most once and is freed by its own turn alone, so that what runs in
- * one queue may wake others, back and forth, without recursion. */
+/* Entries whose queue may go on. Each stands here at most once and is freed by its own turn alone,
+ * so that what runs in one queue may wake others, back and forth, without recursion. */
 static void drain_later(struct loads *q, struct load_entry *e)
 {
     if (e->drains)
@@ -267,9 +277,10 @@ static void refuse_waiter(struct lane *l, const struct waiter *w, const char *wh
 {
     char text[640];
 
-    snprintf(text, sizeof text,
-             "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
-             why == NULL ? "no answer" : why);
+    snprintf(
+        text, sizeof text,
+        "DBDOWN PostgreSQL cannot be asked for this key now (%s); nothing was changed, try again",
+        why == NULL ? "no answer" : why);
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\r' || *c == '\n')
             *c = ' ';
@@ -287,7 +298,8 @@ static void drain_one(struct lane *l, struct load_entry *e, const char *why)
 
         if (!waiter_ready(w))
             return;
-        if (l->fx.log.n >= LANE_TICK_LOG_BYTES) { /* thousands may wait: the rest comes with the next tick */
+        if (l->fx.log.n >=
+            LANE_TICK_LOG_BYTES) { /* thousands may wait: the rest comes with the next tick */
             drain_later(&l->loads, e);
             return;
         }
@@ -352,39 +364,47 @@ static bool can_hold(const struct ns_state *ns, const struct fb_load_rep *rep)
     }
 }
 
-static void install(struct lane *l, struct part *p, struct load_entry *e, const struct fb_load_rep *rep)
+static void install(struct lane *l, struct part *p, struct load_entry *e,
+                    const struct fb_load_rep *rep)
 {
     struct ns_state *ns = &l->ns[e->nsid];
-    bool mapped = ns->conf->mapped, row = rep->status == FB_LOAD_FOUND, found = row && rep->kind != FB_KIND_NONE;
+    bool mapped = ns->conf->mapped, row = rep->status == FB_LOAD_FOUND,
+         found = row && rep->kind != FB_KIND_NONE;
     struct feed *f = feed_get(p, e->nsid);
     const struct object *old = store_find_own(l->store, entry_key(e), e->hash);
     struct object *o;
     uint8_t flags = mapped ? OBJECT_MAPPED : 0;
 
-    /* written meanwhile is impossible: writes queue behind the load. Only an old clean copy or hint may be there. */
+    /* written meanwhile is impossible: writes queue behind the load. Only an old clean copy or hint
+     * may be there. */
     if (old != NULL && slot_extra(p, old) != NULL)
         return;
     if (pending_find(l, entry_key(e), e->hash) != NULL)
         return;
     if (found && !mapped && rep->expires_ms != 0 && (uint64_t)rep->expires_ms <= part_now(l, p))
         found = false;
-    o = object_new(entry_key(e), e->ns_len, e->nsid, p->id, found ? rep->kind : FB_KIND_NONE, found ? rep->value.n : 0);
+    o = object_new(entry_key(e), e->ns_len, e->nsid, p->id, found ? rep->kind : FB_KIND_NONE,
+                   found ? rep->value.n : 0);
     if (found) {
         if (rep->value.n > 0)
             memcpy(o->bytes + o->klen, rep->value.p, rep->value.n);
         o->ver = rep->xmin; /* epoch 0: never the version of a record */
         if (!mapped) {
             /* the version of the record that wrote the row, when it is one of this history */
-            if (rep->stored_ver != 0 && rep->stored_ver <= rep->ckpt_ver && rep->stored_ver <= f->ckpt)
+            if (rep->stored_ver != 0 && rep->stored_ver <= rep->ckpt_ver &&
+                rep->stored_ver <= f->ckpt)
                 o->ver = rep->stored_ver;
             atomic_store_explicit(&o->expires_ms, rep->expires_ms, memory_order_relaxed);
         }
     } else {
         uint64_t ttl = ns->conf->negative_ttl_ms;
         flags |= OBJECT_NEGATIVE;
-        atomic_store_explicit(&o->expires_ms, (int64_t)(part_now(l, p) + ttl), memory_order_relaxed);
+        atomic_store_explicit(&o->expires_ms, (int64_t)(part_now(l, p) + ttl),
+                              memory_order_relaxed);
     }
-    if (found || (row && mapped)) { /* a row whose column is NULL: no value, but an UPDATE when there comes one */
+    if (found ||
+        (row &&
+         mapped)) { /* a row whose column is NULL: no value, but an UPDATE when there comes one */
         flags |= OBJECT_HAS_BASE | (rep->xmin != 0 ? OBJECT_TOKEN_KNOWN : 0);
         atomic_store_explicit(&o->base_xid, rep->xmin, memory_order_relaxed);
     }

@@ -1,4 +1,5 @@
-/* Inside of read-through: what load.c (loads and the queues behind them) and load_table.c (finding them) share. */
+/* Inside of read-through: what load.c (loads and the queues behind them) and load_table.c (finding
+ * them) share. */
 #ifndef FB_NODE_CORE_LOAD_IMPL_H_
 #define FB_NODE_CORE_LOAD_IMPL_H_
 
@@ -42,7 +43,8 @@ static inline struct fb_bytes entry_key(const struct load_entry *e)
 /* load_table.c. NULL when the key is not being loaded. */
 struct load_entry *load_entry_find(struct loads *q, struct fb_bytes key, uint64_t hash);
 /* For a key that has no entry; it is not loading and its queue is empty. */
-struct load_entry *load_entry_new(struct lane *l, struct part *p, struct fb_bytes key, uint64_t hash);
+struct load_entry *load_entry_new(struct lane *l, struct part *p, struct fb_bytes key,
+                                  uint64_t hash);
 /* Its queue must be empty. */
 void load_entry_free(struct lane *l, struct load_entry *e);
 

@@ -1,4 +1,5 @@
-/* The keys that are being loaded: found by key, by token index, and walked in the order of their coming. */
+/* The keys that are being loaded: found by key, by token index, and walked in the order of their
+ * coming. */
 #include "node/core/load_impl.h"
 
 #include <stdlib.h>
@@ -30,7 +31,8 @@ static void table_grow(struct loads *q)
     }
 }
 
-struct load_entry *load_entry_new(struct lane *l, struct part *p, struct fb_bytes key, uint64_t hash)
+struct load_entry *load_entry_new(struct lane *l, struct part *p, struct fb_bytes key,
+                                  uint64_t hash)
 {
     struct loads *q = &l->loads;
     struct load_entry *e = fb_xcalloc(1, sizeof *e + key.n);

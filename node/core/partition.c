@@ -92,7 +92,8 @@ bool part_in_gap(const struct part *p, uint64_t ver)
     return false;
 }
 
-void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t history, uint64_t wall_ms)
+void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t history,
+                         uint64_t wall_ms)
 {
     struct part *p = part_get(l, part);
     struct fb_record r = {.type = FB_RECORD_EPOCH_START, .history = history};
@@ -114,7 +115,8 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
         if (p->feeds[i] != NULL)
             p->feeds[i]->reopened = true;
     feeds_verify(l, p);
-    p->open = true; /* one copy: the record is committed before anything of this tick is answered (I9) */
+    p->open =
+        true; /* one copy: the record is committed before anything of this tick is answered (I9) */
 }
 
 void lane_close_partition(struct lane *l, uint16_t part)

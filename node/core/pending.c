@@ -1,4 +1,5 @@
-/* Versions written in this tick and not published yet: evaluated on, logged, then published together (I11). */
+/* Versions written in this tick and not published yet: evaluated on, logged, then published
+ * together (I11). */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
@@ -74,7 +75,8 @@ static void list_in(struct pending_set *s, uint32_t i)
 }
 
 /* The entry of a key, made when there is none; it becomes the newest. Takes next. */
-static struct pending *pending_put(struct lane *l, struct part *p, struct object *next, uint64_t hash)
+static struct pending *pending_put(struct lane *l, struct part *p, struct object *next,
+                                   uint64_t hash)
 {
     struct pending_set *s = &l->pending;
     struct pending *e = pending_find(l, object_key(next), hash);
@@ -114,22 +116,25 @@ void rewritten_note(struct feed *f, struct object_extra *x, uint32_t slot)
     f->rewritten[f->rewritten_n++] = slot;
 }
 
-uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint64_t hash, uint8_t type,
-                      const struct object *cur, uint64_t changed, bool fresh_base)
+uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint64_t hash,
+                      uint8_t type, const struct object *cur, uint64_t changed, bool fresh_base)
 {
     const struct object *published = store_find_own(l->store, object_key(next), hash);
-    uint8_t flags = object_flags(next) | OBJECT_DIRTY, old = cur == NULL ? OBJECT_BLIND : object_flags(cur);
+    uint8_t flags = object_flags(next) | OBJECT_DIRTY,
+            old = cur == NULL ? OBJECT_BLIND : object_flags(cur);
     struct object_extra *x;
     struct fb_record r = {.type = type, .kind = next->kind, .ns_len = next->ns_len};
 
     if (!fresh_base) {
         flags |= old & (OBJECT_HAS_BASE | OBJECT_TOKEN_KNOWN | OBJECT_BLIND);
-        atomic_store_explicit(&next->base_xid, cur == NULL ? 0 : object_xid(cur), memory_order_relaxed);
+        atomic_store_explicit(&next->base_xid, cur == NULL ? 0 : object_xid(cur),
+                              memory_order_relaxed);
     }
     if (cur != NULL && type == FB_RECORD_EXPIRE)
         r.obj_ver = cur->ver;
     atomic_store_explicit(&next->flags, flags, memory_order_relaxed);
-    x = pending_put(l, p, next, hash)->extra; /* frees cur when that was pending: not to be used below */
+    x = pending_put(l, p, next, hash)
+            ->extra; /* frees cur when that was pending: not to be used below */
     if (fresh_base)
         x->changed = x->changed_since_feed = 0;
     x->changed |= changed;
@@ -141,7 +146,8 @@ uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint6
         rewritten_note(feed_get(p, published->ns), x, published->slot);
 
     r.flags = (flags & OBJECT_HAS_BASE ? FB_RECORD_HAS_BASE : 0) |
-              (flags & OBJECT_TOKEN_KNOWN ? FB_RECORD_TOKEN_KNOWN : 0) | (flags & OBJECT_BLIND ? FB_RECORD_BLIND : 0);
+              (flags & OBJECT_TOKEN_KNOWN ? FB_RECORD_TOKEN_KNOWN : 0) |
+              (flags & OBJECT_BLIND ? FB_RECORD_BLIND : 0);
     r.base_xid = object_xid(next);
     r.changed = x->changed;
     r.expires_ms = object_expires(next);

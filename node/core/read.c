@@ -3,7 +3,8 @@
 
 #include "node/core/read_value.h"
 
-enum read_outcome node_read(struct store *s, const struct fb_req *req, struct fb_buf *out, bool batched)
+enum read_outcome node_read(struct store *s, const struct fb_req *req, struct fb_buf *out,
+                            bool batched)
 {
     enum read_outcome outcome = READ_WRITER;
     struct fb_rep rep = {.seq = req->seq, .hit = true};
@@ -18,10 +19,11 @@ enum read_outcome node_read(struct store *s, const struct fb_req *req, struct fb
     o = store_find(s, req->key, object_hash(req->key));
     if (o != NULL) {
         expires = object_expires(o);
-        /* a dirty mapped object has no age; a negative hint and a clean copy have one; else it is an expiry, which the
-         * writer carries out as a record */
+        /* a dirty mapped object has no age; a negative hint and a clean copy have one; else it is
+         * an expiry, which the writer carries out as a record */
         bool due = expires != 0 && store_now(s) >= (uint64_t)expires;
-        if (due && (object_flags(o) & (OBJECT_MAPPED | OBJECT_DIRTY)) == (OBJECT_MAPPED | OBJECT_DIRTY))
+        if (due &&
+            (object_flags(o) & (OBJECT_MAPPED | OBJECT_DIRTY)) == (OBJECT_MAPPED | OBJECT_DIRTY))
             due = false;
         if (!due && o->part == req->part &&
             read_value(o->kind == FB_KIND_NONE ? NULL : o, req, &scratch, &rep)) {

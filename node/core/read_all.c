@@ -1,4 +1,5 @@
-/* SCAN, DBSIZE, RANDOMKEY, FLUSHALL over what is resident: walks of the slab index in bounded steps. */
+/* SCAN, DBSIZE, RANDOMKEY, FLUSHALL over what is resident: walks of the slab index in bounded
+ * steps. */
 #include "node/core/read.h"
 
 #include "node/store/object.h"
@@ -21,7 +22,8 @@ static void scan(struct store *s, const struct fb_req *req, struct fb_buf *list)
     uint64_t cursor = req->a > 0 ? (uint64_t)req->a : 0;
     uint32_t part = (uint32_t)(cursor >> 32), slot = (uint32_t)cursor, parts = store_partitions(s);
     uint32_t want = req->b <= 0 ? 10 : req->b > SCAN_SLOTS_MAX ? SCAN_SLOTS_MAX : (uint32_t)req->b;
-    uint32_t budget = want * 8 > SCAN_SLOTS_MAX ? SCAN_SLOTS_MAX : want * 8, found = 0, empty = parts;
+    uint32_t budget = want * 8 > SCAN_SLOTS_MAX ? SCAN_SLOTS_MAX : want * 8, found = 0,
+             empty = parts;
     struct fb_bytes rest = req->args, glob = {0}, type = {0};
     struct fb_buf keys = {0};
     char text[24];
@@ -32,7 +34,8 @@ static void scan(struct store *s, const struct fb_req *req, struct fb_buf *list)
     while (part < parts && found < want && budget > 0) {
         struct store_part *p = store_part(s, (uint16_t)part);
         const struct object *o;
-        if (slot >= atomic_load_explicit(&p->used, memory_order_acquire)) { /* pairs with slab_take */
+        if (slot >=
+            atomic_load_explicit(&p->used, memory_order_acquire)) { /* pairs with slab_take */
             part++;
             slot = 0;
             if (empty-- == 0)
@@ -70,7 +73,8 @@ static bool random_key(struct store *s, uint64_t random, struct fb_buf *out)
     store_read_lock();
     for (uint32_t i = 0; i < parts && !found; i++) {
         struct store_part *p = store_part(s, (uint16_t)((first + i) % parts));
-        uint32_t used = atomic_load_explicit(&p->used, memory_order_acquire); /* pairs with slab_take */
+        uint32_t used =
+            atomic_load_explicit(&p->used, memory_order_acquire); /* pairs with slab_take */
         uint32_t at = used == 0 ? 0 : (uint32_t)((random >> 32) % used);
         for (uint32_t n = 0; n < used && n < SCAN_SLOTS_MAX && !found; n++) {
             const struct object *o = slab_object(p, (at + n) % used);

@@ -83,7 +83,8 @@ static bool read_string(const struct object *o, const struct fb_req *req, struct
     }
 }
 
-static bool read_list(const struct object *o, const struct fb_req *req, struct fb_buf *scratch, struct fb_rep *rep)
+static bool read_list(const struct object *o, const struct fb_req *req, struct fb_buf *scratch,
+                      struct fb_rep *rep)
 {
     struct fb_bytes rest = o == NULL ? fb_bytes("", 0) : object_value(o), v;
     struct fb_field f;
@@ -115,7 +116,8 @@ static bool read_list(const struct object *o, const struct fb_req *req, struct f
     return true;
 }
 
-static bool read_hash(const struct object *o, const struct fb_req *req, struct fb_buf *scratch, struct fb_rep *rep)
+static bool read_hash(const struct object *o, const struct fb_req *req, struct fb_buf *scratch,
+                      struct fb_rep *rep)
 {
     struct fb_bytes hash = o == NULL ? fb_bytes("", 0) : object_value(o), args = req->args, name, v;
     bool found;
@@ -159,7 +161,8 @@ static void fbget(const struct object *o, struct fb_buf *scratch, struct fb_rep 
     rep->payload = fb_buf_view(scratch);
 }
 
-bool read_value(const struct object *o, const struct fb_req *req, struct fb_buf *scratch, struct fb_rep *rep)
+bool read_value(const struct object *o, const struct fb_req *req, struct fb_buf *scratch,
+                struct fb_rep *rep)
 {
     fb_buf_clear(scratch);
     if (o != NULL)

@@ -1,7 +1,8 @@
 /* Objects against the present configuration: after a recovery and after a change of namespaces.
  *
- * Clean copies that no longer fit are dropped, they are loaded when asked for. Dirty objects are never dropped
- * (I26): they stay in the feed of the namespace they were written in until PostgreSQL has them. */
+ * Clean copies that no longer fit are dropped, they are loaded when asked for. Dirty objects are
+ * never dropped (I26): they stay in the feed of the namespace they were written in until PostgreSQL
+ * has them. */
 #include "node/core/lane_impl.h"
 
 static void fit_object(struct lane *l, struct part *p, struct object *o, bool drop_mapped)
@@ -12,7 +13,8 @@ static void fit_object(struct lane *l, struct part *p, struct object *o, bool dr
 
     drop_mapped = drop_mapped || l->ns[o->ns].moved;
     if (slot_extra(p, o) == NULL) {
-        bool misfit = conf == NULL || mapped != was || nsid_of_key(l, object_key(o), &ns_len) != o->ns;
+        bool misfit =
+            conf == NULL || mapped != was || nsid_of_key(l, object_key(o), &ns_len) != o->ns;
         if (!misfit && !(mapped && drop_mapped))
             return;
         if (evictable(l, o)) {
@@ -22,14 +24,16 @@ static void fit_object(struct lane *l, struct part *p, struct object *o, bool dr
     }
     if (conf == NULL)
         return;
-    if (mapped && !was) { /* recovered before the namespaces were known: what looked like an expiry cannot be one */
+    if (mapped && !was) { /* recovered before the namespaces were known: what looked like an expiry
+                             cannot be one */
         if (o->kind != FB_KIND_NONE && object_expires(o) != 0)
             p->ttl_count--;
         atomic_store_explicit(&o->expires_ms, 0, memory_order_relaxed);
         atomic_store_explicit(&o->flags, flags | OBJECT_MAPPED, memory_order_relaxed);
     }
     if (mapped && slot_extra(p, o) == NULL && drop_mapped)
-        atomic_store_explicit(&o->expires_ms, 1, memory_order_relaxed); /* outdated: load at the next access */
+        atomic_store_explicit(&o->expires_ms, 1,
+                              memory_order_relaxed); /* outdated: load at the next access */
 }
 
 static void reconcile_partition(struct lane *l, struct part *p)

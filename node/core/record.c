@@ -23,7 +23,8 @@ void log_record(struct lane *l, struct part *p, struct fb_record *r)
         p->tick_seq = l->fx.log_seq;
         if (l->mark_n == l->mark_cap) {
             if (l->mark_first > l->mark_n / 2) {
-                memmove(l->marks, l->marks + l->mark_first, (l->mark_n - l->mark_first) * sizeof *l->marks);
+                memmove(l->marks, l->marks + l->mark_first,
+                        (l->mark_n - l->mark_first) * sizeof *l->marks);
                 l->mark_n -= l->mark_first;
                 l->mark_first = 0;
             } else {

@@ -1,4 +1,5 @@
-/* Recovery: the log is replayed into exactly the state that wrote it. Called before a partition is opened. */
+/* Recovery: the log is replayed into exactly the state that wrote it. Called before a partition is
+ * opened. */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
@@ -8,7 +9,8 @@ static uint8_t object_flags_of(const struct lane *l, uint16_t nsid, const struct
     bool mapped = l->ns[nsid].conf != NULL && l->ns[nsid].conf->mapped;
     return (uint8_t)((r->flags & FB_RECORD_HAS_BASE ? OBJECT_HAS_BASE : 0) |
                      (r->flags & FB_RECORD_TOKEN_KNOWN ? OBJECT_TOKEN_KNOWN : 0) |
-                     (r->flags & FB_RECORD_BLIND ? OBJECT_BLIND : 0) | (mapped ? OBJECT_MAPPED : 0));
+                     (r->flags & FB_RECORD_BLIND ? OBJECT_BLIND : 0) |
+                     (mapped ? OBJECT_MAPPED : 0));
 }
 
 static uint16_t nsid_of_record(struct lane *l, const struct fb_record *r)
@@ -19,11 +21,12 @@ static uint16_t nsid_of_record(struct lane *l, const struct fb_record *r)
 static enum fb_status bad(struct fb_err *err, const struct fb_record *r, const char *what)
 {
     return fb_err_set(err, FB_ECORRUPT, "partition %u, record %s with version %u/%llu: %s", r->part,
-                      fb_record_type_name(r->type), fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver),
-                      what);
+                      fb_record_type_name(r->type), fb_ver_epoch(r->ver),
+                      (unsigned long long)fb_ver_counter(r->ver), what);
 }
 
-static enum fb_status replay_write(struct lane *l, struct part *p, const struct fb_record *r, struct fb_err *err)
+static enum fb_status replay_write(struct lane *l, struct part *p, const struct fb_record *r,
+                                   struct fb_err *err)
 {
     uint64_t hash = object_hash(r->key);
     const struct object *old = store_find_own(l->store, r->key, hash);
@@ -44,7 +47,8 @@ static enum fb_status replay_write(struct lane *l, struct part *p, const struct 
     o->ver = r->ver;
     atomic_store_explicit(&o->base_xid, r->base_xid, memory_order_relaxed);
     atomic_store_explicit(&o->expires_ms, r->expires_ms, memory_order_relaxed);
-    atomic_store_explicit(&o->flags, object_flags_of(l, nsid, r) | OBJECT_DIRTY, memory_order_relaxed);
+    atomic_store_explicit(&o->flags, object_flags_of(l, nsid, r) | OBJECT_DIRTY,
+                          memory_order_relaxed);
     x = old != NULL ? slot_extra(p, old) : NULL;
     if (x == NULL)
         x = fb_xcalloc(1, sizeof *x);
@@ -98,13 +102,15 @@ static void replay_refresh(struct lane *l, struct part *p, const struct fb_recor
         o = next;
     }
     atomic_store_explicit(&o->base_xid, r->base_xid, memory_order_relaxed);
-    atomic_store_explicit(&o->flags, (uint8_t)((object_flags(o) & ~base) | (object_flags_of(l, o->ns, r) & base)),
-                          memory_order_relaxed);
+    atomic_store_explicit(
+        &o->flags, (uint8_t)((object_flags(o) & ~base) | (object_flags_of(l, o->ns, r) & base)),
+        memory_order_relaxed);
     if (x != NULL)
         x->changed = x->changed_since_feed = r->changed;
 }
 
-static enum fb_status replay_synced(struct lane *l, struct part *p, const struct fb_record *r, struct fb_err *err)
+static enum fb_status replay_synced(struct lane *l, struct part *p, const struct fb_record *r,
+                                    struct fb_err *err)
 {
     uint16_t nsid = nsid_by_name(l, r->key, true);
     struct feed *f;
@@ -138,7 +144,8 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
     }
     if (p->last_ver != 0 && r->prev != p->last_ver)
         return bad(err, r,
-                   r->prev > p->last_ver ? "records before it are missing" : "it does not follow the one before");
+                   r->prev > p->last_ver ? "records before it are missing"
+                                         : "it does not follow the one before");
     if (p->last_ver == 0 && r->prev != 0)
         return bad(err, r, "records before it are missing and no snapshot covers them");
     if (r->ptime_ms < p->ptime)

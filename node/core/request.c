@@ -30,7 +30,8 @@ void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep
     dest_touch(l, dest);
 }
 
-void reply_error(struct lane *l, struct reply_dest *dest, uint32_t seq, uint8_t err, const char *text)
+void reply_error(struct lane *l, struct reply_dest *dest, uint32_t seq, uint8_t err,
+                 const char *text)
 {
     struct fb_rep rep = {.seq = seq, .type = FB_REP_ERR, .num = err, .payload = fb_bytes_str(text)};
     reply_now(l, dest, &rep);
@@ -55,7 +56,8 @@ bool op_init(struct op *op, struct lane *l, struct part *p, const struct fb_req 
     op->nsid = nsid_of_key(l, req->key, &op->ns_len);
     op->ns = &l->ns[op->nsid];
     if (req->key.n > FB_KEY_BYTES_MAX || req->key.n == 0) {
-        op_err(op, "ERR a key of %zu bytes is not possible: 1 to %u bytes", req->key.n, FB_KEY_BYTES_MAX);
+        op_err(op, "ERR a key of %zu bytes is not possible: 1 to %u bytes", req->key.n,
+               FB_KEY_BYTES_MAX);
         return false;
     }
     if (fb_key_partition(req->key, l->config.partitions) != p->id) {
@@ -63,7 +65,8 @@ bool op_init(struct op *op, struct lane *l, struct part *p, const struct fb_req 
         return false;
     }
     if (op->ns->conf == NULL) {
-        op_err(op, "DBDOWN the namespaces of the cluster are not known here yet; nothing was changed, try again");
+        op_err(op, "DBDOWN the namespaces of the cluster are not known here yet; nothing was "
+                   "changed, try again");
         return false;
     }
     return !row_refuses_op(op);
@@ -75,7 +78,8 @@ uint8_t level_wanted(const struct op *op)
     return level == FB_LEVEL_NONE ? FB_LEVEL_LOCAL : level;
 }
 
-/* One copy: what the log write satisfies is answered with this tick, the rest waits for fsync or PostgreSQL. */
+/* One copy: what the log write satisfies is answered with this tick, the rest waits for fsync or
+ * PostgreSQL. */
 static void reply_write(struct reply_dest *dest, struct op *op, uint8_t level)
 {
     struct lane *l = op->l;
@@ -91,7 +95,8 @@ static void reply_write(struct reply_dest *dest, struct op *op, uint8_t level)
         wait_durable(l, dest, &op->rep);
     } else {
         struct feed *f = feed_get(op->p, op->nsid);
-        wait_database(l, op->p, f, dest, &op->rep, op->wrote_ver, op->hash, DATABASE_WAIT_NS, false);
+        wait_database(l, op->p, f, dest, &op->rep, op->wrote_ver, op->hash, DATABASE_WAIT_NS,
+                      false);
     }
 }
 
@@ -103,8 +108,8 @@ static void sync_run(struct op *op, struct reply_dest *dest)
     if (o != NULL && (object_flags(o) & OBJECT_PARKED)) {
         const struct object_extra *x = slot_extra(op->p, o);
         const struct park_info *park = x != NULL ? x->park : NULL;
-        op_err(op, "REJECTED %s %.*s (version %llu is parked)", park ? park->sqlstate : "", park ? (int)park->n : 0,
-               park ? park->message : "", (unsigned long long)o->ver);
+        op_err(op, "REJECTED %s %.*s (version %llu is parked)", park ? park->sqlstate : "",
+               park ? (int)park->n : 0, park ? park->message : "", (unsigned long long)o->ver);
         reply_now(op->l, dest, &op->rep);
     } else if (o == NULL || f == NULL || !(object_flags(o) & OBJECT_DIRTY) || o->ver <= f->dsafe) {
         op_int(op, o == NULL ? 0 : (int64_t)o->ver);
@@ -150,7 +155,8 @@ static void op_run(struct op *op, struct reply_dest *dest)
     }
 }
 
-void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded)
+void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req,
+                 bool loaded)
 {
     struct op op;
 
@@ -167,8 +173,10 @@ void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const 
     op_run(&op, dest);
 }
 
-/* The common case, looked up once: one key that nothing is being loaded for. False: not that case. */
-static bool request_run_resident(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req)
+/* The common case, looked up once: one key that nothing is being loaded for. False: not that case.
+ */
+static bool request_run_resident(struct lane *l, struct reply_dest *dest, struct part *p,
+                                 const struct fb_req *req)
 {
     struct op op;
 
@@ -197,7 +205,8 @@ void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *
         return;
     }
     if (fb_op_class(req->op) == FB_OP_NODE) {
-        reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN, "ERR this command is about a node, not about a partition");
+        reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN,
+                    "ERR this command is about a node, not about a partition");
         return;
     }
     if (request_run_resident(l, dest, p, req) || load_defer(l, dest, p, req))

@@ -1,5 +1,5 @@
-/* Rules of namespaces mapped to tables (PROTOCOL 11.1, 14): what PostgreSQL would refuse is refused before the
- * answer. */
+/* Rules of namespaces mapped to tables (PROTOCOL 11.1, 14): what PostgreSQL would refuse is refused
+ * before the answer. */
 #include "node/core/lane_impl.h"
 
 static bool writes(uint16_t op)
@@ -25,8 +25,10 @@ bool row_refuses_op(struct op *op)
     if (!conf->mapped)
         return false;
     if (op->ns->schema == NULL || op->ns->schema->problem[0] != '\0') {
-        op_err(op, "DBDOWN namespace \"%s\" cannot be served now: %s; nothing was changed, try again", conf->name,
-               op->ns->schema == NULL ? "its table has not been read yet" : op->ns->schema->problem);
+        op_err(
+            op, "DBDOWN namespace \"%s\" cannot be served now: %s; nothing was changed, try again",
+            conf->name,
+            op->ns->schema == NULL ? "its table has not been read yet" : op->ns->schema->problem);
         return true;
     }
     if (fb_schema_check_id(op->ns->schema, fb_key_id(op->key, op->ns_len), &err) != FB_OK) {
@@ -35,33 +37,36 @@ bool row_refuses_op(struct op *op)
     }
     if ((n == FB_OP_DEL || n == FB_OP_GETDEL) && conf->on_delete == FB_ON_DELETE_REFUSE) {
         op_err(op,
-               "ERR keys of namespace \"%s\" are rows of %s.%s; deleting them needs on_delete = delete in the mapping, "
+               "ERR keys of namespace \"%s\" are rows of %s.%s; deleting them needs on_delete = "
+               "delete in the mapping, "
                "FB.EVICT drops the cached copy (nothing changed)",
                conf->name, conf->table_schema, conf->table_name);
         return true;
     }
     /* a key of a row holds a hash, one of a column a string, whether it exists now or not */
-    if (conf->value == FB_VALUE_ROW &&
-        ((n >= FB_OP_SET && n <= FB_OP_SETIF) || n == FB_OP_GET || n == FB_OP_STRLEN || n == FB_OP_GETRANGE)) {
+    if (conf->value == FB_VALUE_ROW && ((n >= FB_OP_SET && n <= FB_OP_SETIF) || n == FB_OP_GET ||
+                                        n == FB_OP_STRLEN || n == FB_OP_GETRANGE)) {
         op_err(op, "WRONGTYPE Operation against a key holding the wrong kind of value");
         return true;
     }
-    if (conf->value == FB_VALUE_COLUMN && (hash_only(n) || (n >= FB_OP_HGET && n <= FB_OP_HSTRLEN))) {
+    if (conf->value == FB_VALUE_COLUMN &&
+        (hash_only(n) || (n >= FB_OP_HGET && n <= FB_OP_HSTRLEN))) {
         op_err(op, "WRONGTYPE Operation against a key holding the wrong kind of value");
         return true;
     }
     if (n == FB_OP_SET && op->req->b != 0) {
-        op_err(
-            op,
-            "ERR keys of namespace \"%s\" are rows of %s.%s and do not expire (nothing changed); keep such keys in a "
-            "namespace without a table, or delete the row",
-            conf->name, conf->table_schema, conf->table_name);
+        op_err(op,
+               "ERR keys of namespace \"%s\" are rows of %s.%s and do not expire (nothing "
+               "changed); keep such keys in a "
+               "namespace without a table, or delete the row",
+               conf->name, conf->table_schema, conf->table_name);
         return true;
     }
     return false;
 }
 
-/* No row to change: it would be an insert. A tombstone's row may be deleted before the new value gets there. */
+/* No row to change: it would be an insert. A tombstone's row may be deleted before the new value
+ * gets there. */
 static bool inserts(const struct op *op)
 {
     const uint8_t null_row = OBJECT_NEGATIVE | OBJECT_HAS_BASE;
@@ -81,8 +86,8 @@ static bool missing_column(struct op *op, struct fb_bytes hash)
         if (hash.p != NULL ? fb_hash_get(hash, fb_bytes_str(c->name), &v)
                            : strcmp(c->name, op->ns->conf->value_column) == 0)
             continue;
-        op_err(op, "ERR column \"%s\" of %s.%s needs a value (nothing changed)", c->name, op->ns->conf->table_schema,
-               op->ns->conf->table_name);
+        op_err(op, "ERR column \"%s\" of %s.%s needs a value (nothing changed)", c->name,
+               op->ns->conf->table_schema, op->ns->conf->table_name);
         return true;
     }
     return false;
@@ -90,7 +95,8 @@ static bool missing_column(struct op *op, struct fb_bytes hash)
 
 bool row_refuses_string(struct op *op, struct fb_bytes value, uint64_t *changed)
 {
-    const struct fb_column *c = fb_schema_column(op->ns->schema, fb_bytes_str(op->ns->conf->value_column));
+    const struct fb_column *c =
+        fb_schema_column(op->ns->schema, fb_bytes_str(op->ns->conf->value_column));
     struct fb_err err;
 
     if (c == NULL) {
@@ -129,13 +135,14 @@ bool row_refuses_fields(struct op *op, struct fb_bytes hash, uint64_t changed_in
         if (has == had && (!has || fb_bytes_equal(v, old)))
             continue;
         if (c->generated || c->is_key) {
-            op_err(op, "ERR column \"%s\" of %s.%s is %s and cannot be written (nothing changed)", c->name,
-                   conf->table_schema, conf->table_name, c->is_key ? "part of the key" : "generated");
+            op_err(op, "ERR column \"%s\" of %s.%s is %s and cannot be written (nothing changed)",
+                   c->name, conf->table_schema, conf->table_name,
+                   c->is_key ? "part of the key" : "generated");
             return true;
         }
         if (!has && c->not_null) {
-            op_err(op, "ERR column \"%s\" of %s.%s cannot be null (nothing changed)", c->name, conf->table_schema,
-                   conf->table_name);
+            op_err(op, "ERR column \"%s\" of %s.%s cannot be null (nothing changed)", c->name,
+                   conf->table_schema, conf->table_name);
             return true;
         }
         if (has && fb_column_check(c, v, &err) != FB_OK) {
@@ -143,7 +150,8 @@ bool row_refuses_fields(struct op *op, struct fb_bytes hash, uint64_t changed_in
             return true;
         }
     }
-    return inserts(op) && missing_column(op, fb_bytes(hash.p != NULL ? hash.p : (const uint8_t *)"", hash.n));
+    return inserts(op) &&
+           missing_column(op, fb_bytes(hash.p != NULL ? hash.p : (const uint8_t *)"", hash.n));
 }
 
 uint64_t row_writable_mask(const struct ns_state *ns)
@@ -152,7 +160,8 @@ uint64_t row_writable_mask(const struct ns_state *ns)
     if (ns->schema == NULL)
         return UINT64_MAX;
     if (ns->conf != NULL && ns->conf->value == FB_VALUE_COLUMN) {
-        const struct fb_column *c = fb_schema_column(ns->schema, fb_bytes_str(ns->conf->value_column));
+        const struct fb_column *c =
+            fb_schema_column(ns->schema, fb_bytes_str(ns->conf->value_column));
         return c == NULL ? UINT64_MAX : fb_column_bit(c);
     }
     for (uint32_t i = 0; i < ns->schema->column_count; i++)

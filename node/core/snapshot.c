@@ -1,8 +1,9 @@
-/* Snapshots: a partition as records, in slices between ticks. Items are log records: META (versions, time), SYNCED per
- * feed (checkpoint, dsafe, purge_ver), then a PUT or DEL per object with its own version, PARK after a parked one.
+/* Snapshots: a partition as records, in slices between ticks. Items are log records: META
+ * (versions, time), SYNCED per feed (checkpoint, dsafe, purge_ver), then a PUT or DEL per object
+ * with its own version, PARK after a parked one.
  *
- * What PostgreSQL holds and we do not need is left out: clean copies of mapped rows (they may be outdated by the
- * time of a restart) and negative hints. */
+ * What PostgreSQL holds and we do not need is left out: clean copies of mapped rows (they may be
+ * outdated by the time of a restart) and negative hints. */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
@@ -17,17 +18,23 @@ bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s)
     *s = (struct lane_snapshot){.part = part, .start_log_seq = l->fx.log_seq};
     /* pending versions are not in the table yet: replay starts before them */
     s->start_ver = p->last_ver;
-    for (uint32_t i = l->pending.n == 0 ? UINT32_MAX : l->pending.oldest; i != UINT32_MAX; i = l->pending.e[i].newer)
+    for (uint32_t i = l->pending.n == 0 ? UINT32_MAX : l->pending.oldest; i != UINT32_MAX;
+         i = l->pending.e[i].newer)
         if (l->pending.e[i].next->part == part && l->pending.e[i].next->ver <= s->start_ver)
             s->start_ver = l->pending.e[i].next->ver - 1;
     return true;
 }
 
-static void put_header(struct lane *l, struct part *p, const struct lane_snapshot *s, struct fb_buf *out)
+static void put_header(struct lane *l, struct part *p, const struct lane_snapshot *s,
+                       struct fb_buf *out)
 {
     uint8_t meta[META_BYTES] = {0};
-    struct fb_record r = {.type = FB_RECORD_META, .part = p->id, .ver = s->start_ver, .ptime_ms = p->ptime,
-                          .history = p->history, .value = fb_bytes(meta, sizeof meta)};
+    struct fb_record r = {.type = FB_RECORD_META,
+                          .part = p->id,
+                          .ver = s->start_ver,
+                          .ptime_ms = p->ptime,
+                          .history = p->history,
+                          .value = fb_bytes(meta, sizeof meta)};
     fb_put_u64(meta, s->start_ver);
     fb_put_u64(meta + 8, p->ptime);
     fb_put_u64(meta + 16, p->history);
@@ -36,15 +43,22 @@ static void put_header(struct lane *l, struct part *p, const struct lane_snapsho
         const struct feed *f = p->feeds[i];
         if (f == NULL || (f->ckpt == 0 && f->purge_ver == 0))
             continue;
-        r = (struct fb_record){.type = FB_RECORD_SYNCED, .part = p->id, .ver = s->start_ver, .ptime_ms = p->ptime,
-                               .obj_ver = f->ckpt, .changed = f->dsafe, .history = f->purge_ver,
+        r = (struct fb_record){.type = FB_RECORD_SYNCED,
+                               .part = p->id,
+                               .ver = s->start_ver,
+                               .ptime_ms = p->ptime,
+                               .obj_ver = f->ckpt,
+                               .changed = f->dsafe,
+                               .history = f->purge_ver,
                                .key = fb_bytes_str(l->ns[i].name)};
         fb_record_encode(out, &r);
     }
 }
 
-/* What was evicted since the header: the objects are not in the snapshot, and not in the log that is replayed on it. */
-static void put_purges(struct lane *l, struct part *p, const struct lane_snapshot *s, struct fb_buf *out)
+/* What was evicted since the header: the objects are not in the snapshot, and not in the log that
+ * is replayed on it. */
+static void put_purges(struct lane *l, struct part *p, const struct lane_snapshot *s,
+                       struct fb_buf *out)
 {
     for (uint32_t i = 0; i < p->feed_cap; i++) {
         struct fb_record r = {.type = FB_RECORD_SYNCED, .part = p->id, .ver = s->start_ver};
@@ -101,7 +115,8 @@ static void put_object(struct part *p, const struct object *o, struct fb_buf *ou
     }
 }
 
-void lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf *out, size_t max_bytes)
+void lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf *out,
+                         size_t max_bytes)
 {
     struct part *p = l->parts[s->part];
     uint32_t used = atomic_load_explicit(&p->sp->used, memory_order_relaxed);
@@ -143,7 +158,8 @@ static void move_parked(struct part *p, struct feed *f)
         if (object_flags(o) & OBJECT_PARKED)
             feed_parked_move(p, f, o);
     }
-    f->oldest_ms = f->dirty.head == SLOT_NONE ? 0 : slab_slot(p->sp, f->dirty.head)->extra->changed_at_ms;
+    f->oldest_ms =
+        f->dirty.head == SLOT_NONE ? 0 : slab_slot(p->sp, f->dirty.head)->extra->changed_at_ms;
 }
 
 /* Slices are in slot order, lists are in version order. */
@@ -175,7 +191,8 @@ void snapshot_sort(struct part *p)
     }
 }
 
-static enum fb_status take_object(struct lane *l, struct part *p, const struct fb_record *r, struct fb_err *err)
+static enum fb_status take_object(struct lane *l, struct part *p, const struct fb_record *r,
+                                  struct fb_err *err)
 {
     uint16_t nsid = r->ns_len == 0 ? 0 : nsid_by_name(l, fb_bytes(r->key.p, r->ns_len), true);
     uint64_t hash = object_hash(r->key);
@@ -183,11 +200,15 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
     struct object_extra *x = NULL;
     struct object *o;
 
-    if (nsid == NSID_NONE || r->key.n == 0 || (r->kind == FB_KIND_NONE) != (r->type == FB_RECORD_DEL) ||
-        (r->kind == FB_KIND_NONE && !dirty) || (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)) ||
+    if (nsid == NSID_NONE || r->key.n == 0 ||
+        (r->kind == FB_KIND_NONE) != (r->type == FB_RECORD_DEL) ||
+        (r->kind == FB_KIND_NONE && !dirty) ||
+        (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)) ||
         store_find_own(l->store, r->key, hash) != NULL)
-        return fb_err_set(err, FB_ECORRUPT, "partition %u: an object of the snapshot is impossible", p->id);
-    /* Written while the snapshot was taken: the log has its record, and from it it gets its place in version order. */
+        return fb_err_set(err, FB_ECORRUPT, "partition %u: an object of the snapshot is impossible",
+                          p->id);
+    /* Written while the snapshot was taken: the log has its record, and from it it gets its place
+     * in version order. */
     if (r->ver > p->snapshot_ver)
         return FB_OK;
     mapped = l->ns[nsid].conf != NULL && l->ns[nsid].conf->mapped;
@@ -218,7 +239,8 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
     return FB_OK;
 }
 
-static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_record *r, struct fb_err *err)
+static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_record *r,
+                                struct fb_err *err)
 {
     struct feed *f;
     uint16_t nsid;
@@ -254,23 +276,27 @@ static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_
     default:
         break;
     }
-    return fb_err_set(err, FB_ECORRUPT, "partition %u: an item of the snapshot is impossible", p->id);
+    return fb_err_set(err, FB_ECORRUPT, "partition %u: an item of the snapshot is impossible",
+                      p->id);
 }
 
-enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_bytes items, struct fb_err *err)
+enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_bytes items,
+                                     struct fb_err *err)
 {
     struct fb_reader r = fb_reader(items);
     struct part *p;
 
     if (part >= l->config.partitions)
-        return fb_err_set(err, FB_ECORRUPT, "snapshot of partition %u, there are %u", part, l->config.partitions);
+        return fb_err_set(err, FB_ECORRUPT, "snapshot of partition %u, there are %u", part,
+                          l->config.partitions);
     p = part_get(l, part);
     fb_assert(!p->open);
     while (r.n > 0) {
         struct fb_record rec;
         enum fb_status st = fb_record_decode(&r, &rec);
         if (st != FB_OK || rec.part != part)
-            return fb_err_set(err, FB_ECORRUPT, "partition %u: an item of the snapshot cannot be decoded", part);
+            return fb_err_set(err, FB_ECORRUPT,
+                              "partition %u: an item of the snapshot cannot be decoded", part);
         st = take_item(l, p, &rec, err);
         if (st != FB_OK)
             return st;

@@ -1,28 +1,34 @@
-/* The checkpoint moved: SYNCED record, objects become clean, tombstones go, newer versions get a base. */
+/* The checkpoint moved: SYNCED record, objects become clean, tombstones go, newer versions get a
+ * base. */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
 
 static void set_base(struct object *o, bool exists, uint64_t xid)
 {
-    uint8_t flags = object_flags(o) & (uint8_t)~(OBJECT_HAS_BASE | OBJECT_TOKEN_KNOWN | OBJECT_BLIND);
+    uint8_t flags =
+        object_flags(o) & (uint8_t) ~(OBJECT_HAS_BASE | OBJECT_TOKEN_KNOWN | OBJECT_BLIND);
     if (exists)
         flags |= OBJECT_HAS_BASE | (xid != 0 ? OBJECT_TOKEN_KNOWN : 0);
     atomic_store_explicit(&o->base_xid, exists ? (uint32_t)xid : 0, memory_order_relaxed);
     atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
 }
 
-/* `o` is newer than what was synced: it keeps only the columns changed since, on the row as it was synced. */
-static void rebase(struct lane *l, struct part *p, struct object *o, struct object_extra *x, bool exists, uint64_t xid)
+/* `o` is newer than what was synced: it keeps only the columns changed since, on the row as it was
+ * synced. */
+static void rebase(struct lane *l, struct part *p, struct object *o, struct object_extra *x,
+                   bool exists, uint64_t xid)
 {
-    struct fb_record r = {.type = FB_RECORD_REFRESH, .kind = FB_KIND_NONE, .ns_len = o->ns_len, .obj_ver = o->ver};
+    struct fb_record r = {
+        .type = FB_RECORD_REFRESH, .kind = FB_KIND_NONE, .ns_len = o->ns_len, .obj_ver = o->ver};
 
     set_base(o, exists, xid);
     x->changed = x->changed_since_feed;
     x->emitted_ver = x->maybe_first = x->maybe_last = 0;
     x->maybe_gone = false;
     if (!(object_flags(o) & OBJECT_MAPPED))
-        return; /* forebay.objects is written by upsert: the base does not matter, nor does a record of it */
+        return; /* forebay.objects is written by upsert: the base does not matter, nor does a record
+                   of it */
     r.flags = (exists ? FB_RECORD_HAS_BASE : 0) | (exists && xid != 0 ? FB_RECORD_TOKEN_KNOWN : 0);
     r.base_xid = object_xid(o);
     r.changed = x->changed;
@@ -41,7 +47,7 @@ void maybe_applied(struct object_extra *x, uint64_t ver, uint8_t kind)
 
 static void unknown_base(struct object *o, const struct object_extra *x)
 {
-    uint8_t flags = object_flags(o) & (uint8_t)~(OBJECT_TOKEN_KNOWN | OBJECT_BLIND);
+    uint8_t flags = object_flags(o) & (uint8_t) ~(OBJECT_TOKEN_KNOWN | OBJECT_BLIND);
     if (!(flags & OBJECT_HAS_BASE) || x->maybe_gone)
         flags = (flags & (uint8_t)~OBJECT_HAS_BASE) | OBJECT_BLIND;
     atomic_store_explicit(&o->base_xid, 0, memory_order_relaxed);
@@ -52,7 +58,10 @@ void base_forget(struct lane *l, struct part *p, struct object *o, struct object
 {
     struct pending *e = pending_find(l, object_key(o), object_hash(object_key(o)));
     const struct object *newest = e != NULL ? e->next : o;
-    struct fb_record r = {.type = FB_RECORD_REFRESH, .kind = FB_KIND_NONE, .ns_len = o->ns_len, .obj_ver = newest->ver};
+    struct fb_record r = {.type = FB_RECORD_REFRESH,
+                          .kind = FB_KIND_NONE,
+                          .ns_len = o->ns_len,
+                          .obj_ver = newest->ver};
 
     unknown_base(o, x);
     if (e != NULL)
@@ -68,9 +77,10 @@ void base_forget(struct lane *l, struct part *p, struct object *o, struct object
     log_record(l, p, &r);
 }
 
-/* The checkpoint moved from `was` past a version that may have been applied by somebody who did not say so. */
-static void forget_passed(struct lane *l, struct part *p, const struct feed *f, uint64_t was, struct object *o,
-                          struct object_extra *x)
+/* The checkpoint moved from `was` past a version that may have been applied by somebody who did not
+ * say so. */
+static void forget_passed(struct lane *l, struct part *p, const struct feed *f, uint64_t was,
+                          struct object *o, struct object_extra *x)
 {
     const struct pending *e = pending_find(l, object_key(o), object_hash(object_key(o)));
     bool passed = x->maybe_first != 0 && x->maybe_first <= f->ckpt && x->maybe_last > was;
@@ -80,7 +90,8 @@ static void forget_passed(struct lane *l, struct part *p, const struct feed *f, 
         base_forget(l, p, o, x);
 }
 
-static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid)
+static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was,
+                            uint64_t xid)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < f->rewritten_n; i++) {
@@ -108,7 +119,8 @@ static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint
     f->rewritten_n = kept;
 }
 
-void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid, bool live)
+void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid,
+                  bool live)
 {
     uint32_t i, next;
 
@@ -135,7 +147,8 @@ void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, 
     if (live)
         rewritten_apply(l, p, f, was, xid);
     if (live && f->reopened && f->ckpt > was) {
-        /* what was emitted before the restart is not known: once, every dirty object is looked at */
+        /* what was emitted before the restart is not known: once, every dirty object is looked at
+         */
         f->reopened = false;
         for (i = f->dirty.head; i != SLOT_NONE; i = slab_slot(p->sp, i)->next)
             forget_passed(l, p, f, was, slab_object(p->sp, i), slab_slot(p->sp, i)->extra);
@@ -144,10 +157,13 @@ void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, 
     f->oldest_ms = i == SLOT_NONE ? 0 : slab_slot(p->sp, i)->extra->changed_at_ms;
 }
 
-void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe, uint64_t xid)
+void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe,
+              uint64_t xid)
 {
-    struct fb_record r = {
-        .type = FB_RECORD_SYNCED, .key = fb_bytes_str(l->ns[f->nsid].name), .obj_ver = ver, .xid = xid};
+    struct fb_record r = {.type = FB_RECORD_SYNCED,
+                          .key = fb_bytes_str(l->ns[f->nsid].name),
+                          .obj_ver = ver,
+                          .xid = xid};
     uint64_t was = f->ckpt;
 
     if (ver < f->ckpt)
@@ -176,7 +192,8 @@ void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos)
     struct part *p = pos->part < l->config.partitions ? l->parts[pos->part] : NULL;
     uint16_t nsid = nsid_by_name(l, pos->ns, false);
 
-    if (p == NULL || !p->open || nsid == NSID_NONE || pos->history > p->history || pos->ver > p->last_ver)
+    if (p == NULL || !p->open || nsid == NSID_NONE || pos->history > p->history ||
+        pos->ver > p->last_ver)
         return; /* not ours, or impossible: the sync process asks again from what PostgreSQL says */
     sync_pos(l, p, feed_get(p, nsid), pos->ver, pos->dsafe, pos->xid);
 }

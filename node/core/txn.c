@@ -4,15 +4,17 @@
 
 #include "proto/cluster/slot.h"
 
-static void refuse(struct lane *l, struct reply_dest *dest, const struct fb_req *req, const char *text)
+static void refuse(struct lane *l, struct reply_dest *dest, const struct fb_req *req,
+                   const char *text)
 {
     reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN, text);
 }
 
-/* The most that an operation may log: the value it leaves. Values that grow within the transaction are followed by key,
- * keys that share a bucket count for more. */
+/* The most that an operation may log: the value it leaves. Values that grow within the transaction
+ * are followed by key, keys that share a bucket count for more. */
 #define GROWTH_BUCKETS 1024u
-static uint64_t log_bytes_max(struct lane *l, const struct fb_req *req, uint64_t growth[GROWTH_BUCKETS])
+static uint64_t log_bytes_max(struct lane *l, const struct fb_req *req,
+                              uint64_t growth[GROWTH_BUCKETS])
 {
     uint64_t hash = object_hash(req->key), bytes = req->args.n, limit = FB_VALUE_BYTES_MAX;
     uint8_t ns_len;
@@ -34,7 +36,8 @@ static uint64_t log_bytes_max(struct lane *l, const struct fb_req *req, uint64_t
 }
 
 /* Everything that must refuse the whole before anything is written. True: refused and answered. */
-static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req)
+static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
+                        const struct fb_req *req)
 {
     struct fb_bytes rest = req->args, item;
     uint64_t growth[GROWTH_BUCKETS] = {0}, bytes = 0;
@@ -47,8 +50,9 @@ static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
     for (; fb_list_next(&rest, &item); n++) {
         struct fb_reader r = fb_reader(item);
         struct fb_req sub;
-        if (fb_req_decode(&r, &sub) != FB_OK || r.n != 0 || sub.op == FB_OP_TXN || sub.op == FB_OP_SYNC ||
-            fb_op_class(sub.op) == FB_OP_NODE || (n < (uint64_t)req->a && sub.op != FB_OP_VERSION)) {
+        if (fb_req_decode(&r, &sub) != FB_OK || r.n != 0 || sub.op == FB_OP_TXN ||
+            sub.op == FB_OP_SYNC || fb_op_class(sub.op) == FB_OP_NODE ||
+            (n < (uint64_t)req->a && sub.op != FB_OP_VERSION)) {
             refuse(l, dest, req, "ERR malformed transaction");
             return true;
         }
@@ -58,14 +62,17 @@ static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
         }
         bytes += log_bytes_max(l, &sub, growth);
         if (bytes > LANE_TXN_LOG_BYTES) {
-            refuse(l, dest, req, "ERR the values this transaction writes are too large together (nothing changed)");
+            refuse(
+                l, dest, req,
+                "ERR the values this transaction writes are too large together (nothing changed)");
             return true;
         }
         if (op_grows(sub.op)) {
             uint8_t ns_len;
             fb_buf_clear(&l->payload);
             if (admission_refuses(l, &l->ns[nsid_of_key(l, sub.key, &ns_len)], &l->payload)) {
-                struct fb_rep rep = {.seq = req->seq, .type = FB_REP_ERR, .payload = fb_buf_view(&l->payload)};
+                struct fb_rep rep = {
+                    .seq = req->seq, .type = FB_REP_ERR, .payload = fb_buf_view(&l->payload)};
                 reply_now(l, dest, &rep);
                 return true;
             }
@@ -86,10 +93,12 @@ static void group_mark(struct lane *l, struct part *p, uint64_t first, uint64_t 
     }
 }
 
-void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req, bool loaded)
+void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req,
+             bool loaded)
 {
     struct fb_bytes rest = req->args, item;
-    struct fb_rep rep = {.seq = req->seq, .type = FB_REP_REPS, .level = FB_LEVEL_LOCAL, .hit = !loaded};
+    struct fb_rep rep = {
+        .seq = req->seq, .type = FB_REP_REPS, .level = FB_LEVEL_LOCAL, .hit = !loaded};
     uint64_t before = p->last_ver, watches = (uint64_t)req->a, n = 0;
     uint8_t level = req->level;
 
@@ -127,8 +136,9 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
         if (l->txn_reps.n + op.rep.payload.n > READ_REPLY_BYTES_MAX) { /* one reply, one frame */
             op.rep.type = FB_REP_ERR;
             op.rep.num = FB_REP_ERR_PLAIN;
-            op.rep.payload = fb_bytes_str("ERR the replies of this transaction are too large together; the command was "
-                                          "carried out");
+            op.rep.payload = fb_bytes_str(
+                "ERR the replies of this transaction are too large together; the command was "
+                "carried out");
         }
         fb_rep_encode(&l->txn_reps, &op.rep);
     }

@@ -1,5 +1,5 @@
-/* Verdicts of a sync process: what PostgreSQL refused or holds otherwise becomes a committed record here (PROTOCOL
- * 11, 12). Acks leave with the tick that writes the record. */
+/* Verdicts of a sync process: what PostgreSQL refused or holds otherwise becomes a committed record
+ * here (PROTOCOL 11, 12). Acks leave with the tick that writes the record. */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>
@@ -23,12 +23,14 @@ static bool row_exists(const struct fb_verdict *v)
 }
 
 /* A new version whose base is the row as PostgreSQL has it now. */
-static uint64_t put_on_row(struct verdict_ctx *c, uint8_t kind, struct fb_bytes value, uint64_t changed)
+static uint64_t put_on_row(struct verdict_ctx *c, uint8_t kind, struct fb_bytes value,
+                           uint64_t changed)
 {
     struct lane *l = c->l;
     bool exists = row_exists(c->v), mapped = l->ns[c->nsid].conf->mapped;
     int64_t expires = c->cur != NULL && !mapped ? object_expires(c->cur) : 0;
-    struct object *o = object_new(c->key, c->ns_len, c->nsid, c->p->id, kind, kind == FB_KIND_NONE ? 0 : value.n);
+    struct object *o =
+        object_new(c->key, c->ns_len, c->nsid, c->p->id, kind, kind == FB_KIND_NONE ? 0 : value.n);
     uint8_t flags = (uint8_t)((mapped ? OBJECT_MAPPED : 0) | (exists ? OBJECT_HAS_BASE : 0) |
                               (exists && c->v->xmin != 0 ? OBJECT_TOKEN_KNOWN : 0));
 
@@ -37,12 +39,12 @@ static uint64_t put_on_row(struct verdict_ctx *c, uint8_t kind, struct fb_bytes 
     atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
     atomic_store_explicit(&o->base_xid, exists ? c->v->xmin : 0, memory_order_relaxed);
     atomic_store_explicit(&o->expires_ms, kind == FB_KIND_NONE ? 0 : expires, memory_order_relaxed);
-    return write_object(l, c->p, o, c->hash, kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT, c->cur, changed,
-                        true);
+    return write_object(l, c->p, o, c->hash, kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT,
+                        c->cur, changed, true);
 }
 
-/* PostgreSQL's row becomes ours: its values are written back unchanged, which is harmless, and nothing of ours is
- * left. */
+/* PostgreSQL's row becomes ours: its values are written back unchanged, which is harmless, and
+ * nothing of ours is left. */
 static uint64_t take_row(struct verdict_ctx *c)
 {
     return put_on_row(c, c->v->kind, c->v->value, row_writable_mask(&c->l->ns[c->nsid]));
@@ -54,7 +56,8 @@ static struct object_extra *extra_of(struct verdict_ctx *c)
     return e != NULL ? e->extra : c->cur == NULL ? NULL : slot_extra(c->p, c->cur);
 }
 
-/* The row with our changed columns over it. Columns that several share bit 63 with come from us together. */
+/* The row with our changed columns over it. Columns that several share bit 63 with come from us
+ * together. */
 static uint64_t merge_columns(struct verdict_ctx *c)
 {
     struct lane *l = c->l;
@@ -70,7 +73,8 @@ static uint64_t merge_columns(struct verdict_ctx *c)
         if (fb_hash_get(ours ? object_value(c->cur) : c->v->value, name, &value))
             fb_hash_put(&merged, name, value);
     }
-    ver = put_on_row(c, FB_KIND_HASH, fb_buf_view(&merged), changed & row_writable_mask(&l->ns[c->nsid]));
+    ver = put_on_row(c, FB_KIND_HASH, fb_buf_view(&merged),
+                     changed & row_writable_mask(&l->ns[c->nsid]));
     fb_buf_fini(&merged);
     return ver;
 }
@@ -93,8 +97,8 @@ static uint64_t resolve(struct verdict_ctx *c)
         return take_row(c);
     if (cur->kind == FB_KIND_NONE)
         return put_on_row(c, FB_KIND_NONE, fb_bytes("", 0), UINT64_MAX);
-    if (conf->conflict == FB_CONFLICT_MERGE_COLUMNS && cur->kind == FB_KIND_HASH && c->v->kind == FB_KIND_HASH &&
-        c->l->ns[c->nsid].schema != NULL)
+    if (conf->conflict == FB_CONFLICT_MERGE_COLUMNS && cur->kind == FB_KIND_HASH &&
+        c->v->kind == FB_KIND_HASH && c->l->ns[c->nsid].schema != NULL)
         return merge_columns(c);
     if (conf->conflict == FB_CONFLICT_LAST_WRITE_WINS && c->v->kind == FB_KIND_HASH &&
         conf->conflict_column[0] != '\0') {
@@ -106,7 +110,8 @@ static uint64_t resolve(struct verdict_ctx *c)
              memcmp(theirs.p, ours.p, theirs.n < ours.n ? theirs.n : ours.n) > 0))
             return take_row(c);
     }
-    return put_on_row(c, cur->kind, object_value(cur), x != NULL && x->changed != 0 ? x->changed : all);
+    return put_on_row(c, cur->kind, object_value(cur),
+                      x != NULL && x->changed != 0 ? x->changed : all);
 }
 
 static uint64_t park(struct verdict_ctx *c)
@@ -115,7 +120,8 @@ static uint64_t park(struct verdict_ctx *c)
     struct object *o = (struct object *)c->cur;
     struct object_extra *x = extra_of(c);
     struct fb_bytes text = c->v->message;
-    struct fb_record r = {.type = FB_RECORD_PARK, .ns_len = c->ns_len, .obj_ver = c->v->ver, .key = c->key};
+    struct fb_record r = {
+        .type = FB_RECORD_PARK, .ns_len = c->ns_len, .obj_ver = c->v->ver, .key = c->key};
 
     if (text.n > 1024)
         text.n = 1024;
@@ -145,8 +151,13 @@ static uint64_t refresh(struct verdict_ctx *c)
     struct lane *l = c->l;
     const struct object *cur = c->cur;
     struct object_extra *x = slot_extra(c->p, cur);
-    struct fb_record r = {.type = FB_RECORD_REFRESH, .kind = c->v->kind, .ns_len = c->ns_len, .obj_ver = cur->ver,
-                          .base_xid = c->v->xmin, .key = c->key, .value = c->v->value};
+    struct fb_record r = {.type = FB_RECORD_REFRESH,
+                          .kind = c->v->kind,
+                          .ns_len = c->ns_len,
+                          .obj_ver = cur->ver,
+                          .base_xid = c->v->xmin,
+                          .key = c->key,
+                          .value = c->v->value};
     struct object *o;
     uint64_t ver;
 
@@ -159,10 +170,11 @@ static uint64_t refresh(struct verdict_ctx *c)
     atomic_store_explicit(&o->base_xid, c->v->xmin, memory_order_relaxed);
     atomic_store_explicit(&o->expires_ms, object_expires(cur), memory_order_relaxed);
     atomic_store_explicit(&o->flags,
-                          (uint8_t)((object_flags(cur) & ~(OBJECT_BLIND | OBJECT_TOKEN_KNOWN)) | OBJECT_HAS_BASE |
-                                    (c->v->xmin != 0 ? OBJECT_TOKEN_KNOWN : 0)),
+                          (uint8_t)((object_flags(cur) & ~(OBJECT_BLIND | OBJECT_TOKEN_KNOWN)) |
+                                    OBJECT_HAS_BASE | (c->v->xmin != 0 ? OBJECT_TOKEN_KNOWN : 0)),
                           memory_order_relaxed);
-    /* what it shows is committed in PostgreSQL already, so it may be seen before the record is on disk */
+    /* what it shows is committed in PostgreSQL already, so it may be seen before the record is on
+     * disk */
     ver = o->ver;
     part_install(l, c->p, o, x, c->hash); /* cur is gone from here on */
     return ver;
@@ -199,7 +211,8 @@ static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
         *ver = resolve(c);
         return FB_OK;
     case FB_VERDICT_REFRESH:
-        if (cur != published || v->kind == FB_KIND_NONE || cur->kind != v->kind || (object_flags(cur) & OBJECT_DIRTY))
+        if (cur != published || v->kind == FB_KIND_NONE || cur->kind != v->kind ||
+            (object_flags(cur) & OBJECT_DIRTY))
             return FB_ESTALE;
         *ver = refresh(c);
         return FB_OK;
@@ -209,7 +222,8 @@ static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
         memcpy(o->bytes + o->klen, object_value(cur).p, cur->vlen);
         atomic_store_explicit(&o->expires_ms, object_expires(cur), memory_order_relaxed);
         atomic_store_explicit(&o->flags, object_flags(cur) & OBJECT_MAPPED, memory_order_relaxed);
-        *ver = write_object(c->l, c->p, o, c->hash, cur->kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT, cur,
+        *ver = write_object(c->l, c->p, o, c->hash,
+                            cur->kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT, cur,
                             x != NULL ? x->changed : UINT64_MAX, false);
         return FB_OK;
     }

@@ -3,12 +3,13 @@
 
 #include <stdlib.h>
 
-/* A transaction waits for PostgreSQL to have each of its objects, maybe in several feeds: one reply for all. */
+/* A transaction waits for PostgreSQL to have each of its objects, maybe in several feeds: one reply
+ * for all. */
 struct rep_group {
     struct rep_wait *reply;
     uint32_t left;
-    uint8_t level;          /* the least that one of them reached */
-    uint64_t rejected_ver;  /* the first that was parked, 0 = none */
+    uint8_t level;         /* the least that one of them reached */
+    uint64_t rejected_ver; /* the first that was parked, 0 = none */
     struct fb_buf rejected;
 };
 
@@ -16,8 +17,9 @@ struct rep_wait {
     struct rep_wait *next;
     struct rep_group *group; /* this is one of its objects; NULL: a reply of its own */
     struct reply_dest *dest;
-    uint64_t at;          /* log sequence, or version */
-    uint64_t log_seq;     /* database: the log sequence of the write, for the level reached at a time-out */
+    uint64_t at; /* log sequence, or version */
+    uint64_t
+        log_seq; /* database: the log sequence of the write, for the level reached at a time-out */
     uint64_t hash;
     uint64_t deadline_ns;
     bool synced;
@@ -59,8 +61,10 @@ static void group_one_less(struct lane *l, struct rep_group *g, uint8_t level)
         return;
     rep->level = g->level;
     if (g->rejected_ver != 0)
-        *rep = (struct fb_rep){
-            .seq = rep->seq, .type = FB_REP_ERR, .ver = g->rejected_ver, .payload = fb_buf_view(&g->rejected)};
+        *rep = (struct fb_rep){.seq = rep->seq,
+                               .type = FB_REP_ERR,
+                               .ver = g->rejected_ver,
+                               .payload = fb_buf_view(&g->rejected)};
     finish(l, g->reply);
     fb_buf_fini(&g->rejected);
     free(g);
@@ -90,8 +94,9 @@ void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *
     l->fx.sync_wanted = true;
 }
 
-void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest, const struct fb_rep *rep,
-                   uint64_t ver, uint64_t hash, uint64_t timeout_ns, bool late_is_nil)
+void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_dest *dest,
+                   const struct fb_rep *rep, uint64_t ver, uint64_t hash, uint64_t timeout_ns,
+                   bool late_is_nil)
 {
     struct rep_wait *w = wait_new(dest, rep);
     w->at = ver;
@@ -103,8 +108,8 @@ void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_
     feed_due(l, p, f);
 }
 
-void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep,
-                         uint64_t first, uint64_t timeout_ns)
+void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest,
+                         const struct fb_rep *rep, uint64_t first, uint64_t timeout_ns)
 {
     struct rep_group *g = fb_xcalloc(1, sizeof *g);
     const struct pending_set *s = &l->pending;
@@ -133,8 +138,10 @@ void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest
     fb_assert(g->left > 0);
 }
 
-/* Due times never go back, so the list is in order and the replies of one connection stay in theirs. */
-void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep, uint64_t delay_ns)
+/* Due times never go back, so the list is in order and the replies of one connection stay in
+ * theirs. */
+void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep,
+                    uint64_t delay_ns)
 {
     struct rep_wait *w = wait_new(dest, rep);
     if (l->mono_ns + delay_ns > l->throttled_until_ns)
@@ -172,10 +179,10 @@ void waits_synced(struct lane *l, uint64_t log_seq)
     }
 }
 
-/* Take out every waiter for which fate() gives a verdict. The lists are short: people wait for PostgreSQL one by
- * one. */
-static void filter(struct lane *l, struct wait_list *list, bool (*fate)(struct lane *, struct rep_wait *, const void *),
-                   const void *arg)
+/* Take out every waiter for which fate() gives a verdict. The lists are short: people wait for
+ * PostgreSQL one by one. */
+static void filter(struct lane *l, struct wait_list *list,
+                   bool (*fate)(struct lane *, struct rep_wait *, const void *), const void *arg)
 {
     struct rep_wait *w = list->head;
     *list = (struct wait_list){0};
@@ -232,7 +239,8 @@ static bool fate_parked(struct lane *l, struct rep_wait *w, const void *arg)
     return true;
 }
 
-void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver, const struct park_info *park)
+void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver,
+                  const struct park_info *park)
 {
     struct parked_arg a = {.hash = hash, .ver = ver};
     struct fb_buf text = {0};
@@ -240,8 +248,8 @@ void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver, c
 
     if (w == NULL)
         return;
-    fb_buf_printf(&text, "REJECTED %s %.*s (version %llu is parked)", park->sqlstate, (int)park->n, park->message,
-                  (unsigned long long)ver);
+    fb_buf_printf(&text, "REJECTED %s %.*s (version %llu is parked)", park->sqlstate, (int)park->n,
+                  park->message, (unsigned long long)ver);
     for (size_t i = 0; i < text.n; i++) /* one line: a reply cannot hold a line end */
         if (text.p[i] == '\r' || text.p[i] == '\n')
             text.p[i] = ' ';

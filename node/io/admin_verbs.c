@@ -11,12 +11,12 @@
 /* A question to several lanes; the last one to answer sends the reply. */
 struct call {
     struct node *node;
-    struct fb_net_frame *frame;     /* owns; its connection gets the answer */
+    struct fb_net_frame *frame; /* owns; its connection gets the answer */
     json_t *request;
     void (*ask)(struct call *c, struct worker *w, struct fb_buf *out);
     void (*answer)(struct call *c, struct fb_buf *json);
     _Atomic uint32_t left;
-    struct fb_buf part[];           /* by worker, each written by that worker alone */
+    struct fb_buf part[]; /* by worker, each written by that worker alone */
 };
 
 static void reply_json(struct node *n, struct fb_net_frame *frame, const struct fb_buf *json)
@@ -119,7 +119,8 @@ static void answer_key(struct call *c, struct fb_buf *json)
 
 static void ask_partition(struct call *c, struct worker *w, struct fb_buf *out)
 {
-    lane_inspect_partition(w->lane, (uint16_t)json_integer_value(json_object_get(c->request, "partition")), out);
+    lane_inspect_partition(
+        w->lane, (uint16_t)json_integer_value(json_object_get(c->request, "partition")), out);
 }
 
 static void answer_partition(struct call *c, struct fb_buf *json)
@@ -156,9 +157,11 @@ static void ask_status(struct call *c, struct worker *w, struct fb_buf *out)
         lane_namespace_stats(w->lane, i, &st);
         if (out->n > 0)
             fb_buf_put_str(out, ",");
-        fb_buf_printf(out, "{\"namespace\":\"%s\",\"dirty\":%llu,\"parked\":%llu,\"oldest_dirty_age_ms\":%llu}",
-                      set->ns[i].name, (unsigned long long)st.dirty, (unsigned long long)st.parked,
-                      (unsigned long long)st.oldest_dirty_age_ms);
+        fb_buf_printf(
+            out,
+            "{\"namespace\":\"%s\",\"dirty\":%llu,\"parked\":%llu,\"oldest_dirty_age_ms\":%llu}",
+            set->ns[i].name, (unsigned long long)st.dirty, (unsigned long long)st.parked,
+            (unsigned long long)st.oldest_dirty_age_ms);
     }
 }
 
@@ -223,11 +226,13 @@ void node_admin_request(struct node *n, struct fb_net_frame *frame)
             call_start(n, frame, o, node_lane_of(n, (uint16_t)p), ask_partition, answer_partition);
             return;
         }
-        reply_error(n, frame, "\"partition\" must be a number below the cluster's number of partitions");
+        reply_error(n, frame,
+                    "\"partition\" must be a number below the cluster's number of partitions");
     } else if (strcmp(verb, "key.inspect") == 0) {
         if (json_is_string(key) && json_string_length(key) <= FB_KEY_BYTES_MAX) {
             struct fb_bytes k = fb_bytes(json_string_value(key), json_string_length(key));
-            call_start(n, frame, o, node_lane_of(n, fb_key_partition(k, n->partitions)), ask_key, answer_key);
+            call_start(n, frame, o, node_lane_of(n, fb_key_partition(k, n->partitions)), ask_key,
+                       answer_key);
             return;
         }
         reply_error(n, frame, "\"key\" must be a string of at most 512 bytes");
@@ -235,7 +240,8 @@ void node_admin_request(struct node *n, struct fb_net_frame *frame)
         snapshot_create_verb(n, frame);
     } else {
         reply_error(n, frame,
-                    "unknown verb; a node knows node.status partition.list partition.describe key.inspect sync.flush "
+                    "unknown verb; a node knows node.status partition.list partition.describe "
+                    "key.inspect sync.flush "
                     "snapshot.create");
     }
     json_decref(o);

@@ -1,5 +1,5 @@
-/* What the coordinator says, and what this node does about it: configuration to the lanes, takeover, first
- * placement. */
+/* What the coordinator says, and what this node does about it: configuration to the lanes,
+ * takeover, first placement. */
 #include "node/io/node.h"
 
 #include "node/control/assign.h"
@@ -60,14 +60,16 @@ static void post_config(struct node *n, struct fb_cluster_state *s)
     atomic_store(&c->refs, n->worker_count);
     c->state = fb_cluster_state_get(s);
     for (uint32_t i = 0; i < s->namespaces->count; i++)
-        c->schemas[i] = s->namespaces->ns[i].mapped ? fb_cluster_state_schema(s, s->namespaces->ns[i].name) : NULL;
+        c->schemas[i] = s->namespaces->ns[i].mapped
+                            ? fb_cluster_state_schema(s, s->namespaces->ns[i].name)
+                            : NULL;
     for (uint32_t i = 0; i < n->worker_count; i++) {
         struct job *j = job_new(JOB_CONFIG);
         j->config = c;
         worker_post(n->workers[i], j);
     }
-    FB_LOG(INFO, "configuration", FB_KU("namespaces", s->namespaces->count), FB_KU("schemas", s->schema_count),
-           FB_KU("rev", s->config_rev));
+    FB_LOG(INFO, "configuration", FB_KU("namespaces", s->namespaces->count),
+           FB_KU("schemas", s->schema_count), FB_KU("rev", s->config_rev));
 }
 
 /* True when the set of live nodes has been the same for SETTLE_NS. */
@@ -86,8 +88,8 @@ static bool settled(struct node *n, const struct fb_map *map)
     return now - n->alive_since_ns >= SETTLE_NS;
 }
 
-/* Carries out the compare-and-swaps in as few transactions as the store takes. A mismatch is somebody else's
- * success: the next state tells. */
+/* Carries out the compare-and-swaps in as few transactions as the store takes. A mismatch is
+ * somebody else's success: the next state tells. */
 static void commit_steps(struct node *n, const struct assign_step *steps, uint32_t count)
 {
     struct fb_coord_op ops[FB_COORD_TXN_MAX];
@@ -101,7 +103,8 @@ static void commit_steps(struct node *n, const struct assign_step *steps, uint32
             uint64_t rev;
             enum fb_status s = fb_coord_txn(n->coord, ops, used, &rev, &err);
             if (s != FB_OK && s != FB_EMISMATCH)
-                FB_LOG(WARN, "coordinator did not take the partition records, trying again", FB_KS("error", err.msg));
+                FB_LOG(WARN, "coordinator did not take the partition records, trying again",
+                       FB_KS("error", err.msg));
             done += s == FB_OK ? used : 0;
             used = 0;
         }
@@ -110,7 +113,8 @@ static void commit_steps(struct node *n, const struct assign_step *steps, uint32
         snprintf(keys[used], sizeof(keys[used]), "part/%u", steps[i].part);
         fb_buf_clear(&values[used]);
         fb_part_record_encode(&values[used], &steps[i].next);
-        ops[used] = (struct fb_coord_op){.key = keys[used], .rev = steps[i].rev, .value = fb_buf_view(&values[used])};
+        ops[used] = (struct fb_coord_op){
+            .key = keys[used], .rev = steps[i].rev, .value = fb_buf_view(&values[used])};
         used++;
     }
     for (uint32_t i = 0; i < FB_COORD_TXN_MAX; i++)

@@ -5,7 +5,8 @@
 
 #define DECODE(name, m) (fb_##name##_decode(&r, &(m)) == FB_OK)
 
-void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind, struct fb_bytes items, uint32_t count)
+void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind,
+                       struct fb_bytes items, uint32_t count)
 {
     struct fb_reader r = fb_reader(items);
     struct feed_dest *d = &p->lane[w->index].feed;
@@ -51,7 +52,8 @@ void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind
 }
 
 /* Partition of the next item and its bytes; false when malformed. */
-static bool next_item(struct fb_reader *in, enum fb_frame_kind kind, uint16_t *part, struct fb_bytes *bytes)
+static bool next_item(struct fb_reader *in, enum fb_frame_kind kind, uint16_t *part,
+                      struct fb_bytes *bytes)
 {
     struct fb_reader r = *in;
     bool ok = false;
@@ -77,8 +79,9 @@ static bool next_item(struct fb_reader *in, enum fb_frame_kind kind, uint16_t *p
     }
     case FB_FRAME_VERDICT: {
         struct fb_verdict m = {0};
-        ok = DECODE(verdict, m) && m.verdict >= FB_VERDICT_PARK && m.verdict <= FB_VERDICT_DISCARD &&
-             m.kind <= FB_KIND_HASH && (m.kind != FB_KIND_HASH || fb_hash_valid(m.value));
+        ok = DECODE(verdict, m) && m.verdict >= FB_VERDICT_PARK &&
+             m.verdict <= FB_VERDICT_DISCARD && m.kind <= FB_KIND_HASH &&
+             (m.kind != FB_KIND_HASH || fb_hash_valid(m.value));
         *part = m.part;
         break;
     }
@@ -100,7 +103,8 @@ void worker_sync_frame(struct worker *w, struct peer *p, const struct fb_frame *
         uint32_t lane;
         if (!next_item(&r, f->kind, &part, &item) || part >= w->node->partitions) {
             FB_LOG(WARN, "malformed message of a sync process, connection closed",
-                   FB_KS("kind", fb_frame_kind_name(f->kind)), FB_KS("peer", fb_conn_peer(p->conn)->name));
+                   FB_KS("kind", fb_frame_kind_name(f->kind)),
+                   FB_KS("peer", fb_conn_peer(p->conn)->name));
             fb_conn_close(p->conn);
             break;
         }

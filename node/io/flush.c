@@ -10,14 +10,15 @@ static void send_or_close(struct peer *p, struct fb_buf *b)
     if (s == FB_OK)
         return;
     if (s == FB_EFULL)
-        FB_LOG(WARN, "peer does not read its replies, connection closed", FB_KS("peer", fb_conn_peer(p->conn)->name),
+        FB_LOG(WARN, "peer does not read its replies, connection closed",
+               FB_KS("peer", fb_conn_peer(p->conn)->name),
                FB_KU("queued_bytes", fb_conn_send_queue_bytes(p->conn)));
     fb_conn_close(p->conn);
     fb_buf_clear(b);
 }
 
-/* Replies that were held (loads, levels) are appended by the lane all at once and may outgrow a frame: cut them
- * anew. */
+/* Replies that were held (loads, levels) are appended by the lane all at once and may outgrow a
+ * frame: cut them anew. */
 static void split_frame(struct worker *w, struct peer_lane *pl)
 {
     struct fb_buf out = {0};
@@ -31,7 +32,8 @@ static void split_frame(struct worker *w, struct peer_lane *pl)
     header = out.n;
     mark = fb_frame_begin(&out, &f);
     header = out.n - header;
-    r = fb_reader(fb_bytes(pl->reply.out.p + pl->frame_mark + header, pl->reply.out.n - pl->frame_mark - header));
+    r = fb_reader(fb_bytes(pl->reply.out.p + pl->frame_mark + header,
+                           pl->reply.out.n - pl->frame_mark - header));
     while (left-- > 0) {
         struct fb_rep rep;
         enum fb_status s = fb_rep_decode(&r, &rep);
@@ -75,7 +77,8 @@ static void flush_replies(struct worker *w, struct lane_effects *e)
     }
 }
 
-static void send_items(struct worker *w, struct peer *p, enum fb_frame_kind kind, struct fb_buf *items, uint32_t count)
+static void send_items(struct worker *w, struct peer *p, enum fb_frame_kind kind,
+                       struct fb_buf *items, uint32_t count)
 {
     struct fb_frame f = {.kind = kind, .src_inc = w->node->inc};
     size_t mark;
@@ -129,7 +132,8 @@ static void flush_feeds(struct worker *w, struct lane_effects *e)
     }
 }
 
-/* Loads of one object always go to the same of the connected sync processes, so that its batches are full. */
+/* Loads of one object always go to the same of the connected sync processes, so that its batches
+ * are full. */
 static void flush_loads(struct worker *w, struct lane_effects *e)
 {
     const struct fb_nsset *set = w->config ? w->config->state->namespaces : NULL;
@@ -169,8 +173,11 @@ static void report_refused(struct worker *w, struct lane_effects *e)
         atomic_store_explicit(&w->node->open_epoch[part], 0, memory_order_release);
         atomic_fetch_sub(&w->node->open_count, 1);
         atomic_fetch_add(&w->node->refused_count, 1);
-        FB_LOG(ERROR, "partition is not served: PostgreSQL has changes that this data directory never saw; is it an old copy?",
-               FB_KU("part", part), FB_KU("checkpoint", ckpt), FB_KU("log_ends", ver), FB_KS("data_dir", w->node->dir.path));
+        FB_LOG(ERROR,
+               "partition is not served: PostgreSQL has changes that this data directory never "
+               "saw; is it an old copy?",
+               FB_KU("part", part), FB_KU("checkpoint", ckpt), FB_KU("log_ends", ver),
+               FB_KS("data_dir", w->node->dir.path));
     }
 }
 

@@ -1,8 +1,8 @@
 /* The parts of a node process and who owns them. Wiring only: the rules live in node/core.
  *
- * Threads: main; `worker-<i>` one writer per lane (also serves reads of the connections it was given); `agent`
- * (coordinator, control); `snapshot`; the log's fsync thread; the admin server; nng's own. They talk through
- * mailboxes.
+ * Threads: main; `worker-<i>` one writer per lane (also serves reads of the connections it was
+ * given); `agent` (coordinator, control); `snapshot`; the log's fsync thread; the admin server;
+ * nng's own. They talk through mailboxes.
  */
 #ifndef FB_NODE_IO_NODE_H_
 #define FB_NODE_IO_NODE_H_
@@ -22,7 +22,8 @@
 struct worker;
 struct snapshotter;
 
-/* One cluster configuration as lanes use it: schemas in the order of the namespaces. Reference-counted. */
+/* One cluster configuration as lanes use it: schemas in the order of the namespaces.
+ * Reference-counted. */
 struct node_config {
     _Atomic uint32_t refs;
     struct fb_cluster_state *state;
@@ -52,12 +53,12 @@ struct node {
     uint32_t worker_count;
     struct worker *workers[NODE_WORKERS_MAX];
 
-    /* epoch at which a partition is open here, 0 = not served. Written by its writer (release), read by every
-     * worker. */
+    /* epoch at which a partition is open here, 0 = not served. Written by its writer (release),
+     * read by every worker. */
     _Atomic uint32_t *open_epoch;
 
     /* agent thread */
-    uint32_t *last_epoch;          /* highest epoch in our log, by partition */
+    uint32_t *last_epoch; /* highest epoch in our log, by partition */
     uint64_t alive_fingerprint;
     uint64_t alive_since_ns;
     char last_problem[FB_ERR_MSG_BYTES_MAX];
@@ -87,18 +88,20 @@ static inline uint64_t node_dirty_limit(const struct node *n, const struct fb_ns
 struct fb_cluster_state *node_state_get(struct node *n);
 
 /* recovery.c: snapshots and log into the lanes. main thread, before anything else runs. */
-FB_MUST_USE enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
-                                        struct fb_err *err);
+FB_MUST_USE enum fb_status node_recover(struct node *n, struct lane **lanes,
+                                        uint64_t *last_generation, struct fb_err *err);
 
 /* cluster.c: agent callback; assignment and takeover. */
 void node_cluster_changed(void *arg, struct fb_cluster_state *s);
-/* Again after a while: first placement waits until the set of live nodes has settled. Any thread. */
+/* Again after a while: first placement waits until the set of live nodes has settled. Any thread.
+ */
 void node_cluster_poke(struct node *n);
 
 /* server.c */
 FB_MUST_USE enum fb_status node_net_start(struct node *n, struct fb_err *err);
 
-/* admin_verbs.c: one ADMIN_REQ frame; answers on its connection. Takes the frame. Worker thread of the connection. */
+/* admin_verbs.c: one ADMIN_REQ frame; answers on its connection. Takes the frame. Worker thread of
+ * the connection. */
 void node_admin_request(struct node *n, struct fb_net_frame *frame);
 
 /* status.c */

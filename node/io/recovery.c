@@ -15,14 +15,15 @@ struct recovery {
     uint64_t last_report_ns;
 };
 
-static enum fb_status snapshot_items(void *arg, uint16_t part, struct fb_bytes items, struct fb_err *err)
+static enum fb_status snapshot_items(void *arg, uint16_t part, struct fb_bytes items,
+                                     struct fb_err *err)
 {
     struct recovery *r = arg;
     return lane_recover_snapshot(r->lanes[node_lane_of(r->node, part)], part, items, err);
 }
 
-/* The newest snapshot of each partition that is whole; a damaged one is named and the one before it is taken (the log
- * behind it is still there). */
+/* The newest snapshot of each partition that is whole; a damaged one is named and the one before it
+ * is taken (the log behind it is still there). */
 static enum fb_status recover_snapshots(struct recovery *r, struct fb_err *err)
 {
     struct snapshot_info *list = NULL;
@@ -33,7 +34,8 @@ static enum fb_status recover_snapshots(struct recovery *r, struct fb_err *err)
     for (size_t i = 0; s == FB_OK && i < count; i++) {
         struct snapshot_info info;
         if (list[i].part >= r->node->partitions) {
-            s = fb_err_set(err, FB_ECORRUPT, "snapshot %s is of partition %u but the cluster has %u partitions",
+            s = fb_err_set(err, FB_ECORRUPT,
+                           "snapshot %s is of partition %u but the cluster has %u partitions",
                            list[i].name, list[i].part, r->node->partitions);
             break;
         }
@@ -41,13 +43,14 @@ static enum fb_status recover_snapshots(struct recovery *r, struct fb_err *err)
             continue;
         s = snapshot_read(r->node->dir.snapshot_path, list[i].name, &info, NULL, NULL, err);
         if (s == FB_ECORRUPT) {
-            FB_LOG(WARN, "snapshot is damaged, taking the one before it", FB_KS("file", list[i].name),
-                   FB_KS("error", err->msg));
+            FB_LOG(WARN, "snapshot is damaged, taking the one before it",
+                   FB_KS("file", list[i].name), FB_KS("error", err->msg));
             s = FB_OK;
             continue;
         }
         if (s == FB_OK)
-            s = snapshot_read(r->node->dir.snapshot_path, list[i].name, &info, snapshot_items, r, err);
+            s = snapshot_read(r->node->dir.snapshot_path, list[i].name, &info, snapshot_items, r,
+                              err);
         if (s == FB_OK)
             loaded_part = list[i].part;
     }
@@ -55,8 +58,8 @@ static enum fb_status recover_snapshots(struct recovery *r, struct fb_err *err)
     return s;
 }
 
-static enum fb_status log_batch(void *arg, uint64_t generation, uint32_t lane, uint64_t seq, struct fb_bytes records,
-                                struct fb_err *err)
+static enum fb_status log_batch(void *arg, uint64_t generation, uint32_t lane, uint64_t seq,
+                                struct fb_bytes records, struct fb_err *err)
 {
     struct recovery *r = arg;
     struct fb_reader in = fb_reader(records);
@@ -67,12 +70,13 @@ static enum fb_status log_batch(void *arg, uint64_t generation, uint32_t lane, u
         if (s == FB_OK && rec.part >= r->node->partitions)
             s = FB_EPROTO;
         if (s != FB_OK)
-            return fb_err_set(err, FB_ECORRUPT, "log generation %llu lane %u batch %llu: record is malformed",
+            return fb_err_set(err, FB_ECORRUPT,
+                              "log generation %llu lane %u batch %llu: record is malformed",
                               (unsigned long long)generation, lane, (unsigned long long)seq);
         s = lane_recover_record(r->lanes[node_lane_of(r->node, rec.part)], &rec, err);
         if (s != FB_OK)
-            return fb_err_wrap(err, s, "log generation %llu lane %u batch %llu", (unsigned long long)generation, lane,
-                               (unsigned long long)seq);
+            return fb_err_wrap(err, s, "log generation %llu lane %u batch %llu",
+                               (unsigned long long)generation, lane, (unsigned long long)seq);
         r->records++;
     }
     return FB_OK;
@@ -91,10 +95,12 @@ static void log_progress(void *arg, uint64_t done, uint64_t total)
            FB_KU("percent", total ? done * 100 / total : 100));
 }
 
-enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation, struct fb_err *err)
+enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
+                            struct fb_err *err)
 {
     struct recovery r = {.node = n, .lanes = lanes, .last_report_ns = fb_mono_ns()};
-    struct log_recovery lr = {.dir = n->dir.log_path, .arg = &r, .batch = log_batch, .progress = log_progress};
+    struct log_recovery lr = {
+        .dir = n->dir.log_path, .arg = &r, .batch = log_batch, .progress = log_progress};
     uint64_t start = fb_mono_ns();
     enum fb_status s = recover_snapshots(&r, err);
 
@@ -103,7 +109,8 @@ enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_
     if (s != FB_OK)
         return fb_err_wrap(err, s, "recover %s", n->dir.path);
     for (uint32_t p = 0; p < n->partitions; p++)
-        n->last_epoch[p] = fb_ver_epoch(lane_last_ver(lanes[node_lane_of(n, (uint16_t)p)], (uint16_t)p));
+        n->last_epoch[p] =
+            fb_ver_epoch(lane_last_ver(lanes[node_lane_of(n, (uint16_t)p)], (uint16_t)p));
     *last_generation = lr.last_generation;
     n->recovery_ms = (fb_mono_ns() - start) / 1000000;
     atomic_store(&n->recovered, true);

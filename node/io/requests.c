@@ -1,4 +1,5 @@
-/* Requests of routers: reads are answered here from the published state, writes go to the lane of their partition. */
+/* Requests of routers: reads are answered here from the published state, writes go to the lane of
+ * their partition. */
 #include "node/io/worker.h"
 
 #include "node/core/read.h"
@@ -6,7 +7,8 @@
 
 #include <stdlib.h>
 
-/* A REP frame is closed at this size and another begun, so that no batch of large values breaks the frame's bound. */
+/* A REP frame is closed at this size and another begun, so that no batch of large values breaks the
+ * frame's bound. */
 #define REP_FRAME_BYTES_SOFT (8u << 20)
 
 static void frame_open(struct worker *w, struct peer_lane *pl)
@@ -39,11 +41,12 @@ void worker_touch(struct worker *w, struct reply_dest *d)
     }
 }
 
-static void reply_error(struct worker *w, struct peer *p, const struct fb_req *req, enum fb_rep_err code,
-                        const char *text)
+static void reply_error(struct worker *w, struct peer *p, const struct fb_req *req,
+                        enum fb_rep_err code, const char *text)
 {
     struct reply_dest *d = worker_dest(w, p);
-    struct fb_rep rep = {.seq = req->seq, .type = FB_REP_ERR, .num = code, .payload = fb_bytes_str(text)};
+    struct fb_rep rep = {
+        .seq = req->seq, .type = FB_REP_ERR, .num = code, .payload = fb_bytes_str(text)};
     fb_rep_encode(&d->out, &rep);
     d->items++;
     worker_touch(w, d);
@@ -52,11 +55,13 @@ static void reply_error(struct worker *w, struct peer *p, const struct fb_req *r
 /* True when this node leads the partition at the epoch the router believes in. */
 static bool check_epoch(struct worker *w, struct peer *p, const struct fb_req *req)
 {
-    uint32_t open = req->part < w->node->partitions
-                        ? atomic_load_explicit(&w->node->open_epoch[req->part], memory_order_acquire)
-                        : 0;
+    uint32_t open =
+        req->part < w->node->partitions
+            ? atomic_load_explicit(&w->node->open_epoch[req->part], memory_order_acquire)
+            : 0;
     if (req->part < w->node->partitions && w->refused_in[req->part] == w->frame_number)
-        open = 0; /* it opened after an earlier request of this frame was refused: the order of a client is kept */
+        open = 0; /* it opened after an earlier request of this frame was refused: the order of a
+                     client is kept */
     if (open != 0 && open == req->epoch)
         return true;
     if (req->part < w->node->partitions)
@@ -77,8 +82,8 @@ static void node_wide(struct worker *w, struct peer *p, const struct fb_req *req
     worker_touch(w, d);
 }
 
-/* FLUSHALL: every lane drops its clean copies; the last one to finish lets the connection's worker answer with the
- * sum. */
+/* FLUSHALL: every lane drops its clean copies; the last one to finish lets the connection's worker
+ * answer with the sum. */
 struct flush_call {
     _Atomic uint32_t refs;
     _Atomic uint64_t dropped;
@@ -91,7 +96,8 @@ static void flush_answer(void *arg, struct worker *w)
 {
     struct flush_call *c = arg;
     struct reply_dest *d = worker_dest(w, c->peer);
-    struct fb_rep rep = {.seq = c->seq, .type = FB_REP_INT, .num = (int64_t)atomic_load(&c->dropped)};
+    struct fb_rep rep = {
+        .seq = c->seq, .type = FB_REP_INT, .num = (int64_t)atomic_load(&c->dropped)};
     if (!d->closed) {
         fb_rep_encode(&d->out, &rep);
         d->items++;
@@ -129,7 +135,8 @@ static void flush_all(struct worker *w, struct peer *p, const struct fb_req *req
     }
 }
 
-static void one_request(struct worker *w, struct peer *p, const struct fb_req *req, struct fb_bytes encoded)
+static void one_request(struct worker *w, struct peer *p, const struct fb_req *req,
+                        struct fb_bytes encoded)
 {
     enum fb_op_class cls = fb_op_class(req->op);
     uint32_t lane;
@@ -185,7 +192,8 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
         const uint8_t *start = r.p;
         struct fb_req req;
         if (fb_req_decode(&r, &req) != FB_OK) {
-            FB_LOG(WARN, "malformed request, connection closed", FB_KS("peer", fb_conn_peer(p->conn)->name));
+            FB_LOG(WARN, "malformed request, connection closed",
+                   FB_KS("peer", fb_conn_peer(p->conn)->name));
             fb_conn_close(p->conn);
             break;
         }

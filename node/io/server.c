@@ -59,8 +59,13 @@ static void closed_cb(void *arg, struct fb_conn *c, const char *why)
 
 enum fb_status node_net_start(struct node *n, struct fb_err *err)
 {
-    struct fb_net_config c = {.role = FB_ROLE_NODE, .has_cluster = true, .inc = n->inc, .arg = n,
-                              .opened = opened_cb, .received = received_cb, .closed = closed_cb};
+    struct fb_net_config c = {.role = FB_ROLE_NODE,
+                              .has_cluster = true,
+                              .inc = n->inc,
+                              .arg = n,
+                              .opened = opened_cb,
+                              .received = received_cb,
+                              .closed = closed_cb};
     const char *url = fb_options_text(n->options, "node", "listen");
     enum fb_status s;
 

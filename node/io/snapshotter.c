@@ -26,8 +26,8 @@ struct snapshotter {
     struct mark *marks;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
-    bool stop, now, slice_done;                /* mutex */
-    struct snapshotter_status status;          /* mutex */
+    bool stop, now, slice_done;       /* mutex */
+    struct snapshotter_status status; /* mutex */
     /* one request at a time to a lane; written by the worker before slice_done */
     struct lane_snapshot snap;
     struct fb_buf slice;
@@ -67,8 +67,8 @@ static void ask_slice(struct snapshotter *s, bool begin)
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* The slices show what was written meanwhile. A snapshot may only be there when the log has that too: a power loss
- * would else leave half of a group, or versions that the log never had. */
+/* The slices show what was written meanwhile. A snapshot may only be there when the log has that
+ * too: a power loss would else leave half of a group, or versions that the log never had. */
 static void wait_synced(struct snapshotter *s, uint32_t lane, uint64_t log_seq)
 {
     const struct timespec pause = {.tv_nsec = 2000000};
@@ -88,7 +88,8 @@ static enum fb_status one_partition(struct snapshotter *s, uint16_t part, struct
     s->snap = (struct lane_snapshot){.part = part};
     ask_slice(s, true);
     if (!s->has_content) {
-        s->marks[part] = (struct mark){.newer_seq = UINT64_MAX, .older_seq = UINT64_MAX, .newer = true, .older = true};
+        s->marks[part] = (struct mark){
+            .newer_seq = UINT64_MAX, .older_seq = UINT64_MAX, .newer = true, .older = true};
         return FB_OK;
     }
     info.start_ver = s->snap.start_ver;
@@ -167,10 +168,12 @@ static void round_of_all(struct snapshotter *s)
     }
     set_progress(s, 0, 0);
     if (st != FB_OK) {
-        FB_LOG(WARN, "snapshot failed; the log is kept, the next round tries again", FB_KS("error", err.msg));
+        FB_LOG(WARN, "snapshot failed; the log is kept, the next round tries again",
+               FB_KS("error", err.msg));
     } else if (p == s->node->partitions) {
         trim(s);
-        FB_LOG(INFO, "snapshots written", FB_KU("partitions", p), FB_KU("ms", (fb_mono_ns() - start) / 1000000),
+        FB_LOG(INFO, "snapshots written", FB_KU("partitions", p),
+               FB_KU("ms", (fb_mono_ns() - start) / 1000000),
                FB_KU("log_bytes", log_bytes(s->node->log)));
     }
     pthread_mutex_lock(&s->mutex);
@@ -216,8 +219,8 @@ static void snapshotter_main(void *arg)
     }
 }
 
-enum fb_status snapshotter_start(struct node *n, uint64_t interval_ms, uint64_t log_bytes_max, struct snapshotter **out,
-                                 struct fb_err *err)
+enum fb_status snapshotter_start(struct node *n, uint64_t interval_ms, uint64_t log_bytes_max,
+                                 struct snapshotter **out, struct fb_err *err)
 {
     struct snapshotter *s = fb_xcalloc(1, sizeof(*s));
     pthread_condattr_t attr;

@@ -1,18 +1,20 @@
-/* Takes snapshots of all partitions in turn and trims the log behind them. One thread; asks the lanes for slices. */
+/* Takes snapshots of all partitions in turn and trims the log behind them. One thread; asks the
+ * lanes for slices. */
 #ifndef FB_NODE_IO_SNAPSHOTTER_H_
 #define FB_NODE_IO_SNAPSHOTTER_H_
 
 #include "node/io/node.h"
 
 struct snapshotter_status {
-    uint64_t rounds;              /* finished since start */
+    uint64_t rounds; /* finished since start */
     uint64_t last_success_wall_ms;
-    uint32_t done, total;         /* of the round under way; total 0 = idle */
+    uint32_t done, total; /* of the round under way; total 0 = idle */
     char last_error[FB_ERR_MSG_BYTES_MAX];
 };
 
-FB_MUST_USE enum fb_status snapshotter_start(struct node *n, uint64_t interval_ms, uint64_t log_bytes_max,
-                                             struct snapshotter **out, struct fb_err *err);
+FB_MUST_USE enum fb_status snapshotter_start(struct node *n, uint64_t interval_ms,
+                                             uint64_t log_bytes_max, struct snapshotter **out,
+                                             struct fb_err *err);
 /* Waits for the snapshot under way. Workers must still run. */
 void snapshotter_stop(struct snapshotter *s);
 /* Start a round now. Any thread. */

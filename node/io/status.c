@@ -7,9 +7,9 @@
 #include "proto/rt/metrics.h"
 
 struct totals {
-    uint64_t clean, dirty, tombstone, negative, parked, dirty_bytes, memory_bytes, hits, misses, loads_found,
-        loads_absent, loads_failed, loads_stale, evictions, expired, records, enqueued, coalesced, overload, invalid,
-        feed_rows, conflicts, parks, throttled, oldest_dirty_wall_ms;
+    uint64_t clean, dirty, tombstone, negative, parked, dirty_bytes, memory_bytes, hits, misses,
+        loads_found, loads_absent, loads_failed, loads_stale, evictions, expired, records, enqueued,
+        coalesced, overload, invalid, feed_rows, conflicts, parks, throttled, oldest_dirty_wall_ms;
 };
 
 static uint64_t get(const _Atomic uint64_t *v)
@@ -67,9 +67,13 @@ bool node_ready(void *arg, struct fb_buf *why)
         return false;
     }
     if (atomic_load(&n->refused_count) > 0) {
-        fb_buf_printf(why, "%u partitions are not served: PostgreSQL is ahead of this data directory; put the right one back, "
-                      "or give up what it had that PostgreSQL has not: start once with an empty one and "
-                      "--node.accept_empty_data_dir=yes", atomic_load(&n->refused_count));
+        fb_buf_printf(
+            why,
+            "%u partitions are not served: PostgreSQL is ahead of this data directory; put the "
+            "right one back, "
+            "or give up what it had that PostgreSQL has not: start once with an empty one and "
+            "--node.accept_empty_data_dir=yes",
+            atomic_load(&n->refused_count));
         return false;
     }
     if (atomic_load(&n->owned_count) == 0) {
@@ -77,7 +81,8 @@ bool node_ready(void *arg, struct fb_buf *why)
         return false;
     }
     if (atomic_load(&n->open_count) < atomic_load(&n->owned_count)) {
-        fb_buf_printf(why, "%u of %u partitions are open", atomic_load(&n->open_count), atomic_load(&n->owned_count));
+        fb_buf_printf(why, "%u of %u partitions are open", atomic_load(&n->open_count),
+                      atomic_load(&n->owned_count));
         return false;
     }
     return true;
@@ -91,7 +96,8 @@ void node_status(void *arg, struct fb_buf *json)
 
     if (!atomic_load(&n->recovered)) {
         fb_buf_printf(json,
-                      "{\"node\":\"%s\",\"state\":\"recovering\",\"recovered_bytes\":%llu,\"recovery_bytes\":%llu}",
+                      "{\"node\":\"%s\",\"state\":\"recovering\",\"recovered_bytes\":%llu,"
+                      "\"recovery_bytes\":%llu}",
                       n->name, (unsigned long long)atomic_load(&n->recovered_bytes),
                       (unsigned long long)atomic_load(&n->recovery_total_bytes));
         return;
@@ -99,29 +105,35 @@ void node_status(void *arg, struct fb_buf *json)
     t = sum(n);
     if (n->snapshotter != NULL)
         snapshotter_status_get(n->snapshotter, &snap);
-    fb_buf_printf(json,
-                  "{\"node\":\"%s\",\"state\":\"%s\",\"inc\":\"%016llx\",\"listen\":\"%s\",\"workers\":%u,"
-                  "\"partitions_owned\":%u,\"partitions_open\":%u,",
-                  n->name, atomic_load(&n->stopping) ? "stopping" : "serving", (unsigned long long)n->inc, n->listen,
-                  n->worker_count, atomic_load(&n->owned_count), atomic_load(&n->open_count));
     fb_buf_printf(
         json,
-        "\"objects\":{\"clean\":%llu,\"dirty\":%llu,\"tombstone\":%llu,\"negative\":%llu,\"parked\":%llu},"
-        "\"memory_bytes\":%llu,\"memory_limit_bytes\":%llu,\"dirty_bytes\":%llu,\"oldest_dirty_age_ms\":%llu,",
+        "{\"node\":\"%s\",\"state\":\"%s\",\"inc\":\"%016llx\",\"listen\":\"%s\",\"workers\":%u,"
+        "\"partitions_owned\":%u,\"partitions_open\":%u,",
+        n->name, atomic_load(&n->stopping) ? "stopping" : "serving", (unsigned long long)n->inc,
+        n->listen, n->worker_count, atomic_load(&n->owned_count), atomic_load(&n->open_count));
+    fb_buf_printf(
+        json,
+        "\"objects\":{\"clean\":%llu,\"dirty\":%llu,\"tombstone\":%llu,\"negative\":%llu,"
+        "\"parked\":%llu},"
+        "\"memory_bytes\":%llu,\"memory_limit_bytes\":%llu,\"dirty_bytes\":%llu,\"oldest_dirty_age_"
+        "ms\":%llu,",
         (unsigned long long)t.clean, (unsigned long long)t.dirty, (unsigned long long)t.tombstone,
-        (unsigned long long)t.negative, (unsigned long long)t.parked, (unsigned long long)t.memory_bytes,
-        (unsigned long long)n->memory_limit, (unsigned long long)t.dirty_bytes,
+        (unsigned long long)t.negative, (unsigned long long)t.parked,
+        (unsigned long long)t.memory_bytes, (unsigned long long)n->memory_limit,
+        (unsigned long long)t.dirty_bytes,
         (unsigned long long)(t.oldest_dirty_wall_ms ? fb_wall_ms() - t.oldest_dirty_wall_ms : 0));
+    fb_buf_printf(
+        json,
+        "\"hits\":%llu,\"misses\":%llu,\"records\":%llu,\"log_bytes\":%llu,\"log_generation\":%llu,"
+        "\"recovery_ms\":%llu,",
+        (unsigned long long)t.hits, (unsigned long long)t.misses, (unsigned long long)t.records,
+        (unsigned long long)log_bytes(n->log), (unsigned long long)n->generation,
+        (unsigned long long)n->recovery_ms);
     fb_buf_printf(json,
-                  "\"hits\":%llu,\"misses\":%llu,\"records\":%llu,\"log_bytes\":%llu,\"log_generation\":%llu,"
-                  "\"recovery_ms\":%llu,",
-                  (unsigned long long)t.hits, (unsigned long long)t.misses, (unsigned long long)t.records,
-                  (unsigned long long)log_bytes(n->log), (unsigned long long)n->generation,
-                  (unsigned long long)n->recovery_ms);
-    fb_buf_printf(json,
-                  "\"snapshot\":{\"rounds\":%llu,\"last_success_ms\":%llu,\"done\":%u,\"total\":%u,\"failed\":%s}}",
-                  (unsigned long long)snap.rounds, (unsigned long long)snap.last_success_wall_ms, snap.done, snap.total,
-                  snap.last_error[0] ? "true" : "false");
+                  "\"snapshot\":{\"rounds\":%llu,\"last_success_ms\":%llu,\"done\":%u,\"total\":%u,"
+                  "\"failed\":%s}}",
+                  (unsigned long long)snap.rounds, (unsigned long long)snap.last_success_wall_ms,
+                  snap.done, snap.total, snap.last_error[0] ? "true" : "false");
 }
 
 static void objects_gauge(void *arg, struct fb_buf *out)
@@ -139,10 +151,12 @@ static void memory_gauge(void *arg, struct fb_buf *out)
     struct node *n = arg;
     struct totals t = sum(n);
     fb_gauge_emit(out, "forebay_memory_bytes", "kind=\"dirty\"", (double)t.dirty_bytes);
-    fb_gauge_emit(out, "forebay_memory_bytes", "kind=\"objects\"", (double)store_memory_bytes(n->store));
+    fb_gauge_emit(out, "forebay_memory_bytes", "kind=\"objects\"",
+                  (double)store_memory_bytes(n->store));
 }
 
 /* Gauges and counters that the lanes keep in lane_stats. */
+/* clang-format off */
 #define PLAIN_LIST(X)                                                                              \
     X(dirty_objects, "forebay_dirty_objects", "Objects not yet in PostgreSQL.", t.dirty + t.tombstone) \
     X(dirty_bytes, "forebay_dirty_bytes", "Bytes of objects not yet in PostgreSQL.", t.dirty_bytes) \
@@ -163,6 +177,7 @@ static void memory_gauge(void *arg, struct fb_buf *out)
       ((struct node *)arg)->recovery_ms / 1e3)                                                     \
     X(coord_up, "forebay_coordinator_up", "1 while the coordinator answers.",                      \
       fb_agent_up(((struct node *)arg)->agent))
+/* clang-format on */
 
 #define X(id, metric, help, value)                                                                 \
     static void id##_gauge(void *arg, struct fb_buf *out)                                          \
@@ -191,7 +206,8 @@ static void partitions_gauge(void *arg, struct fb_buf *out)
 {
     struct node *n = arg;
     uint32_t open = atomic_load(&n->open_count), owned = atomic_load(&n->owned_count);
-    fb_gauge_emit(out, "forebay_partitions", "role=\"primary\",state=\"closed\"", owned > open ? owned - open : 0);
+    fb_gauge_emit(out, "forebay_partitions", "role=\"primary\",state=\"closed\"",
+                  owned > open ? owned - open : 0);
     fb_gauge_emit(out, "forebay_partitions", "role=\"primary\",state=\"open\"", open);
 }
 
@@ -201,7 +217,8 @@ static void snapshot_gauge(void *arg, struct fb_buf *out)
     struct snapshotter_status s = {0};
     if (n->snapshotter != NULL)
         snapshotter_status_get(n->snapshotter, &s);
-    fb_gauge_emit(out, "forebay_snapshot_last_success_timestamp_seconds", NULL, (double)s.last_success_wall_ms / 1e3);
+    fb_gauge_emit(out, "forebay_snapshot_last_success_timestamp_seconds", NULL,
+                  (double)s.last_success_wall_ms / 1e3);
 }
 
 static void map_gauge(void *arg, struct fb_buf *out)
@@ -216,8 +233,10 @@ void node_metrics_register(struct node *n)
 {
     fb_gauge_register("forebay_objects", "Objects in memory by state.", objects_gauge, n);
     fb_gauge_register("forebay_memory_bytes", "Bytes of memory by kind.", memory_gauge, n);
-    fb_gauge_register("forebay_cache_misses_total", "Requests that needed PostgreSQL.", misses_gauge, n);
-    fb_gauge_register("forebay_rejected_total", "Writes refused before anything happened.", rejected_gauge, n);
+    fb_gauge_register("forebay_cache_misses_total", "Requests that needed PostgreSQL.",
+                      misses_gauge, n);
+    fb_gauge_register("forebay_rejected_total", "Writes refused before anything happened.",
+                      rejected_gauge, n);
     fb_gauge_register("forebay_partitions", "Partitions of this node.", partitions_gauge, n);
     fb_gauge_register("forebay_snapshot_last_success_timestamp_seconds",
                       "When the last round of snapshots ended, 0 = none.", snapshot_gauge, n);

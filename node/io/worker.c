@@ -79,7 +79,8 @@ static void job_closed(struct worker *w, struct peer *p)
         lane_loads_resend(w->lane); /* some of them were asked of the one that went */
 }
 
-/* Closed connections are let go when the lane owes them nothing and they are on no list of this tick. */
+/* Closed connections are let go when the lane owes them nothing and they are on no list of this
+ * tick. */
 static void release_zombies(struct worker *w)
 {
     for (uint32_t i = 0; i < w->zombie_count;) {
@@ -184,11 +185,15 @@ static void write_log(struct worker *w)
 
     if (e->log.n == 0)
         return;
-    if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) != FB_OK &&
+    if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) !=
+            FB_OK &&
         log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), true, &err) != FB_OK) {
-        /* The records are evaluated and cannot be taken back: stop before anything was acknowledged (I18, I19). */
-        FB_LOG(ERROR, "the log cannot be written and its reserve is used up; free disk space and start again",
-               FB_KS("error", err.msg));
+        /* The records are evaluated and cannot be taken back: stop before anything was acknowledged
+         * (I18, I19). */
+        FB_LOG(
+            ERROR,
+            "the log cannot be written and its reserve is used up; free disk space and start again",
+            FB_KS("error", err.msg));
         abort();
     }
     w->log_seq = e->log_seq;
@@ -248,7 +253,8 @@ static void run_frame(struct worker *w, struct fb_net_frame *f, struct peer *p)
         break;
     }
     default:
-        FB_LOG(WARN, "unexpected frame, connection closed", FB_KS("kind", fb_frame_kind_name(f->f.kind)),
+        FB_LOG(WARN, "unexpected frame, connection closed",
+               FB_KS("kind", fb_frame_kind_name(f->f.kind)),
                FB_KS("peer", fb_conn_peer(f->conn)->name));
         fb_conn_close(f->conn);
         break;
@@ -260,7 +266,8 @@ static void run_frames(struct worker *w)
 {
     struct fb_mail *m = fb_mailbox_take(w->frames);
     while (m != NULL) {
-        struct fb_net_frame *f = (struct fb_net_frame *)(void *)m; /* same first member, see net.h */
+        struct fb_net_frame *f =
+            (struct fb_net_frame *)(void *)m; /* same first member, see net.h */
         struct peer *p = fb_conn_user(f->conn);
         m = m->next;
         run_frame(w, f, p);

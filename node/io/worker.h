@@ -1,6 +1,7 @@
 /* A worker: the single writer of one lane, and the server of the connections it was given.
  *
- * Everything reaches it through two mailboxes: frames (from nng's threads) and jobs (from everybody else).
+ * Everything reaches it through two mailboxes: frames (from nng's threads) and jobs (from everybody
+ * else).
  */
 #ifndef FB_NODE_IO_WORKER_H_
 #define FB_NODE_IO_WORKER_H_
@@ -14,35 +15,36 @@ struct peer {
     _Atomic uint32_t refs;
     struct fb_conn *conn;
     enum fb_role role;
-    uint32_t worker;                 /* that decodes its frames */
+    uint32_t worker; /* that decodes its frames */
     struct peer_lane {
-        struct reply_dest reply;     /* out always starts with an open REP frame (frame_mark) */
+        struct reply_dest reply; /* out always starts with an open REP frame (frame_mark) */
         struct feed_dest feed;
         size_t frame_mark;
-        bool open;                   /* reply.out has its frame begun */
+        bool open; /* reply.out has its frame begun */
         bool released;
-    } lane[];                        /* one per worker, each touched only by that worker */
+    } lane[]; /* one per worker, each touched only by that worker */
 };
 
 enum job_kind {
-    JOB_OPENED,     /* peer */
-    JOB_CLOSED,     /* peer */
-    JOB_FORWARD,    /* peer + items: requests for this worker's partitions that came in at another */
-    JOB_FEED,       /* peer + frame: FEED_REQ, FEED_POS, LOAD_REP, VERDICT items for this lane, already sorted out */
-    JOB_CONFIG,     /* config */
-    JOB_OPEN,       /* parts to open: items = {u16 part, u32 epoch, u64 history} */
-    JOB_CLOSE,      /* parts to close: items = {u16 part} */
-    JOB_CALL,       /* call(arg, lane): runs between ticks */
+    JOB_OPENED,  /* peer */
+    JOB_CLOSED,  /* peer */
+    JOB_FORWARD, /* peer + items: requests for this worker's partitions that came in at another */
+    JOB_FEED,    /* peer + frame: FEED_REQ, FEED_POS, LOAD_REP, VERDICT items for this lane, already
+                    sorted out */
+    JOB_CONFIG,  /* config */
+    JOB_OPEN,    /* parts to open: items = {u16 part, u32 epoch, u64 history} */
+    JOB_CLOSE,   /* parts to close: items = {u16 part} */
+    JOB_CALL,    /* call(arg, lane): runs between ticks */
     JOB_STOP,
 };
 
 struct job {
     struct fb_mail mail;
     enum job_kind kind;
-    enum fb_frame_kind frame_kind;   /* FEED */
+    enum fb_frame_kind frame_kind; /* FEED */
     uint32_t count;
-    struct peer *peer;               /* referenced */
-    struct node_config *config;      /* referenced */
+    struct peer *peer;          /* referenced */
+    struct node_config *config; /* referenced */
     struct fb_buf items;
     void (*call)(void *arg, struct worker *w);
     void *arg;
@@ -51,23 +53,23 @@ struct job {
 struct worker {
     struct node *node;
     uint32_t index;
-    struct lane *lane;               /* this thread only, once started */
+    struct lane *lane; /* this thread only, once started */
     struct fb_mailbox *frames;
     struct fb_mailbox *jobs;
     struct fb_thread *thread;
     struct node_config *config;
-    struct fb_buf *forward;          /* per worker: request items to hand over at the end of a frame */
+    struct fb_buf *forward; /* per worker: request items to hand over at the end of a frame */
     uint32_t *forward_count;
     uint64_t frame_number;
-    uint64_t *refused_in;            /* by partition: frame in which a request was refused last */
+    uint64_t *refused_in; /* by partition: frame in which a request was refused last */
     struct fb_buf scratch;
-    struct peer **syncs;             /* connected sync processes */
+    struct peer **syncs; /* connected sync processes */
     uint32_t sync_count, sync_cap;
-    struct peer **zombies;           /* closed connections that still owe replies to nobody */
+    struct peer **zombies; /* closed connections that still owe replies to nobody */
     uint32_t zombie_count, zombie_cap;
     uint64_t synced_seq;
     uint64_t log_seq;
-    uint64_t no_sync_since_ns;       /* loads wait and no sync process is connected; 0 = fine */
+    uint64_t no_sync_since_ns; /* loads wait and no sync process is connected; 0 = fine */
     uint64_t rng;
     bool stop;
     _Atomic uint64_t ticks;
@@ -77,7 +79,8 @@ struct worker {
 struct worker *worker_new(struct node *n, uint32_t index, struct lane *lane);
 FB_MUST_USE enum fb_status worker_start(struct worker *w, struct fb_err *err);
 void worker_stop(struct worker *w); /* drains, joins */
-/* What is left in the mailboxes; it may post to any worker, so all are drained before one is freed. No thread runs. */
+/* What is left in the mailboxes; it may post to any worker, so all are drained before one is freed.
+ * No thread runs. */
 void worker_drain(struct worker *w);
 void worker_free(struct worker *w);
 /* Hand a job over; any thread. Takes it. */
@@ -90,8 +93,8 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
 void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count);
 /* feeds.c: frames of sync processes. */
 void worker_sync_frame(struct worker *w, struct peer *p, const struct fb_frame *f);
-void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind, struct fb_bytes items,
-                       uint32_t count);
+void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind,
+                       struct fb_bytes items, uint32_t count);
 /* flush.c: everything the tick produced goes out. */
 void worker_flush(struct worker *w);
 /* Ends the tick early when its log has grown: between two requests, never within one. */

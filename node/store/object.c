@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-/* A constant seed: the same keys land in the same buckets in every run, which the simulator needs. */
+/* A constant seed: the same keys land in the same buckets in every run, which the simulator needs.
+ */
 #define OBJECT_HASH_SEED UINT64_C(0x466f726562617900)
 
 uint64_t object_hash(struct fb_bytes key)
@@ -22,13 +23,16 @@ static size_t object_size(size_t klen, size_t vlen)
 
 size_t object_bytes(const struct object *o)
 {
-    size_t chunk = (object_size(o->klen, o->vlen) + 8 + 15) & ~(size_t)15; /* glibc: 8 bytes of header, 16 aligned */
+    size_t chunk = (object_size(o->klen, o->vlen) + 8 + 15) &
+                   ~(size_t)15; /* glibc: 8 bytes of header, 16 aligned */
     return chunk + sizeof(struct slot) + 16;
 }
 
-struct object *object_new(struct fb_bytes key, uint8_t ns_len, uint16_t ns, uint16_t part, uint8_t kind, size_t vlen)
+struct object *object_new(struct fb_bytes key, uint8_t ns_len, uint16_t ns, uint16_t part,
+                          uint8_t kind, size_t vlen)
 {
-    struct object *o = fb_xmalloc(object_size(key.n, vlen) < sizeof *o ? sizeof *o : object_size(key.n, vlen));
+    struct object *o =
+        fb_xmalloc(object_size(key.n, vlen) < sizeof *o ? sizeof *o : object_size(key.n, vlen));
     fb_assert(key.n <= UINT16_MAX && vlen <= UINT32_MAX);
     memset(o, 0, offsetof(struct object, bytes));
     o->slot = SLOT_NONE;

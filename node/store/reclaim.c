@@ -1,4 +1,5 @@
-/* Retired objects go in batches to one thread, which waits for readers once per group of batches. */
+/* Retired objects go in batches to one thread, which waits for readers once per group of batches.
+ */
 #include "node/store/reclaim.h"
 
 #include "proto/base/assert.h"
@@ -101,7 +102,8 @@ enum fb_status reclaim_start(struct reclaim **out, struct fb_err *err)
     if (rc != 0) {
         free(r);
         *out = NULL;
-        return fb_err_set(err, fb_status_of_errno(rc), "start the reclaim thread: %s", strerror(rc));
+        return fb_err_set(err, fb_status_of_errno(rc), "start the reclaim thread: %s",
+                          strerror(rc));
     }
     (void)pthread_setname_np(r->thread, "fb-reclaim");
     *out = r;

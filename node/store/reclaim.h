@@ -1,5 +1,5 @@
-/* The reclaim thread: frees retired objects after a grace period, many for one synchronize_rcu. Inside of
- * node/store/. */
+/* The reclaim thread: frees retired objects after a grace period, many for one synchronize_rcu.
+ * Inside of node/store/. */
 #ifndef FB_NODE_STORE_RECLAIM_H_
 #define FB_NODE_STORE_RECLAIM_H_
 

@@ -1,4 +1,5 @@
-/* Eviction order: SIEVE (Zhang, Yang, Yue, Vigfusson, Rashmi: "SIEVE is Simpler than LRU", NSDI 2024). */
+/* Eviction order: SIEVE (Zhang, Yang, Yue, Vigfusson, Rashmi: "SIEVE is Simpler than LRU", NSDI
+ * 2024). */
 #include "node/store/object.h"
 
 void sieve_add(struct store_part *p, uint32_t index)
@@ -13,8 +14,8 @@ void sieve_remove(struct store_part *p, uint32_t index)
     slot_list_remove(p, &p->clean, index);
 }
 
-struct object *sieve_victim(struct store_part *p, bool (*ok)(void *arg, const struct object *o), void *arg,
-                            uint32_t steps)
+struct object *sieve_victim(struct store_part *p, bool (*ok)(void *arg, const struct object *o),
+                            void *arg, uint32_t steps)
 {
     uint32_t at = p->hand;
 

@@ -26,7 +26,8 @@ struct object *slab_object(struct store_part *p, uint32_t index)
 {
     if (index >= atomic_load_explicit(&p->used, memory_order_acquire)) /* pairs with slab_take */
         return NULL;
-    return atomic_load_explicit(&slab_slot(p, index)->obj, memory_order_acquire); /* pairs with store_publish */
+    return atomic_load_explicit(&slab_slot(p, index)->obj,
+                                memory_order_acquire); /* pairs with store_publish */
 }
 
 uint32_t slab_take(struct store_part *p)
@@ -44,10 +45,12 @@ uint32_t slab_take(struct store_part *p)
         fb_assert(k < SLAB_CHUNKS);
         if (off == 0) {
             struct slot *chunk = fb_xcalloc((size_t)1 << (k + SLAB_FIRST_SHIFT), sizeof *chunk);
-            atomic_store_explicit(&p->chunks[k], chunk, memory_order_release); /* pairs with slab_slot */
+            atomic_store_explicit(&p->chunks[k], chunk,
+                                  memory_order_release); /* pairs with slab_slot */
         }
         slot = slab_slot(p, index);
-        atomic_store_explicit(&p->used, index + 1, memory_order_release); /* pairs with slab_object */
+        atomic_store_explicit(&p->used, index + 1,
+                              memory_order_release); /* pairs with slab_object */
     }
     slot->extra = NULL;
     slot->prev = slot->next = SLOT_NONE;

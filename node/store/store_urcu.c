@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-_Static_assert(sizeof(struct cds_lfht_node) == 2 * sizeof(void *), "object.link holds a table node");
+_Static_assert(sizeof(struct cds_lfht_node) == 2 * sizeof(void *),
+               "object.link holds a table node");
 
 char store_grace;
 
@@ -29,7 +30,8 @@ struct store_writer {
 #define TABLE_BUCKETS_MIN (1ul << 10)
 #define TABLE_BUCKETS_INIT_MAX (1ul << 24)
 
-enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct store **out, struct fb_err *err)
+enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct store **out,
+                         struct fb_err *err)
 {
     struct store *s = fb_xcalloc(1, sizeof *s);
     unsigned long buckets = TABLE_BUCKETS_MIN;
@@ -41,8 +43,10 @@ enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct sto
     s->parts = fb_xcalloc(partitions, sizeof *s->parts);
     for (uint32_t i = 0; i < partitions; i++)
         slab_init(&s->parts[i]);
-    /* Accounting: without it the table grows by chain length, without end, as some chain is always long. */
-    s->table = cds_lfht_new(buckets, TABLE_BUCKETS_MIN, 0, CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, NULL);
+    /* Accounting: without it the table grows by chain length, without end, as some chain is always
+     * long. */
+    s->table = cds_lfht_new(buckets, TABLE_BUCKETS_MIN, 0,
+                            CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING, NULL);
     if (s->table == NULL) {
         free(s->parts);
         free(s);
@@ -258,8 +262,9 @@ uint64_t store_dirty_bytes(const struct store *s)
 void store_now_set(struct store *s, uint64_t wall_ms)
 {
     uint64_t now = atomic_load_explicit(&s->now_ms, memory_order_relaxed);
-    while (wall_ms > now && !atomic_compare_exchange_weak_explicit(&s->now_ms, &now, wall_ms, memory_order_relaxed,
-                                                                   memory_order_relaxed))
+    while (wall_ms > now &&
+           !atomic_compare_exchange_weak_explicit(&s->now_ms, &now, wall_ms, memory_order_relaxed,
+                                                  memory_order_relaxed))
         ;
 }
 

@@ -1,8 +1,8 @@
 /* Assertions: a broken invariant of our own ends the process, in every build.
  *
- * What a peer, a disk, a clock, a database or an operator can cause is never asserted: it is a status (status.h).
- * fb_assert       on everywhere, release too: cheap conditions
- * fb_assert_slow  whole-structure checks, on in debug builds and in the simulator
+ * What a peer, a disk, a clock, a database or an operator can cause is never asserted: it is a
+ * status (status.h). fb_assert       on everywhere, release too: cheap conditions fb_assert_slow
+ * whole-structure checks, on in debug builds and in the simulator
  */
 #ifndef FB_PROTO_BASE_ASSERT_H_
 #define FB_PROTO_BASE_ASSERT_H_

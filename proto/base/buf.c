@@ -7,7 +7,10 @@
 
 static FB_NORETURN void out_of_memory(size_t n)
 {
-    fprintf(stderr, "forebay: out of memory asking for %zu bytes; give the process more or lower its limits\n", n);
+    fprintf(
+        stderr,
+        "forebay: out of memory asking for %zu bytes; give the process more or lower its limits\n",
+        n);
     abort();
 }
 

@@ -14,8 +14,9 @@ struct fb_buf {
 
 /* All-zero is an empty buffer. fini frees and zeroes. */
 void fb_buf_fini(struct fb_buf *b);
-/* Room for `n` more bytes, or the process ends: memory for bounded structures of ours is not a peer's to refuse.
- * Callers bound `n` before they ask. Gives the place to write; b->n is not advanced. */
+/* Room for `n` more bytes, or the process ends: memory for bounded structures of ours is not a
+ * peer's to refuse. Callers bound `n` before they ask. Gives the place to write; b->n is not
+ * advanced. */
 uint8_t *fb_buf_reserve(struct fb_buf *b, size_t n);
 /* Like reserve, and advances. */
 static inline uint8_t *fb_buf_grow(struct fb_buf *b, size_t n)
@@ -68,7 +69,8 @@ static inline void fb_buf_put_u64(struct fb_buf *b, uint64_t v)
 }
 void fb_buf_printf(struct fb_buf *b, const char *fmt, ...) FB_PRINTF(2, 3);
 
-/* malloc and friends that end the process on failure: for start-up and bounded structures of ours. */
+/* malloc and friends that end the process on failure: for start-up and bounded structures of ours.
+ */
 void *fb_xmalloc(size_t n);
 void *fb_xcalloc(size_t n, size_t size);
 void *fb_xrealloc(void *p, size_t n);

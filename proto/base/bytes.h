@@ -61,7 +61,8 @@ static inline uint64_t fb_get_u64(const uint8_t *p)
     return (uint64_t)fb_get_u32(p) | (uint64_t)fb_get_u32(p + 4) << 32;
 }
 
-/* A cursor for decoders: every take checks the rest; after the first failure `bad` stays set and takes give zero. */
+/* A cursor for decoders: every take checks the rest; after the first failure `bad` stays set and
+ * takes give zero. */
 struct fb_reader {
     const uint8_t *p;
     size_t n;

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-uint64_t fb_mono_ns(void);  /* CLOCK_MONOTONIC */
-uint64_t fb_boot_ns(void);  /* CLOCK_BOOTTIME */
-uint64_t fb_wall_ms(void);  /* CLOCK_REALTIME, ms since the Unix epoch */
+uint64_t fb_mono_ns(void); /* CLOCK_MONOTONIC */
+uint64_t fb_boot_ns(void); /* CLOCK_BOOTTIME */
+uint64_t fb_wall_ms(void); /* CLOCK_REALTIME, ms since the Unix epoch */
 
 #endif

@@ -18,7 +18,8 @@ static char log_process[64] = "forebay";
 static char log_name[64];
 static const char *const level_names[] = {"trace", "debug", "info", "warn", "error"};
 
-void fb_log_setup(enum fb_log_level level, enum fb_log_format format, const char *process, const char *name)
+void fb_log_setup(enum fb_log_level level, enum fb_log_format format, const char *process,
+                  const char *name)
 {
     atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
     log_format = format;

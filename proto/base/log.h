@@ -1,4 +1,5 @@
-/* Log lines on stderr: constant text plus key=value, as logfmt or JSON. Any thread; one write(2) a line. */
+/* Log lines on stderr: constant text plus key=value, as logfmt or JSON. Any thread; one write(2) a
+ * line. */
 #ifndef FB_PROTO_BASE_LOG_H_
 #define FB_PROTO_BASE_LOG_H_
 
@@ -28,8 +29,10 @@ struct fb_kv {
 #define FB_KB(k, v) ((struct fb_kv){.key = (k), .type = FB_KV_BYTES, .b = (v)})
 #define FB_KD(k, v) ((struct fb_kv){.key = (k), .type = FB_KV_DOUBLE, .d = (v)})
 
-/* Process-wide settings; call from main before threads start. `process` and `name` appear in every line. */
-void fb_log_setup(enum fb_log_level level, enum fb_log_format format, const char *process, const char *name);
+/* Process-wide settings; call from main before threads start. `process` and `name` appear in every
+ * line. */
+void fb_log_setup(enum fb_log_level level, enum fb_log_format format, const char *process,
+                  const char *name);
 void fb_log_set_level(enum fb_log_level level);
 /* "trace" .. "error"; FB_EINVAL otherwise. */
 FB_MUST_USE enum fb_status fb_log_level_parse(const char *s, enum fb_log_level *out);

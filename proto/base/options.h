@@ -1,19 +1,28 @@
-/* Options of a process: one table per program; flag > environment (FOREBAY_NODE__LISTEN) > file > default.
+/* Options of a process: one table per program; flag > environment (FOREBAY_NODE__LISTEN) > file >
+ * default.
  *
- * A program lists its options as `struct fb_option` and gets parsing with file:line and suggestion, --help,
- * --config-help, --check-config, --print-config, --version for nothing. Values are kept as text and read with the
- * typed getters, which cannot fail after fb_options_load checked them.
+ * A program lists its options as `struct fb_option` and gets parsing with file:line and suggestion,
+ * --help,
+ * --config-help, --check-config, --print-config, --version for nothing. Values are kept as text and
+ * read with the typed getters, which cannot fail after fb_options_load checked them.
  */
 #ifndef FB_PROTO_BASE_OPTIONS_H_
 #define FB_PROTO_BASE_OPTIONS_H_
 
 #include "proto/base/buf.h"
 
-enum fb_option_type { FB_OPT_TEXT, FB_OPT_UINT, FB_OPT_BOOL, FB_OPT_SIZE, FB_OPT_DURATION, FB_OPT_ENUM };
+enum fb_option_type {
+    FB_OPT_TEXT,
+    FB_OPT_UINT,
+    FB_OPT_BOOL,
+    FB_OPT_SIZE,
+    FB_OPT_DURATION,
+    FB_OPT_ENUM
+};
 
 struct fb_option {
-    const char *section;       /* "node" */
-    const char *key;           /* "listen" -> --node.listen, FOREBAY_NODE__LISTEN, [node] listen = */
+    const char *section; /* "node" */
+    const char *key;     /* "listen" -> --node.listen, FOREBAY_NODE__LISTEN, [node] listen = */
     enum fb_option_type type;
     const char *default_value; /* NULL: required */
     const char *help;          /* one sentence */
@@ -26,23 +35,32 @@ struct fb_option {
 struct fb_options;
 
 /* What main should do after load. */
-enum fb_options_outcome { FB_OPTIONS_RUN, FB_OPTIONS_EXIT_OK, FB_OPTIONS_EXIT_USAGE, FB_OPTIONS_EXIT_BAD };
+enum fb_options_outcome {
+    FB_OPTIONS_RUN,
+    FB_OPTIONS_EXIT_OK,
+    FB_OPTIONS_EXIT_USAGE,
+    FB_OPTIONS_EXIT_BAD
+};
 
-/* Value of a file that an option names (*_file: secrets never stand in a configuration or an argument): the first line
- * without its end. Heap string, the caller frees it. Errors: FB_ENOENT, FB_EPERM, FB_EIO; FB_ETOOBIG beyond 64 KiB;
- * FB_EINVAL empty. May block on the file; main thread at start. */
+/* Value of a file that an option names (*_file: secrets never stand in a configuration or an
+ * argument): the first line without its end. Heap string, the caller frees it. Errors: FB_ENOENT,
+ * FB_EPERM, FB_EIO; FB_ETOOBIG beyond 64 KiB; FB_EINVAL empty. May block on the file; main thread
+ * at start. */
 FB_MUST_USE enum fb_status fb_options_read_secret(const char *path, char **out, struct fb_err *err);
 
-/* Reads argv (--config FILE, --SECTION.KEY=VALUE or --SECTION.KEY VALUE, --help, --config-help, --version,
- * --check-config, --print-config), environment and file. Prints what is asked for to stdout, problems to stderr.
- * Sections of other programs in a shared file (all_sections, NULL-terminated) are skipped, unknown ones are errors.
- * Every problem is printed, not only the first. *out is set only with FB_OPTIONS_RUN. Main thread, at start. */
-enum fb_options_outcome fb_options_load(const char *program, const char *summary, const struct fb_option *table,
-                                        size_t count, const char *const *all_sections, int argc, char **argv,
+/* Reads argv (--config FILE, --SECTION.KEY=VALUE or --SECTION.KEY VALUE, --help, --config-help,
+ * --version,
+ * --check-config, --print-config), environment and file. Prints what is asked for to stdout,
+ * problems to stderr. Sections of other programs in a shared file (all_sections, NULL-terminated)
+ * are skipped, unknown ones are errors. Every problem is printed, not only the first. *out is set
+ * only with FB_OPTIONS_RUN. Main thread, at start. */
+enum fb_options_outcome fb_options_load(const char *program, const char *summary,
+                                        const struct fb_option *table, size_t count,
+                                        const char *const *all_sections, int argc, char **argv,
                                         struct fb_options **out);
 void fb_options_free(struct fb_options *o);
-/* Getters: any thread after load; pointers live until fb_options_free; asking for an option that is not in the table
- * is a bug of ours (asserted). `table` is kept: it must outlive the options. */
+/* Getters: any thread after load; pointers live until fb_options_free; asking for an option that is
+ * not in the table is a bug of ours (asserted). `table` is kept: it must outlive the options. */
 const char *fb_options_text(const struct fb_options *o, const char *section, const char *key);
 /* also SIZE bytes, DURATION ms, ENUM index */
 uint64_t fb_options_uint(const struct fb_options *o, const char *section, const char *key);

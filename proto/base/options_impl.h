@@ -11,7 +11,8 @@ struct option_value {
     char *text; /* heap, NULL until set */
     uint64_t num;
     enum option_source source;
-    char *where;        /* heap: "file forebay.conf:3", "environment X", "flag --x.y"; NULL for a default */
+    char
+        *where; /* heap: "file forebay.conf:3", "environment X", "flag --x.y"; NULL for a default */
     uint32_t file_line; /* where the file sets it, 0 = nowhere */
 };
 
@@ -34,11 +35,13 @@ bool fb_options_own_section(const struct fb_options *o, struct fb_bytes section)
 /* A section of any program. */
 bool fb_options_any_section(const struct fb_options *o, struct fb_bytes section);
 /* Nearest key of a section, nearest section; NULL if none. */
-const char *fb_options_near_key(const struct fb_options *o, struct fb_bytes section, struct fb_bytes key);
+const char *fb_options_near_key(const struct fb_options *o, struct fb_bytes section,
+                                struct fb_bytes key);
 const char *fb_options_near_section(const struct fb_options *o, struct fb_bytes section);
-/* Check `text` against the option and remember it unless a stronger source has set it. Problems go to o->problems with
- * `at` in front ("forebay.conf:3", "--node.listen", "FOREBAY_NODE__LISTEN"). */
-void fb_options_assign(struct fb_options *o, size_t i, struct fb_bytes text, enum option_source source, const char *at);
+/* Check `text` against the option and remember it unless a stronger source has set it. Problems go
+ * to o->problems with `at` in front ("forebay.conf:3", "--node.listen", "FOREBAY_NODE__LISTEN"). */
+void fb_options_assign(struct fb_options *o, size_t i, struct fb_bytes text,
+                       enum option_source source, const char *at);
 
 /* Sources (options_source.c). */
 void fb_options_from_file(struct fb_options *o);

@@ -1,4 +1,5 @@
-/* One list of what can go wrong, with the number that travels on the wire and the text a person reads. */
+/* One list of what can go wrong, with the number that travels on the wire and the text a person
+ * reads. */
 #ifndef FB_PROTO_BASE_STATUS_H_
 #define FB_PROTO_BASE_STATUS_H_
 
@@ -43,15 +44,19 @@ enum fb_status fb_status_of_errno(int err);
 
 #define FB_ERR_MSG_BYTES_MAX 512
 
-/* Context of a failure, filled where it happens and wrapped on the way up. Optional everywhere (NULL allowed). */
+/* Context of a failure, filled where it happens and wrapped on the way up. Optional everywhere
+ * (NULL allowed). */
 struct fb_err {
     enum fb_status code;
     char msg[FB_ERR_MSG_BYTES_MAX];
 };
 
-/* Set code and message, return code: `return fb_err_set(err, FB_EIO, "open %s: %s", path, strerror(errno));` */
-enum fb_status fb_err_set(struct fb_err *err, enum fb_status code, const char *fmt, ...) FB_PRINTF(3, 4);
+/* Set code and message, return code: `return fb_err_set(err, FB_EIO, "open %s: %s", path,
+ * strerror(errno));` */
+enum fb_status fb_err_set(struct fb_err *err, enum fb_status code, const char *fmt, ...)
+    FB_PRINTF(3, 4);
 /* Put "fmt: " before the present message, return the code. */
-enum fb_status fb_err_wrap(struct fb_err *err, enum fb_status code, const char *fmt, ...) FB_PRINTF(3, 4);
+enum fb_status fb_err_wrap(struct fb_err *err, enum fb_status code, const char *fmt, ...)
+    FB_PRINTF(3, 4);
 
 #endif

@@ -19,19 +19,19 @@ enum fb_multi { FB_MULTI_STRICT, FB_MULTI_RELAXED };
 
 struct fb_namespace {
     char name[FB_NAME_BYTES_MAX + 1];
-    bool mapped;                               /* table given */
+    bool mapped; /* table given */
     char table_schema[FB_NAME_BYTES_MAX + 1];
     char table_name[FB_NAME_BYTES_MAX + 1];
-    char key[256];                             /* key column(s), comma-separated */
+    char key[256]; /* key column(s), comma-separated */
     enum fb_value_mode value;
     char value_column[FB_NAME_BYTES_MAX + 1];
-    bool format_json;                          /* format = json */
+    bool format_json; /* format = json */
     uint64_t sync_interval_ms;
     uint32_t max_batch;
-    uint64_t ttl_ms;                           /* 0 = none. unmapped: default expiry of a write; mapped: cache age */
+    uint64_t ttl_ms; /* 0 = none. unmapped: default expiry of a write; mapped: cache age */
     uint64_t negative_ttl_ms;
-    uint8_t durability;                        /* enum fb_level of request.h, what a write waits for by default */
-    uint8_t reads;                             /* 0 lease, 1 confirmed, 2 stale */
+    uint8_t durability; /* enum fb_level of request.h, what a write waits for by default */
+    uint8_t reads;      /* 0 lease, 1 confirmed, 2 stale */
     bool on_degraded_refuse;
     enum fb_conflict conflict;
     char conflict_column[FB_NAME_BYTES_MAX + 1]; /* last-write-wins:<column> */
@@ -42,30 +42,33 @@ struct fb_namespace {
     enum fb_on_delete on_delete;
     char delete_column[FB_NAME_BYTES_MAX + 1];
     uint64_t max_value;
-    uint64_t max_dirty_bytes;                  /* 0 = the cluster's */
-    uint64_t max_dirty_age_ms;                 /* 0 = none */
+    uint64_t max_dirty_bytes;  /* 0 = the cluster's */
+    uint64_t max_dirty_age_ms; /* 0 = none */
     bool blind_writes;
     bool read_only;
 };
 
 struct fb_nsset {
-    uint32_t partitions;     /* 0 = not said */
+    uint32_t partitions; /* 0 = not said */
     uint32_t replicas;
     uint64_t max_dirty_bytes; /* per node; 0 = a quarter of memory */
     enum fb_multi multi;
-    uint32_t count;          /* ns[0] is always "default" */
+    uint32_t count; /* ns[0] is always "default" */
     struct fb_namespace ns[FB_NAMESPACES_MAX];
 };
 
-/* Heap result, freed with free(). Every problem is named as "file:line: what (hint)"; the first goes to err and the
- * rest to `problems` when not NULL (one per line). Empty text gives the defaults with namespace "default" alone. */
-FB_MUST_USE enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text, struct fb_nsset **out,
-                                          struct fb_buf *problems, struct fb_err *err);
+/* Heap result, freed with free(). Every problem is named as "file:line: what (hint)"; the first
+ * goes to err and the rest to `problems` when not NULL (one per line). Empty text gives the
+ * defaults with namespace "default" alone. */
+FB_MUST_USE enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text,
+                                          struct fb_nsset **out, struct fb_buf *problems,
+                                          struct fb_err *err);
 /* INI text with every value spelled out. */
 void fb_nsset_print(struct fb_buf *out, const struct fb_nsset *s);
 
-/* Namespace of a key as typed: prefix before the first ':' names a declared namespace (other than "default") or it is
- * "default" with the whole key as id. ns_len is 0 for default, else the prefix's length. */
+/* Namespace of a key as typed: prefix before the first ':' names a declared namespace (other than
+ * "default") or it is "default" with the whole key as id. ns_len is 0 for default, else the
+ * prefix's length. */
 uint32_t fb_nsset_of_key(const struct fb_nsset *s, struct fb_bytes key, uint8_t *ns_len);
 /* Index of a namespace by name, or UINT32_MAX. */
 uint32_t fb_nsset_find(const struct fb_nsset *s, struct fb_bytes name);

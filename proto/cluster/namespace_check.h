@@ -19,6 +19,7 @@ typedef void (*fb_ns_problem_fn)(void *arg, uint32_t line, const char *what);
 /* Fill what was not said with the defaults, which depend on what was. */
 void fb_ns_defaults(struct fb_namespace *ns, const struct fb_ns_said *said);
 /* Everything that can only be judged with the whole namespace known; call after fb_ns_defaults. */
-void fb_ns_check(const struct fb_namespace *ns, const struct fb_ns_said *said, fb_ns_problem_fn problem, void *arg);
+void fb_ns_check(const struct fb_namespace *ns, const struct fb_ns_said *said,
+                 fb_ns_problem_fn problem, void *arg);
 
 #endif

@@ -1,4 +1,5 @@
-/* The keys of the cluster file, in the order in which they are printed. Private to proto/cluster. */
+/* The keys of the cluster file, in the order in which they are printed. Private to proto/cluster.
+ */
 #ifndef FB_PROTO_CLUSTER_NAMESPACE_KEYS_H_
 #define FB_PROTO_CLUSTER_NAMESPACE_KEYS_H_
 

@@ -1,5 +1,5 @@
-/* The coordinator's record of one partition, and the only function that makes new ones (PROTOCOL 2.2, 5, 6, 8).
- * Pure. */
+/* The coordinator's record of one partition, and the only function that makes new ones
+ * (PROTOCOL 2.2, 5, 6, 8). Pure. */
 #ifndef FB_PROTO_CLUSTER_RECORD_NEXT_H_
 #define FB_PROTO_CLUSTER_RECORD_NEXT_H_
 
@@ -13,8 +13,8 @@ struct fb_member {
 
 /* `/part/<p>` */
 struct fb_part_record {
-    uint32_t history;  /* epoch of the last forced recovery, 0 = none; only grows */
-    uint32_t epoch;    /* changes exactly when the primary changes or restarts; 0 = never assigned */
+    uint32_t history; /* epoch of the last forced recovery, 0 = none; only grows */
+    uint32_t epoch;   /* changes exactly when the primary changes or restarts; 0 = never assigned */
     struct fb_member primary;
     uint32_t isr_count;
     struct fb_member isr[FB_REPLICAS_MAX + 1]; /* always contains primary */
@@ -24,33 +24,37 @@ struct fb_part_record {
 };
 
 enum fb_record_event_kind {
-    FB_REC_ASSIGN = 1,      /* first placement of an empty partition: member becomes primary, epoch 1 */
-    FB_REC_PROMOTE = 2,     /* member of the isr becomes primary; `drop_old` removes the old one from the set */
-    FB_REC_SHRINK = 3,      /* the primary removes a silent member */
-    FB_REC_EXPAND = 4,      /* the primary adds a caught-up learner */
+    FB_REC_ASSIGN = 1, /* first placement of an empty partition: member becomes primary, epoch 1 */
+    FB_REC_PROMOTE =
+        2, /* member of the isr becomes primary; `drop_old` removes the old one from the set */
+    FB_REC_SHRINK = 3, /* the primary removes a silent member */
+    FB_REC_EXPAND = 4, /* the primary adds a caught-up learner */
     FB_REC_LEARNER_ADD = 5,
     FB_REC_LEARNER_DROP = 6,
     /* every node of the set restarted: member (its node must be in the isr) leads, isr = {it} */
     FB_REC_LAST_SET = 7,
-    FB_REC_FORCE = 8,       /* operator: member leads whatever it has; new history */
+    FB_REC_FORCE = 8, /* operator: member leads whatever it has; new history */
 };
 
 struct fb_record_event {
     enum fb_record_event_kind kind;
     struct fb_member member;
     bool drop_old;
-    uint8_t min_isr;        /* ASSIGN */
+    uint8_t min_isr; /* ASSIGN */
 };
 
 /* Next record, or FB_EREFUSED with the reason when the event is illegal in `old`. */
-FB_MUST_USE enum fb_status fb_record_next(const struct fb_part_record *old, const struct fb_record_event *ev,
+FB_MUST_USE enum fb_status fb_record_next(const struct fb_part_record *old,
+                                          const struct fb_record_event *ev,
                                           struct fb_part_record *next, struct fb_err *err);
 bool fb_part_record_has(const struct fb_part_record *r, const struct fb_member *m);
 /* What holds for every record: NULL, or what is wrong with this one (static storage). */
 const char *fb_part_record_broken(const struct fb_part_record *r);
 
-/* JSON text, as stored in the coordinator (readable by people). Decode checks every field and limit. */
+/* JSON text, as stored in the coordinator (readable by people). Decode checks every field and
+ * limit. */
 void fb_part_record_encode(struct fb_buf *out, const struct fb_part_record *r);
-FB_MUST_USE enum fb_status fb_part_record_decode(struct fb_bytes in, struct fb_part_record *out, struct fb_err *err);
+FB_MUST_USE enum fb_status fb_part_record_decode(struct fb_bytes in, struct fb_part_record *out,
+                                                 struct fb_err *err);
 
 #endif

@@ -57,8 +57,7 @@ void fb_schema_encode(struct fb_buf *out, const struct fb_schema *s)
         fb_buf_put_str(out, i ? "," : "");
         fb_json_put_text(out, s->columns[s->key_columns[i]].name);
     }
-    fb_buf_printf(out, "],\"mapping\":\"%016llx\",\"parents\":[",
-                  (unsigned long long)s->mapping);
+    fb_buf_printf(out, "],\"mapping\":\"%016llx\",\"parents\":[", (unsigned long long)s->mapping);
     for (uint32_t i = 0; i < s->parent_count; i++) {
         fb_buf_put_str(out, i ? ",[" : "[");
         fb_json_put_text(out, s->parents[i].schema);

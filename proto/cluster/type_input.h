@@ -1,7 +1,7 @@
-/* Would PostgreSQL 15 take this text as a value of the type? Input rules of the types, one function each. Where
- * PostgreSQL takes an odd spelling that nobody writes (blank inside of an exponent, hexadecimal floats), these
- * refuse: a refusal changes nothing, an acknowledged value that PostgreSQL refuses is parked. Pure. Private to
- * proto/cluster. */
+/* Would PostgreSQL 15 take this text as a value of the type? Input rules of the types, one function
+ * each. Where PostgreSQL takes an odd spelling that nobody writes (blank inside of an exponent,
+ * hexadecimal floats), these refuse: a refusal changes nothing, an acknowledged value that
+ * PostgreSQL refuses is parked. Pure. Private to proto/cluster. */
 #ifndef FB_PROTO_CLUSTER_TYPE_INPUT_H_
 #define FB_PROTO_CLUSTER_TYPE_INPUT_H_
 
@@ -21,10 +21,11 @@ enum fb_input fb_input_float(struct fb_bytes s, bool single);
 enum fb_input fb_input_bool(struct fb_bytes s);
 enum fb_input fb_input_uuid(struct fb_bytes s);
 enum fb_input fb_input_bytea(struct fb_bytes s);
-/* Year, month and day with dashes or as eight digits, or infinity: the forms every DateStyle reads alike. Month names,
- * two-digit years, times of day and words such as "today" are refused. */
+/* Year, month and day with dashes or as eight digits, or infinity: the forms every DateStyle reads
+ * alike. Month names, two-digit years, times of day and words such as "today" are refused. */
 enum fb_input fb_input_date(struct fb_bytes s);
-/* RFC 8259; `binary` (jsonb) also refuses \u0000, lone surrogates and numbers beyond numeric. *why: static storage. */
+/* RFC 8259; `binary` (jsonb) also refuses \u0000, lone surrogates and numbers beyond numeric. *why:
+ * static storage. */
 enum fb_input fb_input_json(struct fb_bytes s, bool binary, const char **why);
 
 /* Byte-equal to PostgreSQL's output? */

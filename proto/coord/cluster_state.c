@@ -46,7 +46,8 @@ const struct fb_schema *fb_cluster_state_schema(const struct fb_cluster_state *s
     struct fb_schema **at = s->schema_count == 0 ? NULL
                                                  : bsearch(ns, s->schemas, s->schema_count,
                                                            sizeof(struct fb_schema *), schema_cmp);
-    uint32_t i = s->namespaces == NULL ? UINT32_MAX : fb_nsset_find(s->namespaces, fb_bytes_str(ns));
+    uint32_t i =
+        s->namespaces == NULL ? UINT32_MAX : fb_nsset_find(s->namespaces, fb_bytes_str(ns));
 
     /* one read for the table of an earlier configuration is none */
     if (at != NULL && i != UINT32_MAX && !fb_schema_is_of(*at, &s->namespaces->ns[i]))

@@ -1,4 +1,5 @@
-/* Admin HTTP of every process: /livez /readyz /metrics /statusz, on its own thread with timeouts (libmicrohttpd). */
+/* Admin HTTP of every process: /livez /readyz /metrics /statusz, on its own thread with timeouts
+ * (libmicrohttpd). */
 #ifndef FB_PROTO_RT_ADMIN_H_
 #define FB_PROTO_RT_ADMIN_H_
 
@@ -14,9 +15,10 @@ struct fb_admin_hooks {
     void *arg;
 };
 
-/* listen: host:port (port 0 picks a free one); `bound` (at least 256 bytes) gets host:port. Errors: FB_EBUSY in use. */
-FB_MUST_USE enum fb_status fb_admin_start(const char *listen, const struct fb_admin_hooks *hooks, char *bound,
-                                          struct fb_admin **out, struct fb_err *err);
+/* listen: host:port (port 0 picks a free one); `bound` (at least 256 bytes) gets host:port. Errors:
+ * FB_EBUSY in use. */
+FB_MUST_USE enum fb_status fb_admin_start(const char *listen, const struct fb_admin_hooks *hooks,
+                                          char *bound, struct fb_admin **out, struct fb_err *err);
 void fb_admin_stop(struct fb_admin *a);
 
 #endif

@@ -4,11 +4,13 @@
 
 #define _LGPL_SOURCE
 #define RCU_MEMBARRIER
-/* urcu.h rather than urcu/urcu-memb.h: it maps the names without flavor (rcu_read_lock, cds_lfht_new) to memb. */
+/* urcu.h rather than urcu/urcu-memb.h: it maps the names without flavor (rcu_read_lock,
+ * cds_lfht_new) to memb. */
 #include <urcu.h>
 #include <urcu/rculfhash.h>
 
-/* liburcu 0.13 orders memory in ways ThreadSanitizer does not see: publication and grace periods are told to it. */
+/* liburcu 0.13 orders memory in ways ThreadSanitizer does not see: publication and grace periods
+ * are told to it. */
 #ifdef __SANITIZE_THREAD__
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);

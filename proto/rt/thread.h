@@ -9,14 +9,14 @@
 struct fb_thread;
 typedef void (*fb_thread_fn)(void *arg);
 
-/* `name` at most 15 bytes. All signals are blocked in the new thread. The thread is registered with RCU while fn
- * runs. */
-FB_MUST_USE enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg, struct fb_thread **out,
-                                           struct fb_err *err);
+/* `name` at most 15 bytes. All signals are blocked in the new thread. The thread is registered with
+ * RCU while fn runs. */
+FB_MUST_USE enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg,
+                                           struct fb_thread **out, struct fb_err *err);
 void fb_thread_join(struct fb_thread *t); /* waits, frees */
 
-/* A process's signals as flags: SIGTERM/SIGINT -> stop, SIGHUP -> reload. Call before any thread starts; then wait
- * in main. */
+/* A process's signals as flags: SIGTERM/SIGINT -> stop, SIGHUP -> reload. Call before any thread
+ * starts; then wait in main. */
 enum fb_signal_event { FB_SIGNAL_STOP, FB_SIGNAL_RELOAD, FB_SIGNAL_TIMEOUT };
 void fb_signals_setup(void);
 enum fb_signal_event fb_signals_wait(uint32_t timeout_ms); /* main thread only */

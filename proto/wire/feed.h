@@ -1,48 +1,56 @@
-/* Messages between nodes and sync processes: change feeds, loads, verdicts. Flat items in frame tails.
+/* Messages between nodes and sync processes: change feeds, loads, verdicts. Flat items in frame
+ * tails.
  *
  * A feed is one (partition, namespace). Namespaces travel by name; decoded names are views.
- * The life of a change:  NOTE -> FEED_REQ -> FEED_DATA -> (commit in PostgreSQL) -> FEED_POS; what PostgreSQL refuses
- * or resolves otherwise comes back as a VERDICT, which the node commits to its log and answers with VERDICT_ACK.
+ * The life of a change:  NOTE -> FEED_REQ -> FEED_DATA -> (commit in PostgreSQL) -> FEED_POS; what
+ * PostgreSQL refuses or resolves otherwise comes back as a VERDICT, which the node commits to its
+ * log and answers with VERDICT_ACK.
  */
 #ifndef FB_PROTO_WIRE_FEED_H_
 #define FB_PROTO_WIRE_FEED_H_
 
 #include "proto/wire/value.h"
 
-/* node -> sync, when a feed becomes non-empty, when one is due at once, and every second while it is not empty */
+/* node -> sync, when a feed becomes non-empty, when one is due at once, and every second while it
+ * is not empty */
 struct fb_feed_note {
     uint16_t part;
     uint32_t epoch;
     uint64_t history;
     struct fb_bytes ns;
-    uint64_t dirty;       /* objects waiting */
-    uint64_t last_ver;    /* greatest ver that may be asked for now */
-    uint64_t age_ms;      /* since the oldest unsynced change */
-    bool due;             /* do not wait for sync_interval */
+    uint64_t dirty;    /* objects waiting */
+    uint64_t last_ver; /* greatest ver that may be asked for now */
+    uint64_t age_ms;   /* since the oldest unsynced change */
+    bool due;          /* do not wait for sync_interval */
 };
 
-/* sync -> node: objects with ver > from_ver, at most max. from_ver is the checkpoint as read from PostgreSQL: the node
- * also takes everything at or below it as synced (a SYNCED record with xid 0: row token unknown). */
+/* sync -> node: objects with ver > from_ver, at most max. from_ver is the checkpoint as read from
+ * PostgreSQL: the node also takes everything at or below it as synced (a SYNCED record with xid 0:
+ * row token unknown). */
 struct fb_feed_req {
     uint16_t part;
     uint64_t history;
     struct fb_bytes ns;
     uint64_t from_ver;
     uint32_t max;
-    uint64_t mapping;    /* fb_schema_mapping of the namespace as the asker has it, 0 = not said: a node and a sync
-                          * process that know different tables do not talk about rows */
+    uint64_t
+        mapping; /* fb_schema_mapping of the namespace as the asker has it, 0 = not said: a node and
+                  * a sync process that know different tables do not talk about rows */
 };
 
 enum fb_feed_status {
     FB_FEED_OK = 0,
     FB_FEED_NOT_PRIMARY = 1,
-    FB_FEED_RESYNC = 2,  /* from_ver below purge_ver or other history */
-    FB_FEED_AHEAD = 3,   /* from_ver above everything this node knows: PostgreSQL is ahead of the log (PROTOCOL 8) */
-    FB_FEED_NO_NAMESPACE = 4, /* or it is another table's here: one of both has not heard of a change yet */
+    FB_FEED_RESYNC = 2, /* from_ver below purge_ver or other history */
+    FB_FEED_AHEAD = 3,  /* from_ver above everything this node knows: PostgreSQL is ahead of the log
+                           (PROTOCOL 8) */
+    FB_FEED_NO_NAMESPACE =
+        4, /* or it is another table's here: one of both has not heard of a change yet */
 };
 
 enum fb_object_flag {
-    FB_OBJECT_HAS_BASE = 1 << 0,    /* a row exists (loaded or written before): UPDATE; else known absent: INSERT */
+    FB_OBJECT_HAS_BASE =
+        1 << 0, /* a row exists (loaded or written before): UPDATE; else known absent: INSERT */
     FB_OBJECT_TOKEN_KNOWN = 1 << 1, /* base_xid is the xmin of that row */
     FB_OBJECT_PARKED = 1 << 2,      /* REJECTED before; not to be tried, only counted */
     FB_OBJECT_BLIND = 1 << 3,       /* unknown whether a row exists: upsert */
@@ -50,11 +58,12 @@ enum fb_object_flag {
 
 struct fb_feed_object {
     uint64_t ver;
-    uint8_t kind;        /* enum fb_kind; NONE = delete */
-    uint8_t flags;       /* enum fb_object_flag */
+    uint8_t kind;  /* enum fb_kind; NONE = delete */
+    uint8_t flags; /* enum fb_object_flag */
     uint32_t base_xid;
-    uint64_t changed;    /* columns changed since the last sync: bit attnum-1, bit 63 = any with attnum > 63 */
-    int64_t expires_ms;  /* 0 = never */
+    uint64_t changed; /* columns changed since the last sync: bit attnum-1, bit 63 = any with attnum
+                         > 63 */
+    int64_t expires_ms;     /* 0 = never */
     uint64_t changed_at_ms; /* ptime of the newest write */
     struct fb_bytes id;
     struct fb_bytes value;
@@ -64,16 +73,18 @@ struct fb_feed_batch {
     uint16_t part;
     uint64_t history;
     struct fb_bytes ns;
-    uint8_t status;      /* enum fb_feed_status */
+    uint8_t status; /* enum fb_feed_status */
     uint64_t from_ver;
-    uint64_t scan_end;   /* after this batch the position is scan_end when `last`, else the ver of the last object */
-    bool last;           /* the scan reached scan_end */
+    uint64_t scan_end; /* after this batch the position is scan_end when `last`, else the ver of the
+                          last object */
+    bool last;         /* the scan reached scan_end */
     uint64_t purge_ver;
-    uint32_t count;      /* objects, encoded in `objects` */
+    uint32_t count; /* objects, encoded in `objects` */
     struct fb_bytes objects;
 };
 
-/* sync -> node: the checkpoint is committed at ver; xid of that transaction (low 32 bits are the rows' xmin). */
+/* sync -> node: the checkpoint is committed at ver; xid of that transaction (low 32 bits are the
+ * rows' xmin). */
 struct fb_feed_pos {
     uint16_t part;
     uint64_t history;
@@ -85,49 +96,54 @@ struct fb_feed_pos {
 
 struct fb_load_req {
     uint16_t part;
-    uint64_t token;      /* echoed */
+    uint64_t token; /* echoed */
     struct fb_bytes ns;
     struct fb_bytes id;
-    uint64_t mapping;    /* as in fb_feed_req; a mismatch is answered DB_DOWN */
+    uint64_t mapping; /* as in fb_feed_req; a mismatch is answered DB_DOWN */
 };
 
 enum fb_load_status {
     FB_LOAD_FOUND = 0,
     FB_LOAD_ABSENT = 1,
-    FB_LOAD_DB_DOWN = 2,  /* PostgreSQL cannot answer now; error: text for the client */
-    FB_LOAD_REFUSED = 3,  /* the table, column or key cannot be served; error: text */
+    FB_LOAD_DB_DOWN = 2, /* PostgreSQL cannot answer now; error: text for the client */
+    FB_LOAD_REFUSED = 3, /* the table, column or key cannot be served; error: text */
 };
 
 struct fb_load_rep {
     uint16_t part;
     uint64_t token;
-    uint8_t status;       /* enum fb_load_status */
-    uint8_t kind;         /* enum fb_kind of value */
+    uint8_t status; /* enum fb_load_status */
+    uint8_t kind;   /* enum fb_kind of value */
     uint32_t xmin;
-    uint64_t history;     /* of the checkpoint row, 0 = none */
-    uint64_t ckpt_ver;    /* read in the same statement */
+    uint64_t history;  /* of the checkpoint row, 0 = none */
+    uint64_t ckpt_ver; /* read in the same statement */
     int64_t expires_ms;
-    uint64_t stored_ver;  /* forebay.objects.version, 0 for mapped rows */
+    uint64_t stored_ver; /* forebay.objects.version, 0 for mapped rows */
     struct fb_bytes ns;
     struct fb_bytes id;
     struct fb_bytes value; /* or the error's text */
 };
 
 enum fb_verdict_kind {
-    FB_VERDICT_PARK = 1,    /* PostgreSQL refuses this version: sqlstate + message; commit a PARK record */
-    FB_VERDICT_CONFLICT = 2, /* the row changed under us: value/kind/xmin is the row now; resolve by the policy */
-    FB_VERDICT_REFRESH = 3, /* after a commit: the whole row as stored (defaults, generated), xmin; not dirty */
-    FB_VERDICT_RETRY = 4,   /* operator: try the parked object again (a fresh version) */
-    FB_VERDICT_DISCARD = 5, /* operator: forget ours, take the row as PostgreSQL has it (value/kind/xmin) */
+    FB_VERDICT_PARK =
+        1, /* PostgreSQL refuses this version: sqlstate + message; commit a PARK record */
+    FB_VERDICT_CONFLICT =
+        2, /* the row changed under us: value/kind/xmin is the row now; resolve by the policy */
+    FB_VERDICT_REFRESH =
+        3, /* after a commit: the whole row as stored (defaults, generated), xmin; not dirty */
+    FB_VERDICT_RETRY = 4, /* operator: try the parked object again (a fresh version) */
+    FB_VERDICT_DISCARD =
+        5, /* operator: forget ours, take the row as PostgreSQL has it (value/kind/xmin) */
 };
 
 struct fb_verdict {
-    uint8_t verdict;     /* enum fb_verdict_kind */
+    uint8_t verdict; /* enum fb_verdict_kind */
     uint16_t part;
-    uint64_t id64;       /* sender's number, echoed by the ack */
+    uint64_t id64; /* sender's number, echoed by the ack */
     struct fb_bytes ns;
     struct fb_bytes id;
-    uint64_t ver;        /* the version the verdict is about; a newer one makes it void (ack status FB_ESTALE) */
+    uint64_t ver; /* the version the verdict is about; a newer one makes it void (ack status
+                     FB_ESTALE) */
     uint8_t kind;
     uint32_t xmin;
     char sqlstate[6];
@@ -138,8 +154,8 @@ struct fb_verdict {
 struct fb_verdict_ack {
     uint16_t part;
     uint64_t id64;
-    uint16_t status;     /* enum fb_status */
-    uint64_t ver;        /* version it led to */
+    uint16_t status; /* enum fb_status */
+    uint64_t ver;    /* version it led to */
 };
 
 #define FB_FEED_CODECS(X)                                                                          \

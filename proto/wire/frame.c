@@ -7,8 +7,8 @@
 
 #define PREFIX_BYTES 8u
 
-/* The count is known only at the end: room for it is kept by packing a header without it and adding the field
- * (tag 4, varint) behind it; protobuf fields may come in any order. */
+/* The count is known only at the end: room for it is kept by packing a header without it and adding
+ * the field (tag 4, varint) behind it; protobuf fields may come in any order. */
 #define COUNT_TAG ((4u << 3) | 0u)
 #define COUNT_BYTES 6u /* tag, and a varint padded to five bytes */
 
@@ -93,7 +93,8 @@ static void arena_free(void *data, void *p)
 
 static enum fb_status hello_copy(const Forebay__Hello *in, struct fb_hello *out, struct fb_err *err)
 {
-    *out = (struct fb_hello){.protocol = in->protocol, .role = (enum fb_role)in->role, .inc = in->inc};
+    *out =
+        (struct fb_hello){.protocol = in->protocol, .role = (enum fb_role)in->role, .inc = in->inc};
     if (in->role < FB_ROLE_ROUTER || in->role > FB_ROLE_CTL)
         return fb_err_set(err, FB_EPROTO, "hello: role %u is unknown", in->role);
     if (strlen(in->name) > FB_NAME_BYTES_MAX)

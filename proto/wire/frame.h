@@ -1,8 +1,9 @@
-/* A frame: u32 length of all that follows | u32 length of header | protobuf header | raw tail. Little-endian.
+/* A frame: u32 length of all that follows | u32 length of header | protobuf header | raw tail.
+ * Little-endian.
  *
- * Encoding appends to a buffer; the tail is written in place by the caller between begin and end, so that bulk bytes
- * are written once. Decoding gives views into the caller's bytes. No thread of its own, no allocation in steady
- * state.
+ * Encoding appends to a buffer; the tail is written in place by the caller between begin and end,
+ * so that bulk bytes are written once. Decoding gives views into the caller's bytes. No thread of
+ * its own, no allocation in steady state.
  */
 #ifndef FB_PROTO_WIRE_FRAME_H_
 #define FB_PROTO_WIRE_FRAME_H_
@@ -15,20 +16,20 @@
 
 /* name, number, meaning (from -> to) */
 #define FB_FRAME_KIND_LIST(X)                                                                      \
-    X(FB_FRAME_HELLO, 1)       /* first on every connection, both ways */                          \
-    X(FB_FRAME_REQ, 2)         /* router -> node: fb_req items */                                  \
-    X(FB_FRAME_REP, 3)         /* node -> router: fb_rep items */                                  \
-    X(FB_FRAME_NOTE, 4)        /* node -> sync: fb_feed_note items, feeds that have something */   \
-    X(FB_FRAME_FEED_REQ, 5)    /* sync -> node: fb_feed_req items */                               \
-    X(FB_FRAME_FEED_DATA, 6)   /* node -> sync: fb_feed_batch items, each with its objects */      \
-    X(FB_FRAME_FEED_POS, 7)    /* sync -> node: fb_feed_pos items, committed in PostgreSQL */      \
-    X(FB_FRAME_LOAD_REQ, 8)    /* node -> sync: fb_load_req items */                               \
-    X(FB_FRAME_LOAD_REP, 9)    /* sync -> node: fb_load_rep items */                               \
-    X(FB_FRAME_VERDICT, 10)    /* sync -> node: fb_verdict items: park, conflict, refresh */       \
+    X(FB_FRAME_HELLO, 1)        /* first on every connection, both ways */                         \
+    X(FB_FRAME_REQ, 2)          /* router -> node: fb_req items */                                 \
+    X(FB_FRAME_REP, 3)          /* node -> router: fb_rep items */                                 \
+    X(FB_FRAME_NOTE, 4)         /* node -> sync: fb_feed_note items, feeds that have something */  \
+    X(FB_FRAME_FEED_REQ, 5)     /* sync -> node: fb_feed_req items */                              \
+    X(FB_FRAME_FEED_DATA, 6)    /* node -> sync: fb_feed_batch items, each with its objects */     \
+    X(FB_FRAME_FEED_POS, 7)     /* sync -> node: fb_feed_pos items, committed in PostgreSQL */     \
+    X(FB_FRAME_LOAD_REQ, 8)     /* node -> sync: fb_load_req items */                              \
+    X(FB_FRAME_LOAD_REP, 9)     /* sync -> node: fb_load_rep items */                              \
+    X(FB_FRAME_VERDICT, 10)     /* sync -> node: fb_verdict items: park, conflict, refresh */      \
     X(FB_FRAME_VERDICT_ACK, 11) /* node -> sync: fb_verdict_ack items, committed in the log */     \
-    X(FB_FRAME_ADMIN_REQ, 12)  /* any -> any: one JSON object in the tail, paired by id */         \
+    X(FB_FRAME_ADMIN_REQ, 12)   /* any -> any: one JSON object in the tail, paired by id */        \
     X(FB_FRAME_ADMIN_REP, 13)                                                                      \
-    X(FB_FRAME_PING, 14)       /* any -> any, answered by PONG with the same id */                 \
+    X(FB_FRAME_PING, 14) /* any -> any, answered by PONG with the same id */                       \
     X(FB_FRAME_PONG, 15)
 
 enum fb_frame_kind {
@@ -60,8 +61,8 @@ struct fb_frame {
     struct fb_bytes tail; /* view into the decoded bytes */
 };
 
-/* Append the start of a frame (header without count) to `out`; gives a mark for fb_frame_end. f->count and f->tail are
- * ignored. Between the two only the tail may be appended to `out`. */
+/* Append the start of a frame (header without count) to `out`; gives a mark for fb_frame_end.
+ * f->count and f->tail are ignored. Between the two only the tail may be appended to `out`. */
 size_t fb_frame_begin(struct fb_buf *out, const struct fb_frame *f);
 /* Finish the frame begun at `mark` with `count` items. */
 void fb_frame_end(struct fb_buf *out, size_t mark, uint32_t count);
@@ -70,7 +71,8 @@ void fb_frame_end(struct fb_buf *out, size_t mark, uint32_t count);
  * Errors: FB_ETOOBIG the length exceeds FB_FRAME_BYTES_MAX. */
 FB_MUST_USE enum fb_status fb_frame_size(struct fb_bytes in, size_t *size);
 /* Decode one whole frame of exactly in.n bytes. Errors: FB_EPROTO with what is wrong in err. */
-FB_MUST_USE enum fb_status fb_frame_decode(struct fb_bytes in, struct fb_frame *out, struct fb_err *err);
+FB_MUST_USE enum fb_status fb_frame_decode(struct fb_bytes in, struct fb_frame *out,
+                                           struct fb_err *err);
 /* Name of a kind for logs; static storage. */
 const char *fb_frame_kind_name(enum fb_frame_kind k);
 

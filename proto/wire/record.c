@@ -1,4 +1,5 @@
-/* Log record encoding: a presence bitmap keeps records small without giving up fixed-size decoding. */
+/* Log record encoding: a presence bitmap keeps records small without giving up fixed-size decoding.
+ */
 #include "proto/wire/record.h"
 
 #include "proto/base/bounds.h"
@@ -108,9 +109,9 @@ enum fb_status fb_record_decode(struct fb_reader *in, struct fb_record *out)
     if (r.bad)
         return FB_EPROTO;
     out->value = fb_take(&r, r.n);
-    if (out->type < FB_RECORD_EPOCH_START || out->type > FB_RECORD_META || out->kind > FB_KIND_HASH ||
-        key_n > FB_KEY_BYTES_MAX || out->value.n > FB_VALUE_BYTES_MAX || out->prev >= out->ver ||
-        present > (P_SQLSTATE << 1) - 1)
+    if (out->type < FB_RECORD_EPOCH_START || out->type > FB_RECORD_META ||
+        out->kind > FB_KIND_HASH || key_n > FB_KEY_BYTES_MAX || out->value.n > FB_VALUE_BYTES_MAX ||
+        out->prev >= out->ver || present > (P_SQLSTATE << 1) - 1)
         return FB_EPROTO;
     /* the id is what follows the colon: readers subtract ns_len + 1 without a look */
     if (out->ns_len != 0 && (out->ns_len >= key_n || out->key.p[out->ns_len] != ':'))

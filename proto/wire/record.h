@@ -1,7 +1,9 @@
-/* Records of a partition's log: what was done, as full after-images, in one total order (PROTOCOL 2.4).
+/* Records of a partition's log: what was done, as full after-images, in one total order
+ * (PROTOCOL 2.4).
  *
- * A record belongs to one partition and carries its own ver and that of the record before it, so that contiguity is
- * rec.prev == last. Encoded length-prefixed; a batch of the log holds records of many partitions of one lane.
+ * A record belongs to one partition and carries its own ver and that of the record before it, so
+ * that contiguity is rec.prev == last. Encoded length-prefixed; a batch of the log holds records of
+ * many partitions of one lane.
  */
 #ifndef FB_PROTO_WIRE_RECORD_H_
 #define FB_PROTO_WIRE_RECORD_H_
@@ -13,10 +15,12 @@
     X(FB_RECORD_PUT, 2)         /* key, kind, value, expires_ms, changed, base */                  \
     X(FB_RECORD_DEL, 3)         /* key, base */                                                    \
     X(FB_RECORD_EXPIRE, 4)      /* key; obj_ver = version that expired; base */                    \
-    X(FB_RECORD_PARK, 5)        /* key; obj_ver = version refused; sqlstate in `sqlstate`, message in value */ \
-    X(FB_RECORD_SYNCED, 6)      /* key = namespace name; obj_ver = checkpoint; xid */              \
-    X(FB_RECORD_REFRESH, 7)     /* key, kind, value, base_xid: values read back, not dirty; obj_ver unchanged */ \
-    X(FB_RECORD_GROUP, 8)       /* the next `count` records are one unit */                        \
+    X(FB_RECORD_PARK,                                                                              \
+      5) /* key; obj_ver = version refused; sqlstate in `sqlstate`, message in value */            \
+    X(FB_RECORD_SYNCED, 6) /* key = namespace name; obj_ver = checkpoint; xid */                   \
+    X(FB_RECORD_REFRESH,                                                                           \
+      7) /* key, kind, value, base_xid: values read back, not dirty; obj_ver unchanged */          \
+    X(FB_RECORD_GROUP, 8) /* the next `count` records are one unit */                              \
     X(FB_RECORD_SESSION_OPEN, 9)                                                                   \
     X(FB_RECORD_SESSION_CLOSE, 10)                                                                 \
     X(FB_RECORD_META, 11)
@@ -34,22 +38,23 @@ enum fb_record_flag {
 };
 
 struct fb_record {
-    uint8_t type;       /* enum fb_record_type */
-    uint8_t flags;      /* enum fb_record_flag */
-    uint8_t kind;       /* enum fb_kind */
-    uint8_t ns_len;     /* bytes of the key that name its namespace; 0 = namespace "default", whole key is the id */
+    uint8_t type;   /* enum fb_record_type */
+    uint8_t flags;  /* enum fb_record_flag */
+    uint8_t kind;   /* enum fb_kind */
+    uint8_t ns_len; /* bytes of the key that name its namespace; 0 = namespace "default", whole key
+                       is the id */
     uint16_t part;
     uint64_t ver;
     uint64_t prev;
     uint64_t ptime_ms;
     uint64_t obj_ver;
-    uint64_t changed;   /* columns changed since the last sync, see feed.h */
+    uint64_t changed; /* columns changed since the last sync, see feed.h */
     int64_t expires_ms;
     uint64_t xid;
     uint64_t history;
     uint32_t base_xid;
-    uint32_t count;     /* GROUP */
-    uint64_t session;   /* 0 = none */
+    uint32_t count;   /* GROUP */
+    uint64_t session; /* 0 = none */
     uint64_t req_no;
     char sqlstate[6];
     struct fb_bytes key;

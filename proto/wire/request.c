@@ -85,7 +85,8 @@ enum fb_status fb_req_decode(struct fb_reader *in, struct fb_req *out)
     out->nargs = level_nargs & 0xffffff;
     out->key = fb_take(in, key_n);
     out->args = fb_take(in, args_n);
-    if (in->bad || key_n > FB_KEY_BYTES_MAX || out->level > FB_LEVEL_DATABASE || !fb_op_known(out->op))
+    if (in->bad || key_n > FB_KEY_BYTES_MAX || out->level > FB_LEVEL_DATABASE ||
+        !fb_op_known(out->op))
         return FB_EPROTO;
     /* the count is believed later, so it is checked here, once */
     if (out->nargs == 0) {

@@ -1,6 +1,7 @@
 /* Requests of routers to nodes and their replies: flat items in the tail of REQ and REP frames.
  *
- * Every operation but TXN and the node-wide ones names one key. Commands over several keys are split by the router.
+ * Every operation but TXN and the node-wide ones names one key. Commands over several keys are
+ * split by the router.
  */
 #ifndef FB_PROTO_WIRE_REQUEST_H_
 #define FB_PROTO_WIRE_REQUEST_H_
@@ -14,9 +15,10 @@ enum fb_op_class {
 };
 #define FB_PART_NONE UINT16_C(0xffff)
 
-/* name, number, class. The comment says what a, b, flags and args mean and what the reply is. Times are absolute, ms
- * since the Unix epoch. nil, ok, int, bulk, list, map, err: enum fb_rep_type.
+/* name, number, class. The comment says what a, b, flags and args mean and what the reply is. Times
+ * are absolute, ms since the Unix epoch. nil, ok, int, bulk, list, map, err: enum fb_rep_type.
  */
+/* clang-format off */
 #define FB_OP_LIST(X)                                                                              \
     X(FB_OP_GET, 1, READ)           /* -> bulk | nil */                                            \
     X(FB_OP_EXISTS, 2, READ)        /* -> int 0/1 (also TOUCH) */                                  \
@@ -50,7 +52,7 @@ enum fb_op_class {
     X(FB_OP_EXPIREAT, 81, WRITE)    /* b absolute ms; flags NX XX GT LT -> int 0/1 */              \
     X(FB_OP_PERSIST, 82, WRITE)     /* -> int 0/1 */                                               \
     X(FB_OP_EVICT, 83, WRITE)       /* FB.EVICT: drop a clean copy -> int 0/1 */                   \
-    X(FB_OP_SYNC, 84, WRITE)        /* FB.SYNC: make due at once, answer when in PostgreSQL; a timeout ms -> int ver | nil in vain */ \
+    X(FB_OP_SYNC, 84, WRITE)        /* FB.SYNC: due at once, answered when in PostgreSQL; a timeout ms -> int ver | nil */ \
     X(FB_OP_TXN, 90, WRITE)         /* args: encoded fb_req items; a = number of leading FB_OP_VERSION items whose     \
                                        field a must equal the present ver, else nil. All in one partition, one GROUP.  \
                                        -> reps (encoded fb_rep items of the others) */             \
@@ -59,6 +61,7 @@ enum fb_op_class {
     X(FB_OP_DBSIZE, 101, NODE)      /* -> int resident objects */                                  \
     X(FB_OP_RANDOMKEY, 102, NODE)   /* -> bulk | nil */                                            \
     X(FB_OP_FLUSHALL, 103, NODE)    /* drop clean copies -> int dropped */
+/* clang-format on */
 
 enum fb_op {
 #define X(name, number, cls) name = number,
@@ -74,7 +77,8 @@ enum fb_req_flag {
     FB_REQ_PERSIST = 1 << 4,
     FB_REQ_GT = 1 << 5,
     FB_REQ_LT = 1 << 6,
-    /* The same client has a write to this partition in flight: a read must go through the writer to see it. */
+    /* The same client has a write to this partition in flight: a read must go through the writer to
+       see it. */
     FB_REQ_ORDERED = 1 << 7,
     FB_REQ_IDLE = 1 << 8, /* do not count as a use for eviction (CLIENT NO-TOUCH) */
 };
@@ -110,16 +114,19 @@ enum fb_rep_type {
     FB_REP_LIST = 4,
     FB_REP_MAP = 5,
     FB_REP_REPS = 6, /* payload: encoded fb_rep items, one per operation of a TXN */
-    FB_REP_ERR = 7,  /* num: enum fb_rep_err; payload: the whole Redis error line without '-' and CRLF */
+    FB_REP_ERR =
+        7, /* num: enum fb_rep_err; payload: the whole Redis error line without '-' and CRLF */
 };
 
 /* What a router does with an error. Only UNKNOWN is not definite (I14). */
+/* clang-format off */
 enum fb_rep_err {
     FB_REP_ERR_PLAIN = 0,       /* pass the payload on */
     FB_REP_ERR_NOT_PRIMARY = 1, /* definite; refresh the map and retry. payload: name of the primary if known */
     FB_REP_ERR_RETRY = 2,       /* definite; not open yet, retry after a little while */
     FB_REP_ERR_UNKNOWN = 3,     /* may or may not have happened: -INDETERMINATE */
 };
+/* clang-format on */
 
 struct fb_rep {
     uint32_t seq;
@@ -134,7 +141,8 @@ struct fb_rep {
 /* Append one item. The item's bytes are limited by the frame's bound, which the caller keeps. */
 void fb_req_encode(struct fb_buf *out, const struct fb_req *r);
 void fb_rep_encode(struct fb_buf *out, const struct fb_rep *r);
-/* Take one item off the reader: views into it. FB_EPROTO on malformed bytes or limits (key, op unknown, args). */
+/* Take one item off the reader: views into it. FB_EPROTO on malformed bytes or limits (key, op
+ * unknown, args). */
 FB_MUST_USE enum fb_status fb_req_decode(struct fb_reader *in, struct fb_req *out);
 FB_MUST_USE enum fb_status fb_rep_decode(struct fb_reader *in, struct fb_rep *out);
 

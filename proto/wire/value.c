@@ -24,7 +24,8 @@ size_t fb_hash_count(struct fb_bytes hash)
     return n;
 }
 
-/* Above this many fields names are sorted: comparing each with each would let one large hash hold up a thread. */
+/* Above this many fields names are sorted: comparing each with each would let one large hash hold
+ * up a thread. */
 #define PAIRWISE_FIELDS_MAX 16u
 
 static int by_name(const void *a, const void *b)

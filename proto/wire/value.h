@@ -1,7 +1,8 @@
 /* What an object holds: a string of bytes, or a hash of fields in one flat run of bytes.
  *
- * Hash encoding: for each field  u16 name length | u32 value length | name | value,  names unique, order of insertion.
- * A list (rows of columns, array replies) is: for each item  u32 length (0xffffffff = null) | bytes.
+ * Hash encoding: for each field  u16 name length | u32 value length | name | value,  names unique,
+ * order of insertion. A list (rows of columns, array replies) is: for each item  u32 length
+ * (0xffffffff = null) | bytes.
  */
 #ifndef FB_PROTO_WIRE_VALUE_H_
 #define FB_PROTO_WIRE_VALUE_H_
@@ -9,7 +10,7 @@
 #include "proto/base/buf.h"
 
 enum fb_kind {
-    FB_KIND_NONE = 0,   /* absent: a tombstone in logs and feeds, "no such row" in load replies */
+    FB_KIND_NONE = 0, /* absent: a tombstone in logs and feeds, "no such row" in load replies */
     FB_KIND_STRING = 1,
     FB_KIND_HASH = 2,
 };
@@ -47,7 +48,8 @@ static inline size_t fb_hash_field_bytes(size_t name_n, size_t value_n)
 }
 
 #define FB_LIST_NULL UINT32_C(0xffffffff)
-/* Next item; false at the end or where the bytes are malformed (then rest->n stays > 0). Null: out->p == NULL. */
+/* Next item; false at the end or where the bytes are malformed (then rest->n stays > 0). Null:
+ * out->p == NULL. */
 static inline bool fb_list_next(struct fb_bytes *rest, struct fb_bytes *out)
 {
     uint32_t n;

@@ -310,7 +310,8 @@ static enum fb_status listener_socket(const struct settings *s, const struct add
     return FB_OK;
 }
 
-/* SO_REUSEPORT would let a router of another cluster share the port unnoticed: a plain bind tells. */
+/* SO_REUSEPORT would let a router of another cluster share the port unnoticed: a plain bind tells.
+ */
 static enum fb_status listener_alone(const struct settings *s, const struct addrinfo *ai,
                                      struct fb_err *err)
 {

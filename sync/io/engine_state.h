@@ -9,8 +9,9 @@
 #include <jansson.h>
 
 #define WAITERS_MAX 64u
-#define OPERATOR_BIT (UINT64_C(1) << 63) /* verdict numbers of operators; the core counts from 1   \
-                                          */
+#define OPERATOR_BIT                                                                               \
+    (UINT64_C(1) << 63) /* verdict numbers of operators; the core counts from 1                    \
+                         */
 
 /* An admin request that waits: for an ack (number != 0) or for feeds to become idle. */
 struct waiter {

@@ -199,9 +199,9 @@ static enum pg_class txn_push_ops(struct pg_txn *t, struct pg_error *err)
     return c;
 }
 
-/* A synchronisation, not a mere flush: behind it the session is idle in its transaction, so that the server's timeout
- * ends it should this process stop in the middle. Within a flushed pipeline the session counts as active and its locks
- * would stay for as long as the process is paused. */
+/* A synchronisation, not a mere flush: behind it the session is idle in its transaction, so that
+ * the server's timeout ends it should this process stop in the middle. Within a flushed pipeline
+ * the session counts as active and its locks would stay for as long as the process is paused. */
 static enum pg_class txn_sync(struct pg_txn *t, struct pg_error *err)
 {
     if (PQpipelineSync(t->pg->conn)) {

@@ -166,8 +166,8 @@ static enum pg_class pg_connect_failed(struct pg *pg, bool *fatal, struct pg_err
     return err->class = PG_OUTAGE;
 }
 
-/* Nothing of ours thinks inside a transaction: a session idle there belongs to a process that is paused or cut off, and
- * its locks hold up the one that takes over. */
+/* Nothing of ours thinks inside a transaction: a session idle there belongs to a process that is
+ * paused or cut off, and its locks hold up the one that takes over. */
 #define PG_IDLE_IN_TRANSACTION_MS 10000u
 
 static enum pg_class pg_pin_session(struct pg *pg, struct pg_error *err)

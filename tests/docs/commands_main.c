@@ -1,4 +1,5 @@
-/* Prints the command table as markdown, for tools/lib/docs.py: deploy/docs/commands.md is made from it. */
+/* Prints the command table as markdown, for tools/lib/docs.py: deploy/docs/commands.md is made from
+ * it. */
 #include "router/resp/command.h"
 
 #include <stdio.h>

@@ -18,12 +18,14 @@ int ctl_open(struct ctl *c)
     if (c->cluster != NULL)
         return 0;
     if (c->cluster_url == NULL || c->cluster_url[0] == '\0')
-        return ctl_fail(CTL_USAGE, "which cluster? say --cluster URL or set FOREBAY_CLUSTER (file:///directory)");
+        return ctl_fail(
+            CTL_USAGE,
+            "which cluster? say --cluster URL or set FOREBAY_CLUSTER (file:///directory)");
     if (c->coord == NULL) {
         s = fb_coord_open(c->cluster_url, false, &c->coord, &err);
         if (s != FB_OK)
-            return ctl_fail(s == FB_EINVAL ? CTL_USAGE : CTL_UNREACHABLE, "coordinator %s: %s", c->cluster_url,
-                            err.msg);
+            return ctl_fail(s == FB_EINVAL ? CTL_USAGE : CTL_UNREACHABLE, "coordinator %s: %s",
+                            c->cluster_url, err.msg);
     }
     s = fb_cluster_state_read(c->coord, &c->cluster, &err);
     if (s != FB_OK)
@@ -94,8 +96,10 @@ static void wait_talk(struct talk *t, const struct timespec *until, const bool *
             return;
 }
 
-/* Sends `frames` (whole frames) to `m` and waits for one answer, whose tail replaces the contents of `frames`. */
-static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, struct fb_buf *frames, struct fb_err *err)
+/* Sends `frames` (whole frames) to `m` and waits for one answer, whose tail replaces the contents
+ * of `frames`. */
+static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, struct fb_buf *frames,
+                               struct fb_err *err)
 {
     struct talk t = {.mutex = PTHREAD_MUTEX_INITIALIZER};
     struct fb_net_config nc = {.role = FB_ROLE_CTL,
@@ -138,8 +142,8 @@ static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, st
         else if (t.closed)
             s = fb_err_set(err, FB_ECLOSED, "%s at %s: %s", m->name, m->listen, t.why);
         else
-            s = fb_err_set(err, FB_ETIMEOUT, "%s at %s did not answer in %llu s", m->name, m->listen,
-                           (unsigned long long)c->timeout_ms / 1000);
+            s = fb_err_set(err, FB_ETIMEOUT, "%s at %s did not answer in %llu s", m->name,
+                           m->listen, (unsigned long long)c->timeout_ms / 1000);
         pthread_mutex_unlock(&t.mutex);
         fb_conn_put(conn);
     }
@@ -154,8 +158,8 @@ static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, st
     return s;
 }
 
-enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *request, json_t **reply,
-                       struct fb_err *err)
+enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *request,
+                       json_t **reply, struct fb_err *err)
 {
     struct fb_frame f = {.kind = FB_FRAME_ADMIN_REQ, .id = 1};
     struct fb_buf b = {0};
@@ -172,7 +176,8 @@ enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *re
     if (s == FB_OK) {
         *reply = json_loadb((const char *)b.p, b.n, JSON_DECODE_ANY, &je);
         if (*reply == NULL)
-            s = fb_err_set(err, FB_EPROTO, "%s answered something that is not JSON: %s", m->name, je.text);
+            s = fb_err_set(err, FB_EPROTO, "%s answered something that is not JSON: %s", m->name,
+                           je.text);
         else if (json_is_false(json_object_get(*reply, "ok"))) {
             const char *e = json_string_value(json_object_get(*reply, "error"));
             s = fb_err_set(err, FB_EREFUSED, "%s: %s", m->name, e ? e : "refused");
@@ -184,8 +189,8 @@ enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *re
     return s;
 }
 
-enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep, struct fb_buf *payload,
-                           struct fb_err *err)
+enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep,
+                           struct fb_buf *payload, struct fb_err *err)
 {
     const struct fb_map *map = c->cluster->map;
     struct fb_frame f = {.kind = FB_FRAME_REQ};
@@ -216,7 +221,8 @@ enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep
             s = fb_err_set(err, s, "%s answered with a malformed reply", m->name);
         else if (rep->type == FB_REP_ERR)
             s = fb_err_set(err, FB_EREFUSED, "%.*s", (int)rep->payload.n,
-                           rep->payload.n ? (const char *)rep->payload.p : "the partition moved; try again");
+                           rep->payload.n ? (const char *)rep->payload.p
+                                          : "the partition moved; try again");
     }
     fb_buf_fini(&b);
     return s;

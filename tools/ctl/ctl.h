@@ -1,4 +1,5 @@
-/* forebayctl: what all verbs share. One thread (plus nng's); everything blocks with the global timeout. */
+/* forebayctl: what all verbs share. One thread (plus nng's); everything blocks with the global
+ * timeout. */
 #ifndef FB_TOOLS_CTL_CTL_H_
 #define FB_TOOLS_CTL_CTL_H_
 
@@ -11,12 +12,12 @@ enum ctl_exit {
     CTL_OK = 0,
     CTL_FAILED = 1,
     CTL_USAGE = 2,
-    CTL_UNCHANGED = 3,    /* with --error-unchanged */
+    CTL_UNCHANGED = 3, /* with --error-unchanged */
     CTL_UNREACHABLE = 4,
-    CTL_REFUSED = 5,      /* by a safety check */
-    CTL_TIMEOUT = 6,      /* the wait ended, the operation goes on in the cluster */
+    CTL_REFUSED = 5, /* by a safety check */
+    CTL_TIMEOUT = 6, /* the wait ended, the operation goes on in the cluster */
     CTL_UNHEALTHY = 10,
-    CTL_DEGRADED = 11,    /* with --strict */
+    CTL_DEGRADED = 11, /* with --strict */
 };
 
 enum ctl_format { CTL_TABLE, CTL_WIDE, CTL_JSON, CTL_JSONL, CTL_NAME };
@@ -45,21 +46,21 @@ struct ctl {
 
 /* One verb of the table that --help, completion and the documents are generated from. */
 struct ctl_verb {
-    const char *noun;     /* "key" */
-    const char *name;     /* "get"; "" for nouns that are verbs themselves (status) */
-    const char *args;     /* "KEY VALUE"; "" = none */
+    const char *noun; /* "key" */
+    const char *name; /* "get"; "" for nouns that are verbs themselves (status) */
+    const char *args; /* "KEY VALUE"; "" = none */
     int args_min, args_max;
-    const char *flags;    /* names of the flags it takes beyond the global ones, space-separated */
-    const char *help;     /* one sentence */
-    const char *more;     /* further help, or NULL */
+    const char *flags; /* names of the flags it takes beyond the global ones, space-separated */
+    const char *help;  /* one sentence */
+    const char *more;  /* further help, or NULL */
     int (*run)(struct ctl *c);
 };
 extern const struct ctl_verb ctl_verbs[];
 extern const size_t ctl_verb_count;
 struct ctl_flag {
-    const char *name;     /* "--namespace" */
-    const char *alias;    /* "-n" or NULL */
-    const char *value;    /* "NAME"; NULL = no value */
+    const char *name;  /* "--namespace" */
+    const char *alias; /* "-n" or NULL */
+    const char *value; /* "NAME"; NULL = no value */
     const char *help;
     bool global;
 };
@@ -75,13 +76,13 @@ void ctl_help_verb(const struct ctl_verb *v);
 int ctl_open(struct ctl *c);
 int ctl_refresh(struct ctl *c);
 /* One JSON question to a process. *reply is a new reference. Errors: message in err. */
-FB_MUST_USE enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *request, json_t **reply,
-                                   struct fb_err *err);
+FB_MUST_USE enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *request,
+                                   json_t **reply, struct fb_err *err);
 /* One request to the primary of `key`'s partition. payload is appended to `payload`. */
 struct fb_req;
 struct fb_rep;
-FB_MUST_USE enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep, struct fb_buf *payload,
-                                       struct fb_err *err);
+FB_MUST_USE enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep,
+                                       struct fb_buf *payload, struct fb_err *err);
 void ctl_close(struct ctl *c);
 /* First live sync process, or NULL. */
 const struct fb_member_info *ctl_any_sync(struct ctl *c);
@@ -89,8 +90,8 @@ const struct fb_member_info *ctl_any_sync(struct ctl *c);
 /* output.c */
 struct ctl_column {
     const char *title;
-    const char *field;    /* of each row object */
-    bool wide;            /* only with -o wide */
+    const char *field; /* of each row object */
+    bool wide;         /* only with -o wide */
 };
 /* rows: array of objects (borrowed). Prints in the format asked for. */
 void ctl_print_rows(struct ctl *c, json_t *rows, const struct ctl_column *columns, size_t count);
@@ -104,8 +105,8 @@ bool ctl_confirm(const struct ctl *c, const char *question);
 /* "1m 5s" of milliseconds, into out (32 bytes). */
 const char *ctl_age(uint64_t ms, char *out);
 
-/* conninfo.c: --conninfo-file, else FOREBAY_PG, else libpq's own environment (""). NULL with a message on failure.
- * Heap. */
+/* conninfo.c: --conninfo-file, else FOREBAY_PG, else libpq's own environment (""). NULL with a
+ * message on failure. Heap. */
 char *ctl_conninfo(struct ctl *c);
 
 int ctl_status(struct ctl *c);

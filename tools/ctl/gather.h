@@ -4,7 +4,8 @@
 
 #include "tools/ctl/ctl.h"
 
-/* name zone listen admin state partitions open objects dirty memory_bytes status namespaces; only --node when given */
+/* name zone listen admin state partitions open objects dirty memory_bytes status namespaces; only
+ * --node when given */
 json_t *gather_nodes(struct ctl *c);
 /* name listen admin state db_up transactions problem namespaces */
 json_t *gather_syncs(struct ctl *c);

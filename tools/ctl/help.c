@@ -6,8 +6,8 @@
 static void print_flag(const struct ctl_flag *f)
 {
     char left[64];
-    snprintf(left, sizeof(left), "%s%s%s%s%s", f->alias ? f->alias : "", f->alias ? ", " : "", f->name,
-             f->value ? " " : "", f->value ? f->value : "");
+    snprintf(left, sizeof(left), "%s%s%s%s%s", f->alias ? f->alias : "", f->alias ? ", " : "",
+             f->name, f->value ? " " : "", f->value ? f->value : "");
     printf("  %-24s %s\n", left, f->help);
 }
 
@@ -22,21 +22,25 @@ static void print_globals(void)
 static void print_verb_line(const struct ctl_verb *v)
 {
     char left[64];
-    snprintf(left, sizeof(left), "%s%s%s%s%s", v->noun, v->name[0] ? " " : "", v->name, v->args[0] ? " " : "", v->args);
+    snprintf(left, sizeof(left), "%s%s%s%s%s", v->noun, v->name[0] ? " " : "", v->name,
+             v->args[0] ? " " : "", v->args);
     printf("  %-26s %s\n", left, v->help);
 }
 
 void ctl_help_all(void)
 {
-    printf("forebayctl: looks after a Forebay cluster\n\nUsage: forebayctl [global flags] COMMAND [arguments] "
+    printf("forebayctl: looks after a Forebay cluster\n\nUsage: forebayctl [global flags] COMMAND "
+           "[arguments] "
            "[flags]\n\nCommands:\n");
     for (size_t i = 0; i < ctl_verb_count; i++)
         print_verb_line(&ctl_verbs[i]);
     print_globals();
-    printf("\nExit status: 0 ok, 1 failed, 2 usage, 3 nothing to change (--error-unchanged), 4 unreachable, 5 "
-           "refused by a safety\n"
-           "check, 6 wait timed out (goes on in the cluster), 10 unhealthy, 11 degraded (--strict).\n"
-           "forebayctl COMMAND --help tells more.\n");
+    printf(
+        "\nExit status: 0 ok, 1 failed, 2 usage, 3 nothing to change (--error-unchanged), 4 "
+        "unreachable, 5 "
+        "refused by a safety\n"
+        "check, 6 wait timed out (goes on in the cluster), 10 unhealthy, 11 degraded (--strict).\n"
+        "forebayctl COMMAND --help tells more.\n");
 }
 
 void ctl_help_noun(const char *noun)
@@ -50,8 +54,8 @@ void ctl_help_noun(const char *noun)
 
 void ctl_help_verb(const struct ctl_verb *v)
 {
-    printf("Usage: forebayctl %s%s%s%s%s%s\n\n%s\n", v->noun, v->name[0] ? " " : "", v->name, v->args[0] ? " " : "",
-           v->args, v->flags[0] ? " [flags]" : "", v->help);
+    printf("Usage: forebayctl %s%s%s%s%s%s\n\n%s\n", v->noun, v->name[0] ? " " : "", v->name,
+           v->args[0] ? " " : "", v->args, v->flags[0] ? " [flags]" : "", v->help);
     if (v->more != NULL)
         printf("%s\n", v->more);
     if (v->flags[0] != '\0')
@@ -59,7 +63,8 @@ void ctl_help_verb(const struct ctl_verb *v)
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const char *at = strstr(v->flags, ctl_flags[i].name);
         size_t n = strlen(ctl_flags[i].name);
-        if (!ctl_flags[i].global && at != NULL && (at[n] == ' ' || at[n] == '\0') && (at == v->flags || at[-1] == ' '))
+        if (!ctl_flags[i].global && at != NULL && (at[n] == ' ' || at[n] == '\0') &&
+            (at == v->flags || at[-1] == ' '))
             print_flag(&ctl_flags[i]);
     }
     print_globals();

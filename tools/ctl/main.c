@@ -51,17 +51,21 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
         const char *name;
         bool *yes;
         bool value;
-    } bools[] = {{"--quiet", &c->quiet, true},       {"--verbose", &c->verbose, true},
-                 {"--no-color", &c->color, false},   {"--help", help, true},
-                 {"--dry-run", &c->dry_run, true},   {"--yes", &c->yes, true},
-                 {"--wait", &c->wait, true},         {"--no-wait", &c->wait, false},
-                 {"--watch", &c->watch, true},       {"--error-unchanged", &c->error_unchanged, true},
-                 {"--strict", &c->strict, true},     {"--print", &c->print, true}};
+    } bools[] = {{"--quiet", &c->quiet, true},     {"--verbose", &c->verbose, true},
+                 {"--no-color", &c->color, false}, {"--help", help, true},
+                 {"--dry-run", &c->dry_run, true}, {"--yes", &c->yes, true},
+                 {"--wait", &c->wait, true},       {"--no-wait", &c->wait, false},
+                 {"--watch", &c->watch, true},     {"--error-unchanged", &c->error_unchanged, true},
+                 {"--strict", &c->strict, true},   {"--print", &c->print, true}};
     const struct {
         const char *name;
         const char **value;
-    } texts[] = {{"--cluster", &c->cluster_url}, {"--namespace", &c->namespace_name}, {"--node", &c->node_name},
-                 {"--state", &c->state},         {"--conninfo-file", &c->conninfo_file}, {"--ttl", &c->ttl}};
+    } texts[] = {{"--cluster", &c->cluster_url},
+                 {"--namespace", &c->namespace_name},
+                 {"--node", &c->node_name},
+                 {"--state", &c->state},
+                 {"--conninfo-file", &c->conninfo_file},
+                 {"--ttl", &c->ttl}};
     for (size_t i = 0; i < FB_COUNT_OF(bools); i++) {
         if (strcmp(f->name, bools[i].name) == 0) {
             *bools[i].yes = bools[i].value;
@@ -79,7 +83,9 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
     if (strcmp(f->name, "--limit") == 0) {
         char *end;
         c->limit = strtoull(v, &end, 10);
-        return *end == '\0' && c->limit > 0 ? 0 : ctl_fail(CTL_USAGE, "--limit %s: must be a number above 0", v);
+        return *end == '\0' && c->limit > 0
+                   ? 0
+                   : ctl_fail(CTL_USAGE, "--limit %s: must be a number above 0", v);
     }
     fb_assert(strcmp(f->name, "--timeout") == 0);
     if (fb_duration_parse(fb_bytes_str(v), &c->timeout_ms, &err) != FB_OK || c->timeout_ms == 0)
@@ -140,14 +146,18 @@ static int unknown_command(char **words, int count, bool help)
     for (; n < ctl_verb_count && n < 64; n++)
         nouns[n] = ctl_verbs[n].noun;
     near = fb_nearest(fb_bytes_str(words[0]), nouns, n);
-    return near ? ctl_fail(CTL_USAGE, "unknown command: %s; did you mean %s?", words[0], near)
-                : ctl_fail(CTL_USAGE, "unknown command: %s; forebayctl --help lists them", words[0]);
+    return near
+               ? ctl_fail(CTL_USAGE, "unknown command: %s; did you mean %s?", words[0], near)
+               : ctl_fail(CTL_USAGE, "unknown command: %s; forebayctl --help lists them", words[0]);
 }
 
 int main(int argc, char **argv)
 {
-    struct ctl c = {
-        .format = CTL_TABLE, .timeout_ms = 30000, .color = isatty(STDOUT_FILENO), .wait = true, .limit = 100};
+    struct ctl c = {.format = CTL_TABLE,
+                    .timeout_ms = 30000,
+                    .color = isatty(STDOUT_FILENO),
+                    .wait = true,
+                    .limit = 100};
     const struct ctl_flag *given[64];
     char *words[64];
     int word_count = 0, given_count = 0, used = 0, rc = 0;
@@ -192,13 +202,13 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < given_count; i++)
         if (!takes_flag(c.verb, given[i]))
-            return ctl_fail(CTL_USAGE, "%s %s does not take %s; see forebayctl %s %s --help", c.verb->noun,
-                            c.verb->name, given[i]->name, c.verb->noun, c.verb->name);
+            return ctl_fail(CTL_USAGE, "%s %s does not take %s; see forebayctl %s %s --help",
+                            c.verb->noun, c.verb->name, given[i]->name, c.verb->noun, c.verb->name);
     c.args = words + used;
     c.arg_count = word_count - used;
     if (c.arg_count < c.verb->args_min || c.arg_count > c.verb->args_max)
-        return ctl_fail(CTL_USAGE, "usage: forebayctl %s%s%s %s", c.verb->noun, c.verb->name[0] ? " " : "",
-                        c.verb->name, c.verb->args);
+        return ctl_fail(CTL_USAGE, "usage: forebayctl %s%s%s %s", c.verb->noun,
+                        c.verb->name[0] ? " " : "", c.verb->name, c.verb->args);
     do {
         if (c.watch && isatty(STDOUT_FILENO))
             printf("\033[H\033[2J");

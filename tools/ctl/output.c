@@ -47,11 +47,13 @@ const char *ctl_age(uint64_t ms, char *out)
     if (ms < 1000)
         snprintf(out, 32, "%llums", (unsigned long long)ms);
     else if (s < 120)
-        snprintf(out, 32, "%llu.%llus", (unsigned long long)s, (unsigned long long)(ms % 1000 / 100));
+        snprintf(out, 32, "%llu.%llus", (unsigned long long)s,
+                 (unsigned long long)(ms % 1000 / 100));
     else if (s < 7200)
         snprintf(out, 32, "%llum%llus", (unsigned long long)(s / 60), (unsigned long long)(s % 60));
     else
-        snprintf(out, 32, "%lluh%llum", (unsigned long long)(s / 3600), (unsigned long long)(s % 3600 / 60));
+        snprintf(out, 32, "%lluh%llum", (unsigned long long)(s / 3600),
+                 (unsigned long long)(s % 3600 / 60));
     return out;
 }
 
@@ -104,11 +106,13 @@ static void print_table(struct ctl *c, json_t *rows, const struct ctl_column *co
     if (c->color)
         printf("\033[1m");
     for (size_t j = 0; j < cols; j++)
-        printf("%-*s%s", (int)(j + 1 < cols ? width[j] : 0), columns[shown[j]].title, j + 1 < cols ? "  " : "");
+        printf("%-*s%s", (int)(j + 1 < cols ? width[j] : 0), columns[shown[j]].title,
+               j + 1 < cols ? "  " : "");
     printf("%s\n", c->color ? "\033[0m" : "");
     for (size_t r = 0; r < n; r++) {
         for (size_t j = 0; j < cols; j++) {
-            printf("%-*s%s", (int)(j + 1 < cols ? width[j] : 0), cells[r * cols + j], j + 1 < cols ? "  " : "\n");
+            printf("%-*s%s", (int)(j + 1 < cols ? width[j] : 0), cells[r * cols + j],
+                   j + 1 < cols ? "  " : "\n");
             free(cells[r * cols + j]);
         }
     }

@@ -122,7 +122,8 @@ static size_t one_way(const struct lines *from, const struct lines *to, char sig
     return changes;
 }
 
-/* What differs between two configurations, value by value, printed if `show`; gives the number of differing lines. */
+/* What differs between two configurations, value by value, printed if `show`; gives the number of
+ * differing lines. */
 static size_t print_diff(const struct fb_nsset *old, const struct fb_nsset *new, bool show)
 {
     struct fb_buf a = {0}, b = {0};
@@ -143,32 +144,36 @@ static size_t print_diff(const struct fb_nsset *old, const struct fb_nsset *new,
 static bool same_place(const struct fb_namespace *a, const struct fb_namespace *b)
 {
     return a->mapped == b->mapped && strcmp(a->table_schema, b->table_schema) == 0 &&
-           strcmp(a->table_name, b->table_name) == 0 && strcmp(a->key, b->key) == 0 && a->value == b->value &&
-           strcmp(a->value_column, b->value_column) == 0;
+           strcmp(a->table_name, b->table_name) == 0 && strcmp(a->key, b->key) == 0 &&
+           a->value == b->value && strcmp(a->value_column, b->value_column) == 0;
 }
 
 static json_int_t dirty_of(json_t *rows, const char *ns)
 {
     size_t i;
     json_t *o;
-    json_array_foreach(rows, i, o) if (strcmp(json_string_value(json_object_get(o, "namespace")), ns) == 0)
-        return json_integer_value(json_object_get(o, "dirty"));
+    json_array_foreach(rows, i,
+                       o) if (strcmp(json_string_value(json_object_get(o, "namespace")), ns) ==
+                              0) return json_integer_value(json_object_get(o, "dirty"));
     return 0;
 }
 
-/* A namespace whose objects would be written elsewhere must have none that wait. A new prefix may capture keys that now
- * live in `default`, so that one must be clean too. */
+/* A namespace whose objects would be written elsewhere must have none that wait. A new prefix may
+ * capture keys that now live in `default`, so that one must be clean too. */
 static int check_safe(struct ctl *c, const struct fb_nsset *old, const struct fb_nsset *new)
 {
-    json_t *nodes = gather_nodes(c), *none = json_array(), *rows = gather_namespaces(c, nodes, none), *o;
+    json_t *nodes = gather_nodes(c), *none = json_array(),
+           *rows = gather_namespaces(c, nodes, none), *o;
     int rc = 0;
     size_t i;
 
     json_array_foreach(nodes, i, o)
     {
-        if (json_object_get(o, "namespaces") == NULL && json_integer_value(json_object_get(o, "partitions")) > 0)
+        if (json_object_get(o, "namespaces") == NULL &&
+            json_integer_value(json_object_get(o, "partitions")) > 0)
             rc = ctl_fail(CTL_REFUSED,
-                          "%s is not running: whether it has unsynced objects cannot be known; start it first",
+                          "%s is not running: whether it has unsynced objects cannot be known; "
+                          "start it first",
                           json_string_value(json_object_get(o, "name")));
     }
     for (uint32_t a = 0; rc == 0 && a < old->count; a++) {
@@ -176,18 +181,20 @@ static int check_safe(struct ctl *c, const struct fb_nsset *old, const struct fb
         json_int_t dirty = dirty_of(rows, old->ns[a].name);
         if (dirty > 0 && (b == UINT32_MAX || !same_place(&old->ns[a], &new->ns[b])))
             rc = ctl_fail(CTL_REFUSED,
-                          "namespace %s has %lld objects that are not in PostgreSQL yet; run forebayctl sync flush, "
+                          "namespace %s has %lld objects that are not in PostgreSQL yet; run "
+                          "forebayctl sync flush, "
                           "then apply again (nothing was changed)",
                           old->ns[a].name, (long long)dirty);
     }
     for (uint32_t b = 0; rc == 0 && b < new->count; b++) {
         json_int_t dirty = dirty_of(rows, "default");
         if (dirty > 0 && fb_nsset_find(old, fb_bytes_str(new->ns[b].name)) == UINT32_MAX)
-            rc = ctl_fail(
-                CTL_REFUSED,
-                "namespace %s is new and may capture keys of namespace default, which has %lld objects that "
-                "are not in PostgreSQL yet; run forebayctl sync flush, then apply again (nothing was changed)",
-                new->ns[b].name, (long long)dirty);
+            rc = ctl_fail(CTL_REFUSED,
+                          "namespace %s is new and may capture keys of namespace default, which "
+                          "has %lld objects that "
+                          "are not in PostgreSQL yet; run forebayctl sync flush, then apply again "
+                          "(nothing was changed)",
+                          new->ns[b].name, (long long)dirty);
     }
     json_decref(nodes);
     json_decref(none);
@@ -204,7 +211,8 @@ static int open_or_create(struct ctl *c, const struct fb_nsset *set)
     if (fb_coord_open(c->cluster_url, !c->dry_run, &c->coord, &err) != FB_OK)
         return ctl_fail(CTL_UNREACHABLE, "coordinator %s: %s", c->cluster_url, err.msg);
     if (!c->dry_run &&
-        fb_cluster_init(c->coord, set->partitions ? set->partitions : FB_PARTITIONS_DEFAULT, &err) != FB_OK)
+        fb_cluster_init(c->coord, set->partitions ? set->partitions : FB_PARTITIONS_DEFAULT,
+                        &err) != FB_OK)
         return ctl_fail(CTL_UNREACHABLE, "coordinator %s: %s", c->cluster_url, err.msg);
     return ctl_open(c);
 }
@@ -213,12 +221,13 @@ static int put_config(struct ctl *c, const char *text, size_t n)
 {
     struct fb_err err;
     uint64_t rev;
-    enum fb_status s = fb_coord_cas(c->coord, "config", c->cluster->config_rev, fb_bytes(text, n), &rev, &err);
+    enum fb_status s =
+        fb_coord_cas(c->coord, "config", c->cluster->config_rev, fb_bytes(text, n), &rev, &err);
     if (s == FB_OK)
         return CTL_OK;
     if (s == FB_EMISMATCH)
-        return ctl_fail(CTL_FAILED,
-                        "somebody changed the configuration meanwhile; look at forebayctl config diff and try again");
+        return ctl_fail(CTL_FAILED, "somebody changed the configuration meanwhile; look at "
+                                    "forebayctl config diff and try again");
     return ctl_fail(CTL_FAILED, "%s", err.msg);
 }
 
@@ -233,7 +242,8 @@ int ctl_config_apply(struct ctl *c)
         return rc;
     rc = open_or_create(c, set);
     if (rc == 0 && set->partitions != 0 && set->partitions != c->cluster->map->partitions)
-        rc = ctl_fail(CTL_REFUSED, "partitions = %u: the cluster was created with %u and keeps that for life",
+        rc = ctl_fail(CTL_REFUSED,
+                      "partitions = %u: the cluster was created with %u and keeps that for life",
                       set->partitions, c->cluster->map->partitions);
     if (rc == 0)
         changes = print_diff(c->cluster->namespaces, set, !c->quiet);

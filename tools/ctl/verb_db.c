@@ -14,7 +14,8 @@ char *ctl_conninfo(struct ctl *c)
         return fb_xstrdup(env ? env : "");
     f = fopen(c->conninfo_file, "r");
     if (f == NULL || fgets(line, sizeof(line), f) == NULL) {
-        ctl_fail(0, "%s cannot be read or is empty; it holds one libpq connection string", c->conninfo_file);
+        ctl_fail(0, "%s cannot be read or is empty; it holds one libpq connection string",
+                 c->conninfo_file);
         if (f != NULL)
             fclose(f);
         return NULL;
@@ -27,8 +28,11 @@ char *ctl_conninfo(struct ctl *c)
 static struct pg *connect_pg(struct ctl *c, int *rc)
 {
     char *conninfo = ctl_conninfo(c);
-    struct pg_config pc = {.conninfo = conninfo, .application_name = "forebayctl", .connect_timeout_s = 10,
-                           .statement_timeout_ms = 60000, .lock_timeout_ms = 10000};
+    struct pg_config pc = {.conninfo = conninfo,
+                           .application_name = "forebayctl",
+                           .connect_timeout_s = 10,
+                           .statement_timeout_ms = 60000,
+                           .lock_timeout_ms = 10000};
     struct pg_error err = {0};
     struct pg *pg;
     bool fatal = false;
@@ -90,7 +94,8 @@ static void say(void *arg, int level, const char *text)
 
 int ctl_db_check(struct ctl *c)
 {
-    static const struct ctl_column columns[] = {{"LEVEL", "level", false}, {"FINDING", "finding", false}};
+    static const struct ctl_column columns[] = {{"LEVEL", "level", false},
+                                                {"FINDING", "finding", false}};
     struct findings f = {.c = c};
     struct pg_error err = {0};
     struct pg *pg;

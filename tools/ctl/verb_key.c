@@ -118,7 +118,8 @@ int ctl_key_set(struct ctl *c)
         return ctl_fail(CTL_USAGE, "--ttl %s: %s", c->ttl, err.msg);
     if (strcmp(c->args[1], "-") == 0) {
         if (!read_stdin(&value))
-            rc = ctl_fail(CTL_USAGE, "the value on standard input is larger than %u bytes", FB_VALUE_BYTES_MAX);
+            rc = ctl_fail(CTL_USAGE, "the value on standard input is larger than %u bytes",
+                          FB_VALUE_BYTES_MAX);
     } else {
         fb_buf_put_str(&value, c->args[1]);
     }
@@ -157,8 +158,9 @@ static json_t *location(struct ctl *c)
     uint32_t ns = fb_nsset_of_key(c->cluster->namespaces, key, &ns_len);
     struct fb_bytes id = fb_key_id(key, ns_len);
     return json_pack("{s:s, s:s, s:o, s:i, s:i, s:s, s:i}", "key", c->args[0], "namespace",
-                     c->cluster->namespaces->ns[ns].name, "id", text_json(id), "slot", (int)slot, "partition",
-                     (int)part, "node", r->epoch ? r->primary.node : "", "epoch", (int)r->epoch);
+                     c->cluster->namespaces->ns[ns].name, "id", text_json(id), "slot", (int)slot,
+                     "partition", (int)part, "node", r->epoch ? r->primary.node : "", "epoch",
+                     (int)r->epoch);
 }
 
 int ctl_key_locate(struct ctl *c)
@@ -186,7 +188,8 @@ int ctl_key_inspect(struct ctl *c)
     if (rc != 0)
         return rc;
     o = location(c);
-    m = fb_map_member(c->cluster->map, FB_MEMBER_NODE, json_string_value(json_object_get(o, "node")));
+    m = fb_map_member(c->cluster->map, FB_MEMBER_NODE,
+                      json_string_value(json_object_get(o, "node")));
     ask = json_pack("{s:s, s:s}", "verb", "key.inspect", "key", c->args[0]);
     if (m == NULL || !m->alive) {
         rc = ctl_fail(CTL_UNREACHABLE, "the node that has this key is not running");

@@ -6,7 +6,8 @@
 
 int ctl_version(struct ctl *c)
 {
-    json_t *o = json_pack("{s:s, s:s}", "forebayctl", fb_build_version(), "build", fb_build_flavor());
+    json_t *o =
+        json_pack("{s:s, s:s}", "forebayctl", fb_build_version(), "build", fb_build_flavor());
     ctl_print_object(c, o);
     json_decref(o);
     return CTL_OK;
@@ -40,7 +41,8 @@ int ctl_completion(struct ctl *c)
         if (any)
             printf("' ;;\n");
     }
-    printf("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F "
+    printf("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- "
+           "\"$cur\"))\n}\ncomplete -o default -F "
            "_forebayctl forebayctl\n");
     return CTL_OK;
 }

@@ -11,7 +11,8 @@ static bool is(json_t *o, const char *field, const char *value)
 }
 
 /* Problems (the cluster does not do its work) and remarks (degraded), as arrays of texts. */
-static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespaces, json_t *problems, json_t *remarks)
+static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespaces, json_t *problems,
+                  json_t *remarks)
 {
     const struct fb_map *map = c->cluster->map;
     uint32_t unassigned = 0, leaderless = 0, routers = 0;
@@ -21,7 +22,8 @@ static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespace
     char text[600];
 
     for (uint32_t p = 0; p < map->partitions; p++) {
-        const struct fb_member_info *m = fb_map_member(map, FB_MEMBER_NODE, map->parts[p].primary.node);
+        const struct fb_member_info *m =
+            fb_map_member(map, FB_MEMBER_NODE, map->parts[p].primary.node);
         if (map->parts[p].epoch == 0)
             unassigned++;
         else if (m == NULL || !m->alive)
@@ -33,8 +35,9 @@ static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespace
         if (!is(o, "state", "serving")) {
             snprintf(text, sizeof(text), "%s is %s", json_string_value(json_object_get(o, "name")),
                      json_string_value(json_object_get(o, "state")));
-            json_array_append_new(json_integer_value(json_object_get(o, "partitions")) > 0 ? problems : remarks,
-                                  json_string(text));
+            json_array_append_new(
+                json_integer_value(json_object_get(o, "partitions")) > 0 ? problems : remarks,
+                json_string(text));
         }
     }
     if (unassigned > 0) {
@@ -42,16 +45,19 @@ static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespace
         json_array_append_new(problems, json_string(text));
     }
     if (leaderless > 0) {
-        snprintf(text, sizeof(text), "%u partitions are not served: their node is not running", leaderless);
+        snprintf(text, sizeof(text), "%u partitions are not served: their node is not running",
+                 leaderless);
         json_array_append_new(problems, json_string(text));
     } else if (unassigned == 0 && open < (json_int_t)map->partitions) {
-        snprintf(text, sizeof(text), "%lld of %u partitions are open", (long long)open, map->partitions);
+        snprintf(text, sizeof(text), "%lld of %u partitions are open", (long long)open,
+                 map->partitions);
         json_array_append_new(problems, json_string(text));
     }
     for (uint32_t m = 0; m < map->member_count; m++)
         routers += map->members[m].kind == FB_MEMBER_ROUTER && map->members[m].alive;
     if (routers == 0)
-        json_array_append_new(problems, json_string("no router is running: clients cannot connect"));
+        json_array_append_new(problems,
+                              json_string("no router is running: clients cannot connect"));
     json_array_foreach(syncs, i, o)
     {
         up += is(o, "state", "running");
@@ -63,19 +69,24 @@ static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespace
         }
     }
     if (up == 0)
-        json_array_append_new(problems,
-                              json_string("no sync process is running: misses fail and nothing reaches PostgreSQL"));
+        json_array_append_new(
+            problems,
+            json_string("no sync process is running: misses fail and nothing reaches PostgreSQL"));
     else if (db == 0)
-        json_array_append_new(problems, json_string("PostgreSQL does not answer: misses fail, changes wait in memory"));
+        json_array_append_new(
+            problems,
+            json_string("PostgreSQL does not answer: misses fail, changes wait in memory"));
     json_array_foreach(namespaces, i, o)
     {
         const char *name = json_string_value(json_object_get(o, "namespace"));
         if (!is(o, "problem", "")) {
-            snprintf(text, sizeof(text), "namespace %s: %s", name, json_string_value(json_object_get(o, "problem")));
+            snprintf(text, sizeof(text), "namespace %s: %s", name,
+                     json_string_value(json_object_get(o, "problem")));
             json_array_append_new(problems, json_string(text));
         }
         if (json_integer_value(json_object_get(o, "parked")) > 0) {
-            snprintf(text, sizeof(text), "namespace %s: %lld objects are parked; see forebayctl deadletter list", name,
+            snprintf(text, sizeof(text),
+                     "namespace %s: %lld objects are parked; see forebayctl deadletter list", name,
                      (long long)json_integer_value(json_object_get(o, "parked")));
             json_array_append_new(remarks, json_string(text));
         }
@@ -90,25 +101,36 @@ static void print_texts(const char *title, json_t *texts)
 {
     size_t i;
     json_t *t;
-    json_array_foreach(texts, i, t) printf("%s%s\n", i == 0 ? title : "           ", json_string_value(t));
+    json_array_foreach(texts, i, t)
+        printf("%s%s\n", i == 0 ? title : "           ", json_string_value(t));
 }
 
-static void print_status(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespaces, json_t *problems,
-                         json_t *remarks)
+static void print_status(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespaces,
+                         json_t *problems, json_t *remarks)
 {
-    static const struct ctl_column node_columns[] = {
-        {"NODE", "name", false},           {"STATE", "state", false},     {"PARTITIONS", "partitions", false},
-        {"OPEN", "open", false},           {"OBJECTS", "objects", false}, {"DIRTY", "dirty", false},
-        {"MEMORY", "memory_bytes", false}, {"LISTEN", "listen", true},    {"ADMIN", "admin", true}};
-    static const struct ctl_column sync_columns[] = {{"SYNC", "name", false}, {"STATE", "state", false},
-        {"POSTGRESQL", "db_up", false}, {"TRANSACTIONS", "transactions", false}, {"PROBLEM", "problem", false},
-        {"ADMIN", "admin", true}};
-    static const struct ctl_column ns_columns[] = {{"NAMESPACE", "namespace", false}, {"TABLE", "table", false},
-        {"DIRTY", "dirty", false}, {"OLDEST MS", "oldest_age_ms", false}, {"ROWS WRITTEN", "rows", false},
-        {"PARKED", "parked", false}, {"PAUSED", "paused", false}, {"PROBLEM", "problem", false}};
-    printf("cluster    %s, %u partitions, revision %llu\n", c->cluster_url, c->cluster->map->partitions,
-           (unsigned long long)c->cluster->map->rev);
-    printf("health     %s\n", json_array_size(problems) ? "UNHEALTHY" : json_array_size(remarks) ? "degraded" : "ok");
+    static const struct ctl_column node_columns[] = {{"NODE", "name", false},
+                                                     {"STATE", "state", false},
+                                                     {"PARTITIONS", "partitions", false},
+                                                     {"OPEN", "open", false},
+                                                     {"OBJECTS", "objects", false},
+                                                     {"DIRTY", "dirty", false},
+                                                     {"MEMORY", "memory_bytes", false},
+                                                     {"LISTEN", "listen", true},
+                                                     {"ADMIN", "admin", true}};
+    static const struct ctl_column sync_columns[] = {
+        {"SYNC", "name", false},        {"STATE", "state", false},
+        {"POSTGRESQL", "db_up", false}, {"TRANSACTIONS", "transactions", false},
+        {"PROBLEM", "problem", false},  {"ADMIN", "admin", true}};
+    static const struct ctl_column ns_columns[] = {
+        {"NAMESPACE", "namespace", false}, {"TABLE", "table", false},
+        {"DIRTY", "dirty", false},         {"OLDEST MS", "oldest_age_ms", false},
+        {"ROWS WRITTEN", "rows", false},   {"PARKED", "parked", false},
+        {"PAUSED", "paused", false},       {"PROBLEM", "problem", false}};
+    printf("cluster    %s, %u partitions, revision %llu\n", c->cluster_url,
+           c->cluster->map->partitions, (unsigned long long)c->cluster->map->rev);
+    printf("health     %s\n", json_array_size(problems)  ? "UNHEALTHY"
+                              : json_array_size(remarks) ? "degraded"
+                                                         : "ok");
     print_texts("problems   ", problems);
     print_texts("remarks    ", remarks);
     printf("\n");
@@ -119,7 +141,8 @@ static void print_status(struct ctl *c, json_t *nodes, json_t *syncs, json_t *na
         const struct fb_member_info *m = &c->cluster->map->members[i];
         if (m->kind != FB_MEMBER_ROUTER)
             continue;
-        printf("%s%-10s %s, clients at %s\n", first ? "\n" : "", m->name, m->alive ? "running" : "down", m->client);
+        printf("%s%-10s %s, clients at %s\n", first ? "\n" : "", m->name,
+               m->alive ? "running" : "down", m->client);
         first = 0;
     }
     printf("\n");
@@ -132,9 +155,9 @@ static json_t *router_rows(struct ctl *c)
     for (uint32_t i = 0; i < c->cluster->map->member_count; i++) {
         const struct fb_member_info *m = &c->cluster->map->members[i];
         if (m->kind == FB_MEMBER_ROUTER)
-            json_array_append_new(list,
-                                  json_pack("{s:s, s:s, s:s, s:s}", "name", m->name, "state",
-                                            m->alive ? "running" : "down", "client", m->client, "admin", m->admin));
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "name", m->name, "state",
+                                                  m->alive ? "running" : "down", "client",
+                                                  m->client, "admin", m->admin));
     }
     return list;
 }
@@ -168,12 +191,16 @@ static int report(struct ctl *c, bool whole)
     } else if (whole) {
         print_status(c, nodes, syncs, namespaces, problems, remarks);
     } else {
-        printf("%s\n", json_array_size(problems) ? "unhealthy" : json_array_size(remarks) ? "degraded" : "ok");
+        printf("%s\n", json_array_size(problems)  ? "unhealthy"
+                       : json_array_size(remarks) ? "degraded"
+                                                  : "ok");
         print_texts("problems   ", problems);
         print_texts("remarks    ", remarks);
     }
     if (!whole)
-        rc = json_array_size(problems) ? CTL_UNHEALTHY : json_array_size(remarks) && c->strict ? CTL_DEGRADED : CTL_OK;
+        rc = json_array_size(problems)               ? CTL_UNHEALTHY
+             : json_array_size(remarks) && c->strict ? CTL_DEGRADED
+                                                     : CTL_OK;
     json_decref(nodes);
     json_decref(syncs);
     json_decref(namespaces);
@@ -194,11 +221,12 @@ int ctl_health(struct ctl *c)
 
 int ctl_node_list(struct ctl *c)
 {
-    static const struct ctl_column columns[] = {{"NODE", "name", false},    {"STATE", "state", false},
-                                                {"ZONE", "zone", false},    {"PARTITIONS", "partitions", false},
-                                                {"OPEN", "open", false},    {"OBJECTS", "objects", false},
-                                                {"DIRTY", "dirty", false},  {"MEMORY", "memory_bytes", false},
-                                                {"LISTEN", "listen", true}, {"ADMIN", "admin", true}};
+    static const struct ctl_column columns[] = {
+        {"NODE", "name", false},    {"STATE", "state", false},
+        {"ZONE", "zone", false},    {"PARTITIONS", "partitions", false},
+        {"OPEN", "open", false},    {"OBJECTS", "objects", false},
+        {"DIRTY", "dirty", false},  {"MEMORY", "memory_bytes", false},
+        {"LISTEN", "listen", true}, {"ADMIN", "admin", true}};
     json_t *rows;
     int rc = ctl_open(c);
     if (rc != 0)
@@ -229,18 +257,23 @@ int ctl_node_describe(struct ctl *c)
 static json_t *partition_row(struct ctl *c, uint32_t p)
 {
     const struct fb_part_record *r = &c->cluster->map->parts[p];
-    const struct fb_member_info *m = r->epoch ? fb_map_member(c->cluster->map, FB_MEMBER_NODE, r->primary.node) : NULL;
+    const struct fb_member_info *m =
+        r->epoch ? fb_map_member(c->cluster->map, FB_MEMBER_NODE, r->primary.node) : NULL;
     return json_pack("{s:i, s:s, s:s, s:i, s:i}", "partition", (int)p, "state",
                      r->epoch == 0   ? "unassigned"
                      : m && m->alive ? "open"
                                      : "closed",
-                     "primary", r->epoch ? r->primary.node : "", "epoch", (int)r->epoch, "copies", (int)r->isr_count);
+                     "primary", r->epoch ? r->primary.node : "", "epoch", (int)r->epoch, "copies",
+                     (int)r->isr_count);
 }
 
 int ctl_partition_list(struct ctl *c)
 {
-    static const struct ctl_column columns[] = {{"PARTITION", "partition", false}, {"STATE", "state", false},
-        {"PRIMARY", "primary", false}, {"EPOCH", "epoch", false}, {"COPIES", "copies", false}};
+    static const struct ctl_column columns[] = {{"PARTITION", "partition", false},
+                                                {"STATE", "state", false},
+                                                {"PRIMARY", "primary", false},
+                                                {"EPOCH", "epoch", false},
+                                                {"COPIES", "copies", false}};
     json_t *rows;
     int rc;
     if (c->state != NULL && strcmp(c->state, "open") != 0 && strcmp(c->state, "closed") != 0 &&
@@ -275,13 +308,14 @@ int ctl_partition_describe(struct ctl *c)
         return ctl_fail(CTL_USAGE, "partition %s: must be a number from 0 to %u", c->args[0],
                         c->cluster->map->partitions - 1);
     row = partition_row(c, (uint32_t)p);
-    json_object_set_new(
-        row, "slots_from",
-        json_integer((json_int_t)((p * FB_SLOTS + c->cluster->map->partitions - 1) / c->cluster->map->partitions)));
+    json_object_set_new(row, "slots_from",
+                        json_integer((json_int_t)((p * FB_SLOTS + c->cluster->map->partitions - 1) /
+                                                  c->cluster->map->partitions)));
     json_object_set_new(
         row, "slots_to",
-        json_integer(
-            (json_int_t)(((p + 1) * FB_SLOTS + c->cluster->map->partitions - 1) / c->cluster->map->partitions - 1)));
+        json_integer((json_int_t)(((p + 1) * FB_SLOTS + c->cluster->map->partitions - 1) /
+                                      c->cluster->map->partitions -
+                                  1)));
     m = fb_map_member(c->cluster->map, FB_MEMBER_NODE, c->cluster->map->parts[p].primary.node);
     if (m != NULL && m->alive) {
         ask = json_pack("{s:s, s:i}", "verb", "partition.describe", "partition", (int)p);

@@ -7,9 +7,11 @@
 
 int ctl_sync_status(struct ctl *c)
 {
-    static const struct ctl_column ns_columns[] = {{"NAMESPACE", "namespace", false}, {"TABLE", "table", false},
-        {"DIRTY", "dirty", false}, {"OLDEST MS", "oldest_age_ms", false}, {"ROWS WRITTEN", "rows", false},
-        {"PARKED", "parked", false}, {"PAUSED", "paused", false}, {"PROBLEM", "problem", false}};
+    static const struct ctl_column ns_columns[] = {
+        {"NAMESPACE", "namespace", false}, {"TABLE", "table", false},
+        {"DIRTY", "dirty", false},         {"OLDEST MS", "oldest_age_ms", false},
+        {"ROWS WRITTEN", "rows", false},   {"PARKED", "parked", false},
+        {"PAUSED", "paused", false},       {"PROBLEM", "problem", false}};
     json_t *nodes, *syncs, *rows;
     int rc = ctl_open(c);
     if (rc != 0)
@@ -32,7 +34,8 @@ static int ask_all(struct ctl *c, enum fb_member_kind kind, json_t *ask, uint32_
         const struct fb_member_info *m = &c->cluster->map->members[i];
         json_t *reply;
         struct fb_err err;
-        if (m->kind != kind || !m->alive || (c->node_name != NULL && strcmp(c->node_name, m->name) != 0))
+        if (m->kind != kind || !m->alive ||
+            (c->node_name != NULL && strcmp(c->node_name, m->name) != 0))
             continue;
         if (ctl_ask(c, m, ask, &reply, &err) != FB_OK)
             return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
@@ -46,11 +49,13 @@ static int check_namespace(struct ctl *c)
 {
     if (c->namespace_name != NULL &&
         fb_nsset_find(c->cluster->namespaces, fb_bytes_str(c->namespace_name)) == UINT32_MAX)
-        return ctl_fail(CTL_USAGE, "there is no namespace %s; see forebayctl config show", c->namespace_name);
+        return ctl_fail(CTL_USAGE, "there is no namespace %s; see forebayctl config show",
+                        c->namespace_name);
     return 0;
 }
 
-/* Objects waiting (parked ones do not count: they wait for a person). -1 = a node did not answer. */
+/* Objects waiting (parked ones do not count: they wait for a person). -1 = a node did not answer.
+ */
 static json_int_t waiting(struct ctl *c)
 {
     json_t *nodes = gather_nodes(c), *none = json_array(), *rows, *o;
@@ -91,8 +96,8 @@ static int print_lsn(struct ctl *c)
     return rc;
 }
 
-/* What is dirty at the start is what counts: later changes may keep the number above zero, so the wait also ends
- * when the oldest change is younger than the flush. */
+/* What is dirty at the start is what counts: later changes may keep the number above zero, so the
+ * wait also ends when the oldest change is younger than the flush. */
 static bool flushed(struct ctl *c, uint64_t began_ms_ago)
 {
     json_t *nodes = gather_nodes(c), *none = json_array(), *rows, *o;
@@ -102,9 +107,10 @@ static bool flushed(struct ctl *c, uint64_t began_ms_ago)
     json_array_foreach(nodes, i, o) done = done && json_object_get(o, "namespaces") != NULL;
     json_array_foreach(rows, i, o)
     {
-        json_int_t dirty =
-            json_integer_value(json_object_get(o, "dirty")) - json_integer_value(json_object_get(o, "parked"));
-        if (dirty > 0 && (uint64_t)json_integer_value(json_object_get(o, "oldest_age_ms")) >= began_ms_ago)
+        json_int_t dirty = json_integer_value(json_object_get(o, "dirty")) -
+                           json_integer_value(json_object_get(o, "parked"));
+        if (dirty > 0 &&
+            (uint64_t)json_integer_value(json_object_get(o, "oldest_age_ms")) >= began_ms_ago)
             done = false;
     }
     json_decref(nodes);
@@ -145,10 +151,10 @@ int ctl_sync_flush(struct ctl *c)
     while (!flushed(c, now_ms() - start)) {
         struct timespec pause = {.tv_nsec = 50000000};
         if (now_ms() - start > c->timeout_ms)
-            return ctl_fail(
-                CTL_TIMEOUT,
-                "%lld objects still wait after %llu s; it goes on in the cluster (forebayctl sync status)",
-                (long long)waiting(c), (unsigned long long)c->timeout_ms / 1000);
+            return ctl_fail(CTL_TIMEOUT,
+                            "%lld objects still wait after %llu s; it goes on in the cluster "
+                            "(forebayctl sync status)",
+                            (long long)waiting(c), (unsigned long long)c->timeout_ms / 1000);
         nanosleep(&pause, NULL);
     }
     return print_lsn(c);
@@ -176,13 +182,15 @@ static int change_pause(struct ctl *c, bool pause)
             o = json_pack("{s:b, s:[]}", "all", 0, "namespaces");
         list = json_object_get(o, "namespaces");
         if (c->namespace_name == NULL) {
-            changed = json_is_true(json_object_get(o, "all")) != pause || (!pause && json_array_size(list) > 0);
+            changed = json_is_true(json_object_get(o, "all")) != pause ||
+                      (!pause && json_array_size(list) > 0);
             json_object_set_new(o, "all", json_boolean(pause));
             if (!pause)
                 json_array_clear(list);
         } else {
             size_t at = SIZE_MAX;
-            json_array_foreach(list, i, v) if (strcmp(json_string_value(v), c->namespace_name) == 0) at = i;
+            json_array_foreach(list, i, v) if (strcmp(json_string_value(v), c->namespace_name) == 0)
+                at = i;
             if (pause && at == SIZE_MAX) {
                 json_array_append_new(list, json_string(c->namespace_name));
                 changed = true;
@@ -215,7 +223,8 @@ static int pause_verb(struct ctl *c, bool pause)
         rc = check_namespace(c);
     if (rc != 0)
         return rc;
-    if (pause && !ctl_confirm(c, "Stop writing to PostgreSQL? Changes wait in memory until resume."))
+    if (pause &&
+        !ctl_confirm(c, "Stop writing to PostgreSQL? Changes wait in memory until resume."))
         return CTL_FAILED;
     return change_pause(c, pause);
 }
@@ -232,9 +241,9 @@ int ctl_sync_resume(struct ctl *c)
 
 int ctl_deadletter_list(struct ctl *c)
 {
-    static const struct ctl_column columns[] = {{"KEY", "key", false},         {"SQLSTATE", "sqlstate", false},
-                                                {"VERSION", "ver", false},     {"AT", "at", false},
-                                                {"MESSAGE", "message", false}, {"VALUE", "value", true}};
+    static const struct ctl_column columns[] = {
+        {"KEY", "key", false}, {"SQLSTATE", "sqlstate", false}, {"VERSION", "ver", false},
+        {"AT", "at", false},   {"MESSAGE", "message", false},   {"VALUE", "value", true}};
     const struct fb_member_info *m;
     json_t *ask, *reply, *rows, *o;
     struct fb_err err;
@@ -247,8 +256,9 @@ int ctl_deadletter_list(struct ctl *c)
         return rc;
     m = ctl_any_sync(c);
     if (m == NULL)
-        return ctl_fail(CTL_UNREACHABLE,
-                        "no sync process is running: the dead letters are in table forebay.dead_letter");
+        return ctl_fail(
+            CTL_UNREACHABLE,
+            "no sync process is running: the dead letters are in table forebay.dead_letter");
     ask = json_pack("{s:s, s:I}", "verb", "deadletter.list", "limit", (json_int_t)c->limit);
     if (c->namespace_name != NULL)
         json_object_set_new(ask, "ns", json_string(c->namespace_name));
@@ -262,8 +272,9 @@ int ctl_deadletter_list(struct ctl *c)
     {
         const char *ns = json_string_value(json_object_get(o, "ns"));
         bool def = strcmp(ns, "default") == 0;
-        json_object_set_new(o, "key", json_sprintf("%s%s%s", def ? "" : ns, def ? "" : ":",
-                                                   json_string_value(json_object_get(o, "id"))));
+        json_object_set_new(o, "key",
+                            json_sprintf("%s%s%s", def ? "" : ns, def ? "" : ":",
+                                         json_string_value(json_object_get(o, "id"))));
     }
     ctl_print_rows(c, rows, columns, FB_COUNT_OF(columns));
     json_decref(reply);
@@ -288,11 +299,12 @@ static int letter_verb(struct ctl *c, const char *verb, json_t **reply)
         return ctl_fail(CTL_UNREACHABLE, "no sync process is running");
     ns = fb_nsset_of_key(c->cluster->namespaces, key, &ns_len);
     id = fb_key_id(key, ns_len);
-    ask = json_pack("{s:s, s:s, s:s%}", "verb", verb, "ns", c->cluster->namespaces->ns[ns].name, "id",
-                    (const char *)id.p, id.n);
+    ask = json_pack("{s:s, s:s, s:s%}", "verb", verb, "ns", c->cluster->namespaces->ns[ns].name,
+                    "id", (const char *)id.p, id.n);
     s = ctl_ask(c, m, ask, reply, &err);
     json_decref(ask);
-    return s == FB_OK ? 0 : ctl_fail(s == FB_EREFUSED ? CTL_FAILED : CTL_UNREACHABLE, "%s", err.msg);
+    return s == FB_OK ? 0
+                      : ctl_fail(s == FB_EREFUSED ? CTL_FAILED : CTL_UNREACHABLE, "%s", err.msg);
 }
 
 int ctl_deadletter_show(struct ctl *c)

@@ -1,6 +1,7 @@
 /* The one table of verbs and flags: parsing, --help and completion come from here. */
 #include "tools/ctl/ctl.h"
 
+/* clang-format off */
 const struct ctl_flag ctl_flags[] = {
     {"--cluster", NULL, "URL", "Coordinator, such as file:///var/lib/forebay/coordinator (or FOREBAY_CLUSTER).",
      true},
@@ -26,8 +27,10 @@ const struct ctl_flag ctl_flags[] = {
     {"--ttl", NULL, "TIME", "Expiry of the value, such as 30m.", false},
     {"--limit", NULL, "N", "At most N rows (default 100).", false},
 };
+/* clang-format on */
 const size_t ctl_flag_count = FB_COUNT_OF(ctl_flags);
 
+/* clang-format off */
 const struct ctl_verb ctl_verbs[] = {
     {"status", "", "", 0, 0, "--watch", "The cluster at a glance: processes, partitions, what waits for PostgreSQL.",
      NULL, ctl_status},
@@ -78,4 +81,5 @@ const struct ctl_verb ctl_verbs[] = {
      ctl_completion},
     {"version", "", "", 0, 0, "", "Version of this program and of the cluster's processes.", NULL, ctl_version},
 };
+/* clang-format on */
 const size_t ctl_verb_count = FB_COUNT_OF(ctl_verbs);

@@ -140,13 +140,13 @@ static void all_at_once(void **state)
 
 static void prints_back(void **state)
 {
-    struct fb_nsset *s = parse(
-        "[cluster]\npartitions=32\nreplicas=0\nmax_dirty_bytes=1GiB\nmulti=relaxed\n"
-        "[namespace "
-        "b]\ntable=app.t\nkey=x,y\non_delete=null:gone\nread_only=yes\n"
-        "[namespace "
-        "a]\ntable=t2\nvalue=column:v\nblind_writes=on\nttl=none\nmax_dirty_age=1h\n"
-        "[namespace default]\nttl=30m\non_degraded=refuse\nreads=stale\n");
+    struct fb_nsset *s =
+        parse("[cluster]\npartitions=32\nreplicas=0\nmax_dirty_bytes=1GiB\nmulti=relaxed\n"
+              "[namespace "
+              "b]\ntable=app.t\nkey=x,y\non_delete=null:gone\nread_only=yes\n"
+              "[namespace "
+              "a]\ntable=t2\nvalue=column:v\nblind_writes=on\nttl=none\nmax_dirty_age=1h\n"
+              "[namespace default]\nttl=30m\non_degraded=refuse\nreads=stale\n");
     struct fb_nsset *again;
     struct fb_buf text = {0};
     struct fb_err err = {0};

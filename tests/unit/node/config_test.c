@@ -1,4 +1,5 @@
-/* Goal: namespaces come, go and move while requests are under way. Method: lane_configure in the middle of a tick. */
+/* Goal: namespaces come, go and move while requests are under way. Method: lane_configure in the
+ * middle of a tick. */
 #include "tests/unit/node/harness.h"
 
 #include "proto/cluster/slot.h"
@@ -7,12 +8,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <cmocka.h>
+
 /* The set without its last namespace, or with one more; the harness keeps one to free. */
-static struct fb_nsset *with_namespaces(const struct harness *h, const char *const *names, uint32_t n)
+static struct fb_nsset *with_namespaces(const struct harness *h, const char *const *names,
+                                        uint32_t n)
 {
     struct fb_nsset *set = calloc(1, sizeof *set);
     *set = *h->set;
@@ -39,7 +42,8 @@ static void request(struct harness *h, uint16_t op, const char *key, const char 
     fb_buf_fini(&args);
 }
 
-/* A load that waits is asked again under the namespace its key has now, and the earlier answer is not taken. */
+/* A load that waits is asked again under the namespace its key has now, and the earlier answer is
+ * not taken. */
 static void test_loads_follow(void **state)
 {
     struct harness h;
@@ -53,7 +57,8 @@ static void test_loads_follow(void **state)
     harness_open(&h, 0, 0);
     request(&h, FB_OP_GET, "b:1", NULL);
     more = with_namespaces(&h, (const char *const[]){"b", "c"}, 2);
-    lane_configure(h.lane, more, h.schemas); /* in the tick of the request: "b" has another number */
+    lane_configure(h.lane, more,
+                   h.schemas); /* in the tick of the request: "b" has another number */
     harness_tick(&h);
     assert_int_equal(h.load_n, 1);
     assert_string_equal(more->ns[h.loads[0].ns].name, "b");
@@ -64,8 +69,11 @@ static void test_loads_follow(void **state)
     assert_int_equal(h.load_n, 1);
     assert_int_equal(h.loads[0].ns, 0);
     assert_true(fb_bytes_is(h.loads[0].id, "b:1"));
-    struct fb_load_rep late = {.part = before.part, .token = before.token, .status = FB_LOAD_FOUND,
-                               .kind = FB_KIND_STRING, .value = fb_bytes_str("of the other table")};
+    struct fb_load_rep late = {.part = before.part,
+                               .token = before.token,
+                               .status = FB_LOAD_FOUND,
+                               .kind = FB_KIND_STRING,
+                               .value = fb_bytes_str("of the other table")};
     lane_load_reply(h.lane, &late);
     harness_tick(&h);
     assert_false(harness_pop(&h, &rep));
@@ -114,7 +122,8 @@ static void test_dirty_bytes_follow(void **state)
     (void)state;
     harness_init(&h);
     harness_open(&h, 0, 0);
-    assert_int_equal(harness_do(&h, FB_OP_SET, "b:1", 0, 0, 0, 0, 1, "longer than the next").type, FB_REP_OK);
+    assert_int_equal(harness_do(&h, FB_OP_SET, "b:1", 0, 0, 0, 0, 1, "longer than the next").type,
+                     FB_REP_OK);
     more = with_namespaces(&h, (const char *const[]){"b"}, 1);
     more->ns[1].max_dirty_bytes = 1 << 20;
     lane_configure(h.lane, more, h.schemas);
@@ -132,7 +141,8 @@ static void test_dirty_bytes_follow(void **state)
     free(more);
 }
 
-/* A parked object that the checkpoint has passed is no work for the feed, after a snapshot neither. */
+/* A parked object that the checkpoint has passed is no work for the feed, after a snapshot neither.
+ */
 static void test_parked_in_snapshot(void **state)
 {
     struct harness h;
@@ -140,8 +150,12 @@ static void test_parked_in_snapshot(void **state)
     struct lane_snapshot s;
     struct lane_namespace_stats stats;
     uint16_t p = fb_key_partition(fb_bytes_str("k"), HARNESS_PARTS);
-    struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .part = p, .ns = fb_bytes_str("default"),
-                           .id = fb_bytes_str("k"), .sqlstate = "22001", .message = fb_bytes_str("too long")};
+    struct fb_verdict v = {.verdict = FB_VERDICT_PARK,
+                           .part = p,
+                           .ns = fb_bytes_str("default"),
+                           .id = fb_bytes_str("k"),
+                           .sqlstate = "22001",
+                           .message = fb_bytes_str("too long")};
     struct fb_feed_batch b;
     struct store *store;
     struct lane *lane;

@@ -59,7 +59,9 @@ void harness_open(struct harness *h, uint64_t memory_limit, uint64_t dirty_limit
     if (!registered)
         rcu_register_thread();
     registered = true;
-    config = (struct lane_config){.lanes = 1, .partitions = HARNESS_PARTS, .memory_limit = memory_limit,
+    config = (struct lane_config){.lanes = 1,
+                                  .partitions = HARNESS_PARTS,
+                                  .memory_limit = memory_limit,
                                   .dirty_limit = dirty_limit};
     h->mono_ns = 1000000000;
     h->wall_ms = 1700000000000;
@@ -97,7 +99,8 @@ void harness_restart(struct harness *h)
     stop(h);
     start(h);
     while (r.n > 0)
-        if (fb_record_decode(&r, &rec) != FB_OK || lane_recover_record(h->lane, &rec, &err) != FB_OK) {
+        if (fb_record_decode(&r, &rec) != FB_OK ||
+            lane_recover_record(h->lane, &rec, &err) != FB_OK) {
             fprintf(stderr, "replay: %s\n", err.msg);
             abort();
         }
@@ -148,15 +151,16 @@ bool harness_pop(struct harness *h, struct fb_rep *rep)
     return true;
 }
 
-void harness_req(struct harness *h, struct fb_req *req, struct fb_buf *args, uint16_t op, const char *key)
+void harness_req(struct harness *h, struct fb_req *req, struct fb_buf *args, uint16_t op,
+                 const char *key)
 {
     (void)args;
     *req = (struct fb_req){.seq = ++h->seq, .op = op, .key = fb_bytes_str(key), .epoch = h->epoch};
     req->part = fb_key_partition(req->key, HARNESS_PARTS);
 }
 
-struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_t a, int64_t b, uint16_t flags,
-                         uint8_t level, uint32_t nargs, ...)
+struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_t a, int64_t b,
+                         uint16_t flags, uint8_t level, uint32_t nargs, ...)
 {
     static struct fb_buf args;
     struct fb_rep rep = {.type = 255};
@@ -185,17 +189,24 @@ struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_
     return rep;
 }
 
-void harness_load(struct harness *h, uint32_t n, uint8_t status, uint8_t kind, struct fb_bytes value, uint32_t xmin,
-                  uint64_t ckpt)
+void harness_load(struct harness *h, uint32_t n, uint8_t status, uint8_t kind,
+                  struct fb_bytes value, uint32_t xmin, uint64_t ckpt)
 {
     struct lane_load *load = &h->loads[n];
-    struct fb_load_rep rep = {.part = load->part, .token = load->token, .status = status, .kind = kind, .xmin = xmin,
-                              .ckpt_ver = ckpt, .id = load->id, .value = value};
+    struct fb_load_rep rep = {.part = load->part,
+                              .token = load->token,
+                              .status = status,
+                              .kind = kind,
+                              .xmin = xmin,
+                              .ckpt_ver = ckpt,
+                              .id = load->id,
+                              .value = value};
     lane_load_reply(h->lane, &rep);
     harness_tick(h);
 }
 
-struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *ns, uint64_t from, uint32_t max)
+struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *ns, uint64_t from,
+                                  uint32_t max)
 {
     struct fb_feed_req req = {.part = part, .ns = fb_bytes_str(ns), .from_ver = from, .max = max};
     struct fb_feed_batch b = {0};
@@ -211,7 +222,8 @@ struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *
 
 void harness_pos(struct harness *h, uint16_t part, const char *ns, uint64_t ver, uint64_t xid)
 {
-    struct fb_feed_pos pos = {.part = part, .ns = fb_bytes_str(ns), .ver = ver, .dsafe = ver, .xid = xid};
+    struct fb_feed_pos pos = {
+        .part = part, .ns = fb_bytes_str(ns), .ver = ver, .dsafe = ver, .xid = xid};
     lane_feed_pos(h->lane, &pos);
     harness_tick(h);
 }

@@ -1,4 +1,5 @@
-/* A lane driven by hand: requests in, effects out, the log kept as bytes so that a second lane can replay it. */
+/* A lane driven by hand: requests in, effects out, the log kept as bytes so that a second lane can
+ * replay it. */
 #ifndef FB_TESTS_UNIT_NODE_HARNESS_H_
 #define FB_TESTS_UNIT_NODE_HARNESS_H_
 
@@ -23,7 +24,7 @@ struct harness {
     uint32_t load_n;
     uint64_t mono_ns, wall_ms;
     uint32_t epoch, seq;
-    uint64_t log_seq;       /* of the last tick with a log */
+    uint64_t log_seq; /* of the last tick with a log */
     uint32_t notes;
 };
 
@@ -32,22 +33,25 @@ void harness_open(struct harness *h, uint64_t memory_limit, uint64_t dirty_limit
 struct fb_namespace *harness_namespace(struct harness *h, const char *name);
 void harness_init(struct harness *h);
 void harness_close(struct harness *h);
-/* New store and lane, log replayed (and a snapshot of all partitions when `snapshot` is not NULL), opened at the
- * next epoch. */
+/* New store and lane, log replayed (and a snapshot of all partitions when `snapshot` is not NULL),
+ * opened at the next epoch. */
 void harness_restart(struct harness *h);
 /* Log written, published, replies moved to h->out. */
 void harness_tick(struct harness *h);
 void harness_sync(struct harness *h);
-/* One request through the writer, with tick; the reply is valid until the next call. Fields: a, b, flags as given. */
-struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_t a, int64_t b, uint16_t flags,
-                         uint8_t level, uint32_t nargs, ...);
+/* One request through the writer, with tick; the reply is valid until the next call. Fields: a, b,
+ * flags as given. */
+struct fb_rep harness_do(struct harness *h, uint16_t op, const char *key, int64_t a, int64_t b,
+                         uint16_t flags, uint8_t level, uint32_t nargs, ...);
 bool harness_pop(struct harness *h, struct fb_rep *rep);
 /* Answer the n-th load of the last tick. */
-void harness_load(struct harness *h, uint32_t n, uint8_t status, uint8_t kind, struct fb_bytes value, uint32_t xmin,
-                  uint64_t ckpt);
-void harness_req(struct harness *h, struct fb_req *req, struct fb_buf *args, uint16_t op, const char *key);
+void harness_load(struct harness *h, uint32_t n, uint8_t status, uint8_t kind,
+                  struct fb_bytes value, uint32_t xmin, uint64_t ckpt);
+void harness_req(struct harness *h, struct fb_req *req, struct fb_buf *args, uint16_t op,
+                 const char *key);
 /* Feed batch of (partition of key, namespace). */
-struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *ns, uint64_t from, uint32_t max);
+struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *ns, uint64_t from,
+                                  uint32_t max);
 void harness_pos(struct harness *h, uint16_t part, const char *ns, uint64_t ver, uint64_t xid);
 
 #endif

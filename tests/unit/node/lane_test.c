@@ -1,4 +1,5 @@
-/* Goal: every rule of the lane one by one. Method: scripted events, replies and effects compared. */
+/* Goal: every rule of the lane one by one. Method: scripted events, replies and effects compared.
+ */
 #include "tests/unit/node/harness.h"
 
 #include "proto/cluster/slot.h"
@@ -7,9 +8,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #define DO(h, op, key, ...) harness_do(h, FB_OP_##op, key, __VA_ARGS__)
 
@@ -28,7 +30,8 @@ static void expect_int(struct fb_rep r, int64_t n)
 static void expect_err(struct fb_rep r, const char *prefix)
 {
     char text[256];
-    snprintf(text, sizeof text, "%.*s", (int)(r.payload.n > 200 ? 200 : r.payload.n), (const char *)r.payload.p);
+    snprintf(text, sizeof text, "%.*s", (int)(r.payload.n > 200 ? 200 : r.payload.n),
+             (const char *)r.payload.p);
     assert_int_equal(r.type, FB_REP_ERR);
     if (strncmp(text, prefix, strlen(prefix)) != 0)
         fail_msg("expected \"%s\", got \"%s\"", prefix, text);
@@ -38,7 +41,8 @@ static uint16_t part_of(const char *key)
     return fb_key_partition(fb_bytes_str(key), HARNESS_PARTS);
 }
 /* A read by another thread. */
-static struct fb_rep read_of(struct harness *h, uint16_t op, const char *key, enum read_outcome *outcome)
+static struct fb_rep read_of(struct harness *h, uint16_t op, const char *key,
+                             enum read_outcome *outcome)
 {
     static struct fb_buf out;
     struct fb_rep rep = {.type = 255};
@@ -149,9 +153,8 @@ static void test_loads(void **state)
     lane_tick(h.lane);
     harness_tick(&h);
     assert_true(harness_pop(&h, &rep));
-    expect_err(
-        rep,
-        "DBDOWN PostgreSQL cannot be asked for this key now (no answer within 10 s); nothing was changed, try again");
+    expect_err(rep, "DBDOWN PostgreSQL cannot be asked for this key now (no answer within 10 s); "
+                    "nothing was changed, try again");
     /* a stale token is ignored */
     harness_load(&h, 0, FB_LOAD_FOUND, FB_KIND_STRING, fb_bytes_str("late"), 1, 0);
     assert_false(harness_pop(&h, &rep));
@@ -219,8 +222,11 @@ static void test_park(void **state)
 {
     struct harness h;
     struct fb_rep rep;
-    struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .ns = fb_bytes_str("default"), .id = fb_bytes_str("k"),
-                           .sqlstate = "22001", .message = fb_bytes_str("too long")};
+    struct fb_verdict v = {.verdict = FB_VERDICT_PARK,
+                           .ns = fb_bytes_str("default"),
+                           .id = fb_bytes_str("k"),
+                           .sqlstate = "22001",
+                           .message = fb_bytes_str("too long")};
     struct fb_buf json = {0};
     (void)state;
     harness_init(&h);
@@ -273,7 +279,8 @@ static void test_expiry(void **state)
     harness_close(&h);
 }
 
-static void add_sub(struct harness *h, struct fb_buf *list, uint16_t op, const char *key, int64_t a, const char *arg)
+static void add_sub(struct harness *h, struct fb_buf *list, uint16_t op, const char *key, int64_t a,
+                    const char *arg)
 {
     struct fb_buf one = {0}, args = {0};
     struct fb_req req;
@@ -290,7 +297,8 @@ static void add_sub(struct harness *h, struct fb_buf *list, uint16_t op, const c
     fb_buf_fini(&args);
 }
 
-static struct fb_rep run_txn(struct harness *h, struct fb_buf *list, uint32_t n, int64_t watches, const char *key)
+static struct fb_rep run_txn(struct harness *h, struct fb_buf *list, uint32_t n, int64_t watches,
+                             const char *key)
 {
     struct fb_req req;
     struct fb_rep rep = {.type = 255};
@@ -427,7 +435,8 @@ static void test_eviction_and_overload(void **state)
     harness_close(&h);
 }
 
-/* A log that ends before what PostgreSQL was given is an old copy: nothing of that partition is served any more. */
+/* A log that ends before what PostgreSQL was given is an old copy: nothing of that partition is
+ * served any more. */
 static void test_old_copy(void **state)
 {
     struct harness h;
@@ -447,7 +456,8 @@ static void test_old_copy(void **state)
     harness_close(&h);
 }
 
-/* Above the soft limit the answer of a write comes later, in order, and reads are answered at once. */
+/* Above the soft limit the answer of a write comes later, in order, and reads are answered at once.
+ */
 static void test_soft_limit(void **state)
 {
     struct harness h;
@@ -507,8 +517,12 @@ static void test_txn_database(void **state)
         b = harness_feed(&h, p, "one", 0, 10);
         assert_int_equal(b.count, 1);
         if (parked) {
-            struct fb_verdict v = {.verdict = FB_VERDICT_PARK, .part = p, .ns = fb_bytes_str("one"),
-                                   .id = fb_bytes_str("{t}"), .sqlstate = "22001", .message = fb_bytes_str("too long")};
+            struct fb_verdict v = {.verdict = FB_VERDICT_PARK,
+                                   .part = p,
+                                   .ns = fb_bytes_str("one"),
+                                   .id = fb_bytes_str("{t}"),
+                                   .sqlstate = "22001",
+                                   .message = fb_bytes_str("too long")};
             struct fb_feed_object fo;
             struct fb_reader r = fb_reader(b.objects);
             assert_int_equal(fb_feed_object_decode(&r, &fo), FB_OK);
@@ -532,18 +546,12 @@ static void test_txn_database(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_not_primary),
-        cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_levels_and_feed),
-        cmocka_unit_test(test_park),
-        cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_txn),
-        cmocka_unit_test(test_txn_database),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_eviction_and_overload),
-        cmocka_unit_test(test_soft_limit),
-        cmocka_unit_test(test_old_copy),
+        cmocka_unit_test(test_strings),    cmocka_unit_test(test_not_primary),
+        cmocka_unit_test(test_loads),      cmocka_unit_test(test_levels_and_feed),
+        cmocka_unit_test(test_park),       cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_txn),        cmocka_unit_test(test_txn_database),
+        cmocka_unit_test(test_hash),       cmocka_unit_test(test_eviction_and_overload),
+        cmocka_unit_test(test_soft_limit), cmocka_unit_test(test_old_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Goal: namespaces mapped to tables: what is refused before the answer, bases, verdicts. Method: scripted events. */
+/* Goal: namespaces mapped to tables: what is refused before the answer, bases, verdicts. Method:
+ * scripted events. */
 #include "tests/unit/node/harness.h"
 
 #include "proto/cluster/slot.h"
@@ -7,9 +8,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #define DO(h, op, key, ...) harness_do(h, FB_OP_##op, key, __VA_ARGS__)
 
@@ -29,7 +31,12 @@ static struct fb_column columns[] = {
      .length = -1,
      .scale = -1,
      .not_null = true},
-    {.name = "age", .type = "integer", .attnum = 3, .check = FB_TYPE_INT4, .length = -1, .scale = -1},
+    {.name = "age",
+     .type = "integer",
+     .attnum = 3,
+     .check = FB_TYPE_INT4,
+     .length = -1,
+     .scale = -1},
     {.name = "total",
      .type = "integer",
      .attnum = 4,
@@ -75,7 +82,8 @@ static struct fb_bytes row(struct fb_buf *b, const char *owner, const char *age)
     return fb_buf_view(b);
 }
 
-static struct fb_feed_object feed_one(struct harness *h, uint16_t p, uint64_t from, uint64_t *scan_end)
+static struct fb_feed_object feed_one(struct harness *h, uint16_t p, uint64_t from,
+                                      uint64_t *scan_end)
 {
     static struct fb_buf kept;
     struct fb_feed_object fo = {0};
@@ -104,8 +112,9 @@ static void test_rules(void **state)
     expect_err(rep, "ERR column \"owner\" of app.users needs a value (nothing changed)");
     expect_err(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "colour", "5"),
                "ERR app.users has no column \"colour\" (nothing changed)");
-    expect_err(DO(&h, HSET, "users:7", 0, 0, 0, 0, 4, "owner", "me", "total", "5"),
-               "ERR column \"total\" of app.users is generated and cannot be written (nothing changed)");
+    expect_err(
+        DO(&h, HSET, "users:7", 0, 0, 0, 0, 4, "owner", "me", "total", "5"),
+        "ERR column \"total\" of app.users is generated and cannot be written (nothing changed)");
     expect_err(DO(&h, SET, "users:7", 0, 0, 0, 0, 1, "x"),
                "WRONGTYPE Operation against a key holding the wrong kind of value");
     assert_int_equal(DO(&h, DEL, "users:7", 0, 0, 0, 0, 0).type, FB_REP_ERR);
@@ -136,7 +145,8 @@ static void test_bases(void **state)
     assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE | FB_OBJECT_TOKEN_KNOWN);
     assert_int_equal(fo.base_xid, 500);
     assert_int_equal(fo.changed, 1 << 2);
-    /* written again while the batch is under way: afterwards only the new column is changed, on the new row */
+    /* written again while the batch is under way: afterwards only the new column is changed, on the
+     * new row */
     assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "owner", "you").num, 0);
     harness_pos(&h, p, "users", end, 501);
     uint64_t from = end;
@@ -225,8 +235,10 @@ static void test_null_column(void **state)
     harness_load(&h, 0, FB_LOAD_FOUND, FB_KIND_NONE, fb_bytes("", 0), 500, 0);
     assert_true(harness_pop(&h, &rep));
     assert_int_equal(rep.type, FB_REP_NIL);
-    assert_int_equal(DO(&h, GET, "users:7", 0, 0, 0, 0, 0).type, FB_REP_NIL); /* a hint: not asked again */
-    assert_int_equal(DO(&h, SET, "users:7", 0, 0, 0, 0, 1, "5").type, FB_REP_OK); /* though owner is not null */
+    assert_int_equal(DO(&h, GET, "users:7", 0, 0, 0, 0, 0).type,
+                     FB_REP_NIL); /* a hint: not asked again */
+    assert_int_equal(DO(&h, SET, "users:7", 0, 0, 0, 0, 1, "5").type,
+                     FB_REP_OK); /* though owner is not null */
     fo = feed_one(&h, p, 0, &end);
     assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE | FB_OBJECT_TOKEN_KNOWN);
     assert_int_equal(fo.base_xid, 500);
@@ -273,7 +285,8 @@ static void open_with_row(struct harness *h)
     fb_buf_fini(&b);
 }
 
-/* Emitted in the tick that has a newer version pending: afterwards that one stands on the row as it was written. */
+/* Emitted in the tick that has a newer version pending: afterwards that one stands on the row as it
+ * was written. */
 static void test_emitted_while_pending(void **state)
 {
     struct harness h;
@@ -295,8 +308,9 @@ static void test_emitted_while_pending(void **state)
     harness_close(&h);
 }
 
-/* A deletion was applied, nobody said so before the node died, and the key was written anew: an insert or an update,
- * the row decides. It must not look as if SQL had deleted the row, which would delete what was acknowledged. */
+/* A deletion was applied, nobody said so before the node died, and the key was written anew: an
+ * insert or an update, the row decides. It must not look as if SQL had deleted the row, which would
+ * delete what was acknowledged. */
 static void test_deleted_before_restart(void **state)
 {
     struct harness h;
@@ -311,7 +325,8 @@ static void test_deleted_before_restart(void **state)
         assert_int_equal(fo.kind, FB_KIND_NONE);
         if (!written_before)
             harness_restart(&h);
-        assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 4, "owner", "new", "age", "1").type, FB_REP_INT);
+        assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 4, "owner", "new", "age", "1").type,
+                         FB_REP_INT);
         if (written_before)
             harness_restart(&h);
         fo = feed_one(&h, p, from, &end); /* asks from there: it was committed */
@@ -327,7 +342,8 @@ static void test_deleted_before_restart(void **state)
     }
 }
 
-/* The same by a batch of which nobody hears: given out, written again, given out again, then the first one was it. */
+/* The same by a batch of which nobody hears: given out, written again, given out again, then the
+ * first one was it. */
 static void test_first_of_two_batches(void **state)
 {
     struct harness h;
@@ -346,7 +362,8 @@ static void test_first_of_two_batches(void **state)
     harness_close(&h);
 }
 
-/* Commands of a transaction that a restarted database lost are written once more, with all columns. */
+/* Commands of a transaction that a restarted database lost are written once more, with all columns.
+ */
 static void test_regression_of_a_rewritten_row(void **state)
 {
     struct harness h;
@@ -366,7 +383,8 @@ static void test_regression_of_a_rewritten_row(void **state)
     harness_close(&h);
 }
 
-/* A sync process that knows the namespace as another table's gets nothing, and what was resident is not that table's. */
+/* A sync process that knows the namespace as another table's gets nothing, and what was resident is
+ * not that table's. */
 static void test_another_table(void **state)
 {
     struct harness h;
@@ -401,7 +419,8 @@ static void test_another_table(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules), cmocka_unit_test(test_bases),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules),
+                                       cmocka_unit_test(test_bases),
                                        cmocka_unit_test(test_null_column),
                                        cmocka_unit_test(test_emitted_while_pending),
                                        cmocka_unit_test(test_deleted_before_restart),

@@ -1,6 +1,7 @@
-/* Goal: the lane agrees with a plain dictionary whatever happens, PostgreSQL (another dictionary, fed by batches and
- * asked by loads) ends equal to it, and a replay of the log gives the same state as the lane that wrote it.
- * Method: random operations, feeds, checkpoints, lost checkpoint messages, loads, evictions, snapshots and restarts. */
+/* Goal: the lane agrees with a plain dictionary whatever happens, PostgreSQL (another dictionary,
+ * fed by batches and asked by loads) ends equal to it, and a replay of the log gives the same state
+ * as the lane that wrote it. Method: random operations, feeds, checkpoints, lost checkpoint
+ * messages, loads, evictions, snapshots and restarts. */
 #include "tests/unit/node/harness.h"
 
 #include "proto/cluster/slot.h"
@@ -9,9 +10,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #define KEYS 60
 #define STEPS 30000
@@ -45,8 +47,8 @@ static void check_reply(struct fb_rep r, int k, const char *what)
         assert_int_equal(r.type, FB_REP_NIL);
     else if (r.type != FB_REP_BULK || r.payload.n != strlen(model[k].v) ||
              memcmp(r.payload.p, model[k].v, r.payload.n) != 0)
-        fail_msg("%s of key %d: type %u \"%.*s\", expected \"%s\"", what, k, r.type, (int)r.payload.n,
-                 (const char *)r.payload.p, model[k].v);
+        fail_msg("%s of key %d: type %u \"%.*s\", expected \"%s\"", what, k, r.type,
+                 (int)r.payload.n, (const char *)r.payload.p, model[k].v);
 }
 
 /* Replies that wait for a load: answer it from the database. */
@@ -139,8 +141,8 @@ static void feed_some(void)
         harness_pos(&h, p, "default", ckpt[p], 100 + rnd(100));
 }
 
-/* Everything a replay must give back, as text; not the base, which does not matter for unmapped objects (they are
- * upserted) and is not recorded when it changes under a newer version. */
+/* Everything a replay must give back, as text; not the base, which does not matter for unmapped
+ * objects (they are upserted) and is not recorded when it changes under a newer version. */
 static void digest(struct lane *l, struct fb_buf *out)
 {
     for (int k = 0; k < KEYS; k++) {
@@ -152,8 +154,9 @@ static void digest(struct lane *l, struct fb_buf *out)
         if (o == NULL || !(object_flags(o) & OBJECT_DIRTY))
             continue; /* clean copies may be evicted, so they do not count */
         x = slot_extra(l->parts[o->part], o);
-        fb_buf_printf(out, "%s ver %llx kind %u flags %x expires %lld changed %llx value %.*s\n", key,
-                      (unsigned long long)o->ver, o->kind, object_flags(o) & (OBJECT_DIRTY | OBJECT_PARKED),
+        fb_buf_printf(out, "%s ver %llx kind %u flags %x expires %lld changed %llx value %.*s\n",
+                      key, (unsigned long long)o->ver, o->kind,
+                      object_flags(o) & (OBJECT_DIRTY | OBJECT_PARKED),
                       (long long)object_expires(o), (unsigned long long)x->changed, (int)o->vlen,
                       (const char *)object_value(o).p);
     }
@@ -162,8 +165,9 @@ static void digest(struct lane *l, struct fb_buf *out)
         uint64_t prev = 0;
         if (f == NULL || (f->ckpt == 0 && f->dirty.count == 0))
             continue;
-        fb_buf_printf(out, "part %u ckpt %llx dsafe %llx dirty %u parked %u:", p, (unsigned long long)f->ckpt,
-                      (unsigned long long)f->dsafe, f->dirty.count, f->parked.count);
+        fb_buf_printf(out, "part %u ckpt %llx dsafe %llx dirty %u parked %u:", p,
+                      (unsigned long long)f->ckpt, (unsigned long long)f->dsafe, f->dirty.count,
+                      f->parked.count);
         for (uint32_t i = f->dirty.head; i != SLOT_NONE; i = slab_slot(l->parts[p]->sp, i)->next) {
             const struct object *o = slab_object(l->parts[p]->sp, i);
             assert_true(o->ver > prev);

@@ -1,5 +1,6 @@
-/* Goal: requests over several keys that are not resident wait for each other in every order and depth.
- * Method: transactions queued behind loads, answers in every order; ASan finds what is freed too early. */
+/* Goal: requests over several keys that are not resident wait for each other in every order and
+ * depth. Method: transactions queued behind loads, answers in every order; ASan finds what is freed
+ * too early. */
 #include "tests/unit/node/harness.h"
 
 #include "node/core/read_value.h"
@@ -9,9 +10,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 /* MULTI, APPEND a "x", APPEND b "x", EXEC; not ticked. */
 static void append_both(struct harness *h, const char *const *keys, uint32_t n)
@@ -37,7 +39,8 @@ static void append_both(struct harness *h, const char *const *keys, uint32_t n)
     fb_buf_fini(&list);
 }
 
-/* Answers every load of the last tick, the last one first when `backwards`. Gives the number of replies that came. */
+/* Answers every load of the last tick, the last one first when `backwards`. Gives the number of
+ * replies that came. */
 static uint32_t answer_loads(struct harness *h, bool backwards)
 {
     struct lane_load loads[FB_COUNT_OF(h->loads)];
@@ -63,7 +66,8 @@ static uint32_t answer_loads(struct harness *h, bool backwards)
     return replies;
 }
 
-static void run(const char *const (*orders)[3], uint32_t order_n, uint32_t keys, uint32_t txns, bool backwards)
+static void run(const char *const (*orders)[3], uint32_t order_n, uint32_t keys, uint32_t txns,
+                bool backwards)
 {
     struct harness h;
     struct fb_rep rep;
@@ -85,7 +89,8 @@ static void run(const char *const (*orders)[3], uint32_t order_n, uint32_t keys,
 }
 
 static const char *const both_orders[][3] = {{"{q}a", "{q}b"}, {"{q}b", "{q}a"}};
-static const char *const three[][3] = {{"{q}a", "{q}b", "{q}c"}, {"{q}c", "{q}b", "{q}a"}, {"{q}b", "{q}a", "{q}c"}};
+static const char *const three[][3] = {
+    {"{q}a", "{q}b", "{q}c"}, {"{q}c", "{q}b", "{q}a"}, {"{q}b", "{q}a", "{q}c"}};
 
 static void test_two_keys(void **state)
 {
@@ -110,7 +115,8 @@ static void test_deep(void **state)
     run(both_orders, 2, 2, 5000, false);
 }
 
-/* A transaction over a loading key and one that failed: the failure is told once, the other key goes on. */
+/* A transaction over a loading key and one that failed: the failure is told once, the other key
+ * goes on. */
 static void test_failed_load(void **state)
 {
     struct harness h;
@@ -150,7 +156,8 @@ static void test_large_transaction(void **state)
     for (uint32_t i = 0; i < (1 << 20) - 8192; i++)
         fb_buf_put_u8(&big, 'x');
     fb_buf_put_u8(&big, 0);
-    assert_int_equal(harness_do(&h, FB_OP_SET, "{q}a", 0, 0, 0, 0, 1, (const char *)big.p).type, FB_REP_OK);
+    assert_int_equal(harness_do(&h, FB_OP_SET, "{q}a", 0, 0, 0, 0, 1, (const char *)big.p).type,
+                     FB_REP_OK);
     for (uint32_t n = 20; n <= 1000; n += 980) {
         fb_buf_clear(&list);
         for (uint32_t i = 0; i < n; i++) {
@@ -195,8 +202,10 @@ static void test_large_replies(void **state)
     assert_int_equal(harness_do(&h, FB_OP_DEL, "{q}h", 0, 0, 0, 0, 0).type, 255);
     harness_load(&h, 0, FB_LOAD_ABSENT, 0, fb_bytes("", 0), 0, 0);
     assert_true(harness_pop(&h, &rep));
-    assert_int_equal(harness_do(&h, FB_OP_HSET, "{q}h", 0, 0, 0, 0, 2, "f", (const char *)big.p).num, 1);
-    assert_int_equal(harness_do(&h, FB_OP_SET, "{q}s", 0, 0, 0, 0, 1, (const char *)big.p).type, FB_REP_OK);
+    assert_int_equal(
+        harness_do(&h, FB_OP_HSET, "{q}h", 0, 0, 0, 0, 2, "f", (const char *)big.p).num, 1);
+    assert_int_equal(harness_do(&h, FB_OP_SET, "{q}s", 0, 0, 0, 0, 1, (const char *)big.p).type,
+                     FB_REP_OK);
     for (uint32_t i = 0; i < 400; i++) {
         struct fb_buf one = {0};
         fb_list_put(&args, fb_bytes_str("f"));

@@ -1,19 +1,20 @@
-/* Goal: readers never see a freed object, slots stay where they are, SIEVE evicts what was not used.
- * Method: threads read by key and by slot while the writer replaces, removes and retires; freed objects are poisoned in
- * debug builds (and caught by the address sanitizer). */
+/* Goal: readers never see a freed object, slots stay where they are, SIEVE evicts what was not
+ * used. Method: threads read by key and by slot while the writer replaces, removes and retires;
+ * freed objects are poisoned in debug builds (and caught by the address sanitizer). */
 #include "node/store/object.h"
 
 #include "proto/base/assert.h"
 #include "proto/rt/rcu.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <time.h>
+
+#include <cmocka.h>
 
 #define KEYS 2000u
 #define WRITES 400000u
@@ -168,7 +169,8 @@ static void test_sieve(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slots_stay), cmocka_unit_test(test_sieve),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slots_stay),
+                                       cmocka_unit_test(test_sieve),
                                        cmocka_unit_test(test_torture)};
     int rc;
     rcu_register_thread();
