@@ -52,7 +52,7 @@ enum fb_op_class {
     X(FB_OP_EXPIREAT, 81, WRITE)    /* b absolute ms; flags NX XX GT LT -> int 0/1 */              \
     X(FB_OP_PERSIST, 82, WRITE)     /* -> int 0/1 */                                               \
     X(FB_OP_EVICT, 83, WRITE)       /* FB.EVICT: drop a clean copy -> int 0/1 */                   \
-    X(FB_OP_SYNC, 84, WRITE)        /* FB.SYNC: due at once, answered when in PostgreSQL; a timeout ms -> int ver | nil */ \
+    X(FB_OP_SYNC, 84, WRITE)        /* FB.SYNC: due now, answered when in PostgreSQL; a time-out ms -> int | nil */ \
     X(FB_OP_TXN, 90, WRITE)         /* args: encoded fb_req items; a = number of leading FB_OP_VERSION items whose     \
                                        field a must equal the present ver, else nil. All in one partition, one GROUP.  \
                                        -> reps (encoded fb_rep items of the others) */             \

@@ -93,6 +93,12 @@ class Tidy(unittest.TestCase):
     def test_clean(self):
         self.assertEqual(self.run_tidy(clean_tree()), [])
 
+    @unittest.skipUnless(shutil.which("clang-format-14"), "clang-format-14 is not installed")
+    def test_form(self):
+        style = {".clang-format": "BasedOnStyle: LLVM\nIndentWidth: 4\nColumnLimit: 100\nBreakBeforeBraces: Linux\n"}
+        found = self.changed("node/core/lane.c", ("    return", "  return"), files=style)
+        self.one([f for f in found if f.startswith("node/core/lane.c")], "node/core/lane.c:", "not formatted")
+
     def test_arrows(self):
         core = ("node/core/lane.c", '#include "proto/base/buf.h"')
         found = self.changed(core[0], (core[1], '#include "proto/rt/rt.h"'))
