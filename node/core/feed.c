@@ -182,6 +182,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     struct fb_buf objects = {0};
     struct feed *f;
     uint64_t prev = req->from_ver, group = 0;
+    bool hold;
     uint32_t i,
         max = FB_BATCH_ROWS_MAX - FB_TXN_OPS_MAX; /* a group at the end is given out whole */
 
@@ -220,6 +221,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         feed_regress(l, p, f, req->from_ver);
     }
     b.purge_ver = f->purge_ver;
+    hold = feed_may_hold(l);
     b.scan_end = p->synced_ver > req->from_ver ? p->synced_ver : req->from_ver;
     b.last = true;
     for (i = f->dirty.head; i != SLOT_NONE; i = slab_slot(p->sp, i)->next) {
@@ -227,7 +229,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         struct object_extra *x = slab_slot(p->sp, i)->extra;
         if (o->ver <= req->from_ver)
             continue; /* a tombstone that waits for dsafe */
-        if (o->ver > p->synced_ver)
+        if (o->ver > p->synced_ver && !hold)
             break; /* I20 */
         if ((b.count >= max || objects.n >= FEED_BATCH_BYTES_MAX) && o->ver > group) {
             b.last = false;
@@ -240,8 +242,13 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         emit(l, f, o, x, &objects);
         b.count++;
     }
+    if (prev > b.scan_end)
+        b.scan_end = prev;
     b.objects = fb_buf_view(&objects);
-    answer(l, dest, &b);
+    if (b.count > 0 && prev > p->synced_ver)
+        feed_hold(l, p, dest, &b, prev);
+    else
+        answer(l, dest, &b);
     fb_buf_fini(&objects);
 }
 

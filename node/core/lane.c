@@ -23,6 +23,7 @@ void lane_free(struct lane *l)
     if (l == NULL)
         return;
     loads_fini(l);
+    feed_held_fini(l);
     waits_fini(&l->durable);
     waits_fini(&l->throttled);
     for (uint32_t i = 0; i < l->pending.n; i++) {
@@ -202,6 +203,7 @@ void lane_synced(struct lane *l, uint64_t log_seq)
     }
     if (l->mark_first == l->mark_n)
         l->mark_first = l->mark_n = 0;
+    feed_held_synced(l);
     waits_synced(l, log_seq);
 }
 

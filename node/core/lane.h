@@ -48,7 +48,7 @@ struct feed_dest {
     struct fb_buf acks; /* fb_verdict_ack items */
     uint32_t ack_count;
     bool closed;
-    uint32_t held; /* acks still owed */
+    uint32_t held; /* acks and batches still owed */
     bool touched;
     struct feed_dest *next_touched;
     void *owner;

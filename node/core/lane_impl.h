@@ -160,6 +160,9 @@ struct lane {
     struct synced_mark *marks;
     size_t mark_n, mark_cap, mark_first;
     struct wait_list durable, throttled;
+    struct held_batch *held; /* feed_hold.c */
+    uint32_t held_n;
+    size_t held_bytes;
     uint64_t throttled_until_ns;
     struct loads loads;
     uint64_t next_tick_ns, next_note_ns;
@@ -234,6 +237,16 @@ void op_refresh(struct op *op); /* look the object up again, expire it when due 
 void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
 void dest_touch(struct lane *l, struct reply_dest *dest);
 void feed_dest_touch(struct lane *l, struct feed_dest *dest);
+
+/* feed_hold.c: batches whose newest versions are not on disk yet */
+#define FEED_HELD_MAX 4096u
+#define FEED_HELD_BYTES_MAX (64u << 20)
+bool feed_may_hold(const struct lane *l);
+/* Answer `dest` with `b` (copied) once synced_ver of the partition has reached `need`. */
+void feed_hold(struct lane *l, struct part *p, struct feed_dest *dest,
+               const struct fb_feed_batch *b, uint64_t need);
+void feed_held_synced(struct lane *l);
+void feed_held_fini(struct lane *l);
 void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req,
                  bool loaded);
 void reply_error(struct lane *l, struct reply_dest *dest, uint32_t seq, uint8_t err,

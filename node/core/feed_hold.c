@@ -1,0 +1,90 @@
+/* Batches that wait for an fsync. An object that is rewritten all the time never has its newest
+ * version on disk, so a feed that gave out only what is synced by now would pass it over for ever:
+ * the batch is made of the newest versions and held until the disk has them (I20). */
+#include "node/core/lane_impl.h"
+
+#include <stdlib.h>
+
+struct held_batch {
+    struct held_batch *next;
+    struct feed_dest *dest;
+    struct part *part;
+    uint32_t epoch;
+    uint64_t need; /* synced_ver that releases it */
+    struct fb_feed_batch batch;
+    struct fb_buf bytes; /* namespace, then objects: what the views of batch show */
+    size_t ns_bytes;
+};
+
+bool feed_may_hold(const struct lane *l)
+{
+    return l->held_n < FEED_HELD_MAX && l->held_bytes < FEED_HELD_BYTES_MAX;
+}
+
+void feed_hold(struct lane *l, struct part *p, struct feed_dest *dest,
+               const struct fb_feed_batch *b, uint64_t need)
+{
+    struct held_batch *h = fb_xcalloc(1, sizeof *h), **at = &l->held;
+    *h = (struct held_batch){
+        .dest = dest, .part = p, .epoch = p->epoch, .need = need, .batch = *b, .ns_bytes = b->ns.n};
+    fb_buf_put_bytes(&h->bytes, b->ns);
+    fb_buf_put_bytes(&h->bytes, b->objects);
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = h;
+    dest->held++;
+    l->held_n++;
+    l->held_bytes += h->bytes.n;
+    l->fx.sync_wanted = true;
+}
+
+static void release(struct lane *l, struct held_batch *h)
+{
+    struct feed_dest *dest = h->dest;
+    h->batch.ns = fb_bytes(h->bytes.p, h->ns_bytes);
+    h->batch.objects = fb_bytes(h->bytes.p + h->ns_bytes, h->bytes.n - h->ns_bytes);
+    if (!h->part->open || h->part->epoch != h->epoch) {
+        h->batch.status = FB_FEED_NOT_PRIMARY;
+        h->batch.objects.n = 0;
+        h->batch.count = 0;
+    }
+    if (!dest->closed) {
+        fb_feed_batch_encode(&dest->batches, &h->batch);
+        dest->batch_count++;
+    }
+    fb_assert(dest->held > 0);
+    dest->held--;
+    feed_dest_touch(l, dest); /* closed: so that the caller sees held reach 0 */
+}
+
+static void held_free(struct lane *l, struct held_batch *h)
+{
+    l->held_n--;
+    l->held_bytes -= h->bytes.n;
+    fb_buf_fini(&h->bytes);
+    free(h);
+}
+
+void feed_held_synced(struct lane *l)
+{
+    struct held_batch **at = &l->held;
+    while (*at != NULL) {
+        struct held_batch *h = *at;
+        if (h->part->open && h->part->epoch == h->epoch && h->part->synced_ver < h->need) {
+            at = &h->next;
+            continue;
+        }
+        *at = h->next;
+        release(l, h);
+        held_free(l, h);
+    }
+}
+
+void feed_held_fini(struct lane *l)
+{
+    while (l->held != NULL) {
+        struct held_batch *h = l->held;
+        l->held = h->next;
+        held_free(l, h);
+    }
+}
