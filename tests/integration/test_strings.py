@@ -1,7 +1,7 @@
 """Unmapped keys: memory speed in front, forebay.objects behind."""
 
 import base
-from base import ClusterTest, connect, wait_for
+from base import Background, ClusterTest, connect, wait_for
 
 
 class Strings(ClusterTest):
@@ -43,6 +43,27 @@ class Strings(ClusterTest):
         self.synced()
         rows = self.pg.psql("select convert_from(value, 'utf8') from forebay.objects where id = 'counter'")
         self.assertEqual(rows, [["500"]])
+
+    def test_hot_key_reaches_postgresql(self):
+        """A key that is written all the time is not passed over, whatever version of it is on disk by now."""
+        def write(stop):
+            r = connect(self.cluster)
+            while not stop.is_set():
+                p = r.pipeline(transaction=False)
+                for _ in range(20):
+                    p.incr("session:hot")
+                p.execute()
+        writer = Background(write)
+        try:
+            for _ in range(3):
+                now = int(wait_for("the key", lambda: self.r.get("session:hot")))
+                wait_for(f"{now} in PostgreSQL", lambda: self.pg.psql(
+                    f"select 1 from forebay.objects where id = 'hot' and convert_from(value, 'utf8')::bigint >= {now}"), 8)
+        finally:
+            writer.stop()
+        self.synced()
+        self.assertEqual(self.pg.psql("select convert_from(value, 'utf8') from forebay.objects where id = 'hot'"),
+                         [[self.r.get("session:hot").decode()]])
 
     def test_multi_key_over_partitions(self):
         keys = {f"m{i}": str(i).encode() for i in range(300)}
