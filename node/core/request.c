@@ -187,6 +187,8 @@ static bool request_run_resident(struct lane *l, struct reply_dest *dest, struct
         return true;
     }
     op.cur = newest_object(l, op.key, op.hash);
+    if (op.cur != NULL && op.cur->slot != SLOT_NONE) /* publishing will need it */
+        __builtin_prefetch(slab_slot(p->sp, op.cur->slot), 1);
     if (load_needed(&op))
         return false;
     if (op.cur != NULL && object_expired(op.cur, op.now))

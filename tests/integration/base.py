@@ -55,6 +55,8 @@ class ClusterTest(unittest.TestCase):
     def setUpClass(cls):
         cls.dir = tempfile.mkdtemp(prefix="fb-", dir="/tmp")
         settings = {"nodes": 1, "syncs": 1, **cls.settings}
+        # two writers even on two cores, so that requests are handed from one to the other
+        settings["node_options"] = {"threads": 2, **settings.get("node_options", {})}
         cls.cluster = Cluster(cls.dir, BIN, config=cls.config, **settings)
         RUNNING.append(cls.cluster)
         try:
