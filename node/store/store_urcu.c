@@ -28,7 +28,8 @@ struct store_writer {
 };
 
 #define TABLE_BUCKETS_MIN (1ul << 10)
-#define TABLE_BUCKETS_INIT_MAX (1ul << 16) /* it grows by itself; a sparse table costs a cache miss a lookup */
+#define TABLE_BUCKETS_INIT_MAX                                                                     \
+    (1ul << 16) /* it grows by itself; a sparse table costs a cache miss a lookup */
 
 enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct store **out,
                          struct fb_err *err)
