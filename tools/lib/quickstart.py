@@ -159,8 +159,8 @@ def main(argv):
             status = run_command(cluster, a.command)
         else:
             describe(cluster, a)
+            status = 0  # from here on the end is the user's wish
             say("\nCtrl-C stops it.")
-            status = 0
             signal.pause()
     except KeyboardInterrupt:
         status = 130 if a.command else status
