@@ -97,15 +97,8 @@ static enum fb_status open_coordinator(struct node *n, struct fb_cluster_state *
 
 static void configure_lane(struct worker *w, struct fb_cluster_state *state)
 {
-    struct node_config *c = fb_xcalloc(1, sizeof(*c));
-    atomic_store(&c->refs, 1);
-    c->state = fb_cluster_state_get(state);
-    for (uint32_t i = 0; i < state->namespaces->count; i++)
-        c->schemas[i] = state->namespaces->ns[i].mapped
-                            ? fb_cluster_state_schema(state, state->namespaces->ns[i].name)
-                            : NULL;
-    w->config = c;
-    lane_configure(w->lane, state->namespaces, c->schemas);
+    w->config = node_config_new(state, 1);
+    lane_configure(w->lane, state->namespaces, w->config->schemas);
 }
 
 static void synced_cb(void *arg, uint32_t lane, uint64_t seq)

@@ -54,15 +54,21 @@ static bool config_changed(const struct fb_cluster_state *a, const struct fb_clu
     return false;
 }
 
-static void post_config(struct node *n, struct fb_cluster_state *s)
+struct node_config *node_config_new(struct fb_cluster_state *s, uint32_t refs)
 {
     struct node_config *c = fb_xcalloc(1, sizeof(*c));
-    atomic_store(&c->refs, n->worker_count);
+    atomic_store(&c->refs, refs);
     c->state = fb_cluster_state_get(s);
     for (uint32_t i = 0; i < s->namespaces->count; i++)
         c->schemas[i] = s->namespaces->ns[i].mapped
                             ? fb_cluster_state_schema(s, s->namespaces->ns[i].name)
                             : NULL;
+    return c;
+}
+
+static void post_config(struct node *n, struct fb_cluster_state *s)
+{
+    struct node_config *c = node_config_new(s, n->worker_count);
     for (uint32_t i = 0; i < n->worker_count; i++) {
         struct job *j = job_new(JOB_CONFIG);
         j->config = c;
