@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import base
@@ -268,12 +269,16 @@ class Ctl(ClusterTest):
         rows = self.json("db", "check", "--conninfo-file", conninfo)
         self.assertTrue(all(set(r) == {"level", "finding"} for r in rows))
         self.assertFalse([r for r in rows if r["level"] == "error"], rows)
+        for p in self.cluster.syncs:  # they look at the catalog every 30 s and must not see this
+            p.kill(signal.SIGSTOP)
         self.pg.psql("alter table app.users rename to hidden")
         try:
             r = self.ctl("db", "check", "--conninfo-file", conninfo, rc=1)
             self.assertIn("app.users", r.stdout)
         finally:
             self.pg.psql("alter table app.hidden rename to users")
+            for p in self.cluster.syncs:
+                p.kill(signal.SIGCONT)
         self.ctl("db", "check", rc=4, env={"FOREBAY_PG": "host=/nonexistent dbname=x"})
         self.ctl("db", "check", "--conninfo-file", "/nonexistent", rc=1)
 
