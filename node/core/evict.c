@@ -28,6 +28,9 @@ void evict_object(struct lane *l, struct part *p, struct object *o)
         fb_assert(o->ver <= f->dsafe); /* I25, I28 */
         if (o->ver > f->purge_ver)
             f->purge_ver = o->ver;
+        /* it may expire while it is not here, and is then absent without a record of ours */
+        if (object_expires(o) != 0 && !(object_flags(o) & OBJECT_MAPPED) && o->ver > f->gone_ver)
+            f->gone_ver = o->ver;
     }
     part_remove(l, p, o);
     STAT_ADD(l, evictions, 1);

@@ -68,6 +68,8 @@ struct feed { /* one (partition, namespace) */
     struct slot_list dirty;  /* ver order: dirty objects and tombstones above dsafe */
     struct slot_list parked; /* parked objects the checkpoint has passed */
     uint64_t ckpt, dsafe, purge_ver;
+    uint64_t gone_ver;   /* greatest version of an object that is not here any more and is, or may
+                            become, absent in PostgreSQL: see absent_ver */
     uint64_t oldest_ms;  /* ptime of the oldest unsynced change, 0 = none */
     uint32_t *rewritten; /* slots emitted and written again since */
     uint32_t rewritten_n, rewritten_cap;
@@ -352,6 +354,11 @@ bool object_expired(const struct object *o, uint64_t now);
 void expire_tick(struct lane *l);
 void evict_tick(struct lane *l, uint32_t steps);
 bool evictable(struct lane *l, const struct object *o);
+/* What stands for a version while the key `op` names is absent, for WATCH. It grows whenever the
+ * key may have been there in between: the version of its tombstone, once that is dropped the
+ * greatest one of its feed that went, and never less than the start of the epoch. It may also grow
+ * without the key having been there. */
+uint64_t absent_ver(const struct op *op);
 /* Evictable objects only: purge_ver follows. */
 void evict_object(struct lane *l, struct part *p, struct object *o);
 

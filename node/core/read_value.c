@@ -185,7 +185,9 @@ bool read_value(const struct object *o, const struct fb_req *req, struct fb_buf 
         fbget(o, scratch, rep);
         return true;
     case FB_OP_VERSION:
-        integer(rep, o == NULL ? 0 : (int64_t)o->ver);
+        if (o == NULL)
+            return false; /* only the writer knows what stands for it (absent_ver) */
+        integer(rep, (int64_t)o->ver);
         return true;
     case FB_OP_HGET:
     case FB_OP_HMGET:

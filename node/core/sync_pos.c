@@ -139,6 +139,8 @@ void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, 
         } else if (o->ver <= f->dsafe) {
             if (o->ver > f->purge_ver)
                 f->purge_ver = o->ver; /* I28 */
+            if (o->ver > f->gone_ver)
+                f->gone_ver = o->ver;
             part_remove(l, p, o);
         } else {
             set_base(o, false, 0);

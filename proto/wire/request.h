@@ -27,7 +27,8 @@ enum fb_op_class {
     X(FB_OP_GETRANGE, 5, READ)      /* a start, b end as in Redis -> bulk */                       \
     X(FB_OP_EXPIRETIME, 6, READ)    /* -> int: -2 no key, -1 no expiry, else absolute ms */        \
     X(FB_OP_FBGET, 7, READ)         /* -> list [value, ver, dirty 0/1, expiry ms or -1, kind] */   \
-    X(FB_OP_VERSION, 8, READ)       /* for WATCH -> int ver of the object, 0 absent */             \
+    X(FB_OP_VERSION, 8, READ)       /* for WATCH -> int: ver of the object; below 0 when absent,                       \
+                                       another number once the key was there in between */         \
     X(FB_OP_HGET, 20, READ)         /* arg0 field -> bulk | nil */                                 \
     X(FB_OP_HMGET, 21, READ)        /* args fields -> list */                                      \
     X(FB_OP_HGETALL, 22, READ)      /* -> map (list of field, value, ...) */                       \

@@ -234,8 +234,9 @@ static void session_command(struct router_session *s, const struct fb_bytes *arg
         return;
     case RESP_PLAN_ERROR:
         if (s->in_multi)
-            s->multi_dirty = true;
-        fb_buf_put_bytes(session_reply(s, s->last_cmd), fb_buf_view(&r->args));
+            txn_command(s, &plan, argv, argc);
+        else
+            fb_buf_put_bytes(session_reply(s, s->last_cmd), fb_buf_view(&r->args));
         return;
     case RESP_PLAN_CLOSE:
         s->ending = true;

@@ -102,8 +102,8 @@ struct router_watch {
 struct router_txn {
     struct fb_buf ops; /* list (value.h) of encoded fb_req items */
     uint32_t op_count;
-    struct resp_queued *q; /* shape.match and ready are heap copies; nops == 0: ready holds argv as
-                              a list until EXEC */
+    struct resp_queued *q; /* shape.match and ready are heap copies; nops == 0 and not refused:
+                              ready holds argv as a list until EXEC */
     uint32_t qn, qcap;
     size_t bytes;
     uint16_t part;
@@ -211,6 +211,7 @@ void session_end(struct router_session *s); /* close behind the reply written la
 void session_free(struct router_session *s);
 
 /* txn.c */
+/* A command inside MULTI; of plan ERROR the reply is in router.args. */
 void txn_command(struct router_session *s, const struct resp_plan *plan,
                  const struct fb_bytes *argv, uint32_t argc);
 void txn_discard(struct router_session *s);

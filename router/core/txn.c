@@ -99,6 +99,10 @@ static void txn_queue(struct router_session *s, const struct resp_plan *plan,
         q->shape.match = bytes_copy(plan->shape.match);
         for (uint32_t i = 0; i < plan->nops; i++)
             txn_queue_op(s, t, &plan->ops[i]);
+    } else if (plan->kind == RESP_PLAN_ERROR) {
+        q->shape.match = fb_bytes(NULL, 0);
+        q->refused = true;
+        q->ready = bytes_copy(fb_buf_view(&s->router->args));
     } else {
         struct fb_buf list = {0};
         q->shape.match = fb_bytes(NULL, 0);
@@ -134,6 +138,11 @@ void txn_command(struct router_session *s, const struct resp_plan *plan,
 {
     const char *refusal;
     size_t size = 0;
+    if (plan->kind == RESP_PLAN_ERROR && plan->spoils) {
+        s->multi_dirty = true;
+        fb_buf_put_bytes(session_reply(s, s->last_cmd), fb_buf_view(&s->router->args));
+        return;
+    }
     if (plan->kind == RESP_PLAN_LOCAL) {
         switch ((enum resp_cmd)plan->cmd->id) {
         case RESP_CMD_EXEC:
@@ -177,7 +186,7 @@ static void txn_run_locals(struct router_session *s, struct router_txn *t)
         struct fb_bytes rest = q->ready, *argv;
         struct fb_buf out = {0};
         uint32_t argc = 0;
-        if (q->ready.p == NULL)
+        if (q->ready.p == NULL || q->refused)
             continue;
         argv = fb_xcalloc(fb_list_count(rest), sizeof(*argv));
         while (rest.n > 0 && fb_list_next(&rest, &argv[argc]))

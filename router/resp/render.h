@@ -23,6 +23,7 @@ void resp_render(struct fb_buf *out, const struct resp_shape *shape,
 struct resp_queued {
     struct resp_shape shape;
     uint32_t nops;         /* how many of the TXN's replies are its own */
+    bool refused;          /* nops == 0: `ready` has been the reply from the start */
     struct fb_bytes ready; /* nops == 0: the reply itself (PING inside MULTI) */
 };
 /* Reply of EXEC. `txn`: the TXN's reply: REPS -> array, NIL (a watched key changed) -> null array,

@@ -97,6 +97,7 @@ bool tr_value_fits(struct tr *t, struct fb_bytes value)
         return true;
     resp_put_errorf(t->out, "ERR value is longer than %u bytes (nothing changed)",
                     FB_VALUE_BYTES_MAX);
+    t->plan->spoils = true;
     t->plan->kind = RESP_PLAN_ERROR;
     return false;
 }
@@ -107,6 +108,7 @@ bool tr_field_fits(struct tr *t, struct fb_bytes field)
         return true;
     resp_put_errorf(t->out, "ERR field is longer than %u bytes (nothing changed)",
                     FB_FIELD_BYTES_MAX);
+    t->plan->spoils = true;
     t->plan->kind = RESP_PLAN_ERROR;
     return false;
 }
@@ -178,6 +180,7 @@ bool tr_ops_reserve(struct tr *t, uint32_t n, uint32_t from)
     if (n > RESP_KEYS_MAX) {
         resp_put_errorf(t->out, "ERR more than %u keys in one command (nothing changed)",
                         RESP_KEYS_MAX);
+        t->plan->spoils = true;
         t->plan->kind = RESP_PLAN_ERROR;
         return false;
     }
@@ -200,6 +203,7 @@ struct fb_req *tr_op(struct tr *t, enum fb_op op, struct fb_bytes key)
     if (FB_UNLIKELY(key.n > FB_KEY_BYTES_MAX)) {
         resp_put_errorf(t->out, "ERR key is longer than %u bytes (nothing changed)",
                         FB_KEY_BYTES_MAX);
+        t->plan->spoils = true;
         t->plan->kind = RESP_PLAN_ERROR;
         return NULL;
     }
@@ -312,8 +316,10 @@ void resp_translate(struct resp_plan *plan, struct resp_arena *arena, struct fb_
         return;
     }
     plan->cmd = resp_command_resolve(out, argv, argc);
-    if (plan->cmd == NULL)
+    if (plan->cmd == NULL) {
+        plan->spoils = true;
         return;
+    }
     id = (enum resp_cmd)plan->cmd->id;
     plan->shape.cmd = (uint16_t)id;
     if (!tr_string(&t, id) && !tr_hash(&t, id) && !tr_key(&t, id))

@@ -16,8 +16,7 @@ enum resp_plan_kind {
     RESP_PLAN_LOCAL, /* the router answers itself: plan.cmd->id says what, argv is known to have the
                         right count. WATCH has ops too: one FB_OP_VERSION for each key, whose
                         replies the router keeps for EXEC */
-    RESP_PLAN_ERROR, /* the error reply is in `out` already; inside MULTI the transaction is spoiled
-                        (EXECABORT) */
+    RESP_PLAN_ERROR, /* the error reply is in `out` already */
     RESP_PLAN_CLOSE, /* an HTTP request on the wrong port: close without a word, as Redis does */
 };
 
@@ -67,6 +66,10 @@ struct resp_plan {
         *ops; /* in the arena; op, flags, a, b, key, nargs, args are set, the rest is zero (part:
                  FB_PART_NONE when node-wide); keys are views into argv, args into the arena */
     uint32_t nops;
+    /* ERROR: inside MULTI refused at once, and EXEC aborts, as Redis does with what it cannot look
+     * up or that has the wrong number of arguments, and we with what is above a limit. Not so an
+     * argument that is wrong in itself: that is the answer when its turn comes in EXEC. */
+    bool spoils;
 };
 
 /* Memory of plans, kept and reused: all-zero is empty. A plan lives until the next resp_translate

@@ -234,3 +234,38 @@ void harness_pos(struct harness *h, uint16_t part, const char *ns, uint64_t ver,
     lane_feed_pos(h->lane, &pos);
     harness_tick(h);
 }
+
+void harness_sub(struct harness *h, struct fb_buf *list, uint16_t op, const char *key, int64_t a,
+                 const char *arg)
+{
+    struct fb_buf one = {0}, args = {0};
+    struct fb_req req;
+    harness_req(h, &req, NULL, op, key);
+    req.a = a;
+    if (arg != NULL) {
+        fb_list_put(&args, fb_bytes_str(arg));
+        req.nargs = 1;
+        req.args = fb_buf_view(&args);
+    }
+    fb_req_encode(&one, &req);
+    fb_list_put(list, fb_buf_view(&one));
+    fb_buf_fini(&one);
+    fb_buf_fini(&args);
+}
+
+struct fb_rep harness_txn(struct harness *h, struct fb_buf *list, uint32_t n, int64_t watches,
+                          const char *key)
+{
+    struct fb_req req;
+    struct fb_rep rep = {.type = 255};
+    harness_req(h, &req, NULL, FB_OP_TXN, key);
+    req.a = watches;
+    req.nargs = n;
+    req.args = fb_buf_view(list);
+    req.key = fb_bytes("", 0);
+    lane_request(h->lane, &h->dest, &req);
+    harness_tick(h);
+    (void)harness_pop(h, &rep);
+    fb_buf_clear(list);
+    return rep;
+}

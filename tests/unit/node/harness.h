@@ -53,5 +53,11 @@ void harness_req(struct harness *h, struct fb_req *req, struct fb_buf *args, uin
 struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *ns, uint64_t from,
                                   uint32_t max);
 void harness_pos(struct harness *h, uint16_t part, const char *ns, uint64_t ver, uint64_t xid);
+/* A transaction: its operations one by one into `list`, then all `n` of them, the first `watches`
+ * of which are comparisons. Empties the list. Type 255: it waits. */
+void harness_sub(struct harness *h, struct fb_buf *list, uint16_t op, const char *key, int64_t a,
+                 const char *arg);
+struct fb_rep harness_txn(struct harness *h, struct fb_buf *list, uint32_t n, int64_t watches,
+                          const char *key);
 
 #endif

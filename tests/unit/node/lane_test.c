@@ -286,41 +286,6 @@ static void test_expiry(void **state)
     harness_close(&h);
 }
 
-static void add_sub(struct harness *h, struct fb_buf *list, uint16_t op, const char *key, int64_t a,
-                    const char *arg)
-{
-    struct fb_buf one = {0}, args = {0};
-    struct fb_req req;
-    harness_req(h, &req, NULL, op, key);
-    req.a = a;
-    if (arg != NULL) {
-        fb_list_put(&args, fb_bytes_str(arg));
-        req.nargs = 1;
-        req.args = fb_buf_view(&args);
-    }
-    fb_req_encode(&one, &req);
-    fb_list_put(list, fb_buf_view(&one));
-    fb_buf_fini(&one);
-    fb_buf_fini(&args);
-}
-
-static struct fb_rep run_txn(struct harness *h, struct fb_buf *list, uint32_t n, int64_t watches,
-                             const char *key)
-{
-    struct fb_req req;
-    struct fb_rep rep = {.type = 255};
-    harness_req(h, &req, NULL, FB_OP_TXN, key);
-    req.a = watches;
-    req.nargs = n;
-    req.args = fb_buf_view(list);
-    req.key = fb_bytes("", 0);
-    lane_request(h->lane, &h->dest, &req);
-    harness_tick(h);
-    (void)harness_pop(h, &rep);
-    fb_buf_clear(list);
-    return rep;
-}
-
 static void test_txn(void **state)
 {
     struct harness h;
@@ -335,11 +300,11 @@ static void test_txn(void **state)
     put_key(&h, "{t}b", "0");
     put_key(&h, "{t}a", "1");
     ver = lane_last_ver(h.lane, part_of("{t}a"));
-    add_sub(&h, &list, FB_OP_VERSION, "{t}a", (int64_t)ver, NULL);
-    add_sub(&h, &list, FB_OP_INCRBY, "{t}a", 4, NULL);
-    add_sub(&h, &list, FB_OP_SET, "{t}b", 0, "x");
-    add_sub(&h, &list, FB_OP_INCRBY, "{t}b", 4, NULL);
-    rep = run_txn(&h, &list, 4, 1, "{t}a");
+    harness_sub(&h, &list, FB_OP_VERSION, "{t}a", (int64_t)ver, NULL);
+    harness_sub(&h, &list, FB_OP_INCRBY, "{t}a", 4, NULL);
+    harness_sub(&h, &list, FB_OP_SET, "{t}b", 0, "x");
+    harness_sub(&h, &list, FB_OP_INCRBY, "{t}b", 4, NULL);
+    rep = harness_txn(&h, &list, 4, 1, "{t}a");
     assert_int_equal(rep.type, FB_REP_REPS);
     r = fb_reader(rep.payload);
     assert_int_equal(fb_rep_decode(&r, &sub), FB_OK);
@@ -350,18 +315,18 @@ static void test_txn(void **state)
     expect_err(sub, "ERR value is not an integer");
     assert_int_equal(r.n, 0);
     /* the watched version moved */
-    add_sub(&h, &list, FB_OP_VERSION, "{t}a", (int64_t)ver, NULL);
-    add_sub(&h, &list, FB_OP_SET, "{t}a", 0, "no");
-    assert_int_equal(run_txn(&h, &list, 2, 1, "{t}a").type, FB_REP_NIL);
+    harness_sub(&h, &list, FB_OP_VERSION, "{t}a", (int64_t)ver, NULL);
+    harness_sub(&h, &list, FB_OP_SET, "{t}a", 0, "no");
+    assert_int_equal(harness_txn(&h, &list, 2, 1, "{t}a").type, FB_REP_NIL);
     /* a group is never cut by max */
     harness_sync(&h);
     b = harness_feed(&h, part_of("{t}a"), "default", 0, 1);
     assert_int_equal(b.count, 2);
     assert_true(b.last);
     /* a transaction waits for its loads, what comes later for its keys waits behind it */
-    add_sub(&h, &list, FB_OP_INCRBY, "{t}a", 1, NULL);
-    add_sub(&h, &list, FB_OP_INCRBY, "{t}c", 1, NULL);
-    assert_int_equal(run_txn(&h, &list, 2, 0, "{t}a").type, 255);
+    harness_sub(&h, &list, FB_OP_INCRBY, "{t}a", 1, NULL);
+    harness_sub(&h, &list, FB_OP_INCRBY, "{t}c", 1, NULL);
+    assert_int_equal(harness_txn(&h, &list, 2, 0, "{t}a").type, 255);
     assert_int_equal(h.load_n, 1);
     struct lane_load load = h.loads[0];
     assert_int_equal(DO(&h, INCRBY, "{t}a", 10, 0, 0, 0, 0).type, 255);
@@ -511,9 +476,9 @@ static void test_txn_database(void **state)
         harness_namespace(&h, "one")->durability = FB_LEVEL_DATABASE;
         harness_namespace(&h, "two")->durability = FB_LEVEL_DATABASE;
         harness_open(&h, 0, 0);
-        add_sub(&h, &list, FB_OP_SET, "one:{t}", 0, "1");
-        add_sub(&h, &list, FB_OP_SET, "two:{t}", 0, "2");
-        rep = run_txn(&h, &list, 2, 0, "one:{t}");
+        harness_sub(&h, &list, FB_OP_SET, "one:{t}", 0, "1");
+        harness_sub(&h, &list, FB_OP_SET, "two:{t}", 0, "2");
+        rep = harness_txn(&h, &list, 2, 0, "one:{t}");
         assert_int_equal(rep.type, 255); /* nothing yet */
         assert_int_equal(h.dest.held, 1);
         harness_sync(&h);

@@ -167,6 +167,7 @@ static void test_multi(void **state)
     struct fb_bytes rest, item = {0};
     struct fb_req inner;
     struct fb_reader in;
+    char key[514] = {0}, text[600];
     (void)state;
     rig_init(&g);
     s = client();
@@ -196,6 +197,28 @@ static void test_multi(void **state)
         "+OK\r\n+QUEUED\r\n+OK\r\n+OK\r\n*0\r\n");
     ask(s, "MULTI\r\nDBSIZE\r\nEXEC\r\n",
         "+OK\r\n-ERR Command not allowed inside a transaction\r\n"
+        "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    /* an argument that is wrong in itself is the answer when its turn comes; the others are run */
+    ask(s, "MULTI\r\nSET {t}a 1\r\nSET {t}a 2 EX x\r\nSELECT x\r\nINCR {t}b\r\n",
+        "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
+    rig_input(&g, s, "EXEC\r\n");
+    assert_int_equal(g.seen_count, 1);
+    assert_int_equal(g.seen[0].req.nargs, 2);
+    rig_reply(&g, 0, txn_reps(&buf));
+    rig_expect(&g, s,
+               "*4\r\n+OK\r\n-ERR value is not an integer or out of range\r\n"
+               "-ERR value is not an integer or out of range\r\n:5\r\n");
+    ask(s, "MULTI\r\nINCRBY a x\r\nEXEC\r\n",
+        "+OK\r\n+QUEUED\r\n*1\r\n-ERR value is not an integer or out of range\r\n");
+    ask(s, "MULTI\r\nINCRBY a x\r\nDISCARD\r\n", "+OK\r\n+QUEUED\r\n+OK\r\n");
+    /* not so what cannot be looked up, or is above a limit of ours */
+    ask(s, "MULTI\r\nGET\r\nEXEC\r\n",
+        "+OK\r\n-ERR wrong number of arguments for 'get' command\r\n"
+        "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    memset(key, 'k', sizeof key - 1);
+    snprintf(text, sizeof text, "MULTI\r\nGET %s\r\nEXEC\r\n", key);
+    ask(s, text,
+        "+OK\r\n-ERR key is longer than 512 bytes (nothing changed)\r\n"
         "-EXECABORT Transaction discarded because of previous errors.\r\n");
     fb_buf_fini(&buf);
     router_session_gone(s);
