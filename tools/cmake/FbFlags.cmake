@@ -1,6 +1,7 @@
 # Compiler settings as INTERFACE targets: nothing global, nothing hidden.
 option(FB_WERROR "Treat warnings as errors" OFF)
 set(FB_SANITIZE "" CACHE STRING "Sanitizers, for instance address,undefined or thread")
+option(FB_MUTANTS "Checks can be left out one at a time (proto/base/mutant.h): for testing the tests" OFF)
 option(FB_COVERAGE "Instrument for gcov" OFF)
 
 add_library(fb_flags INTERFACE)
@@ -8,6 +9,9 @@ target_compile_features(fb_flags INTERFACE c_std_17)
 target_compile_definitions(fb_flags INTERFACE _GNU_SOURCE)
 target_compile_options(fb_flags INTERFACE -fno-strict-aliasing -fno-omit-frame-pointer
   $<$<CONFIG:Debug>:-DFB_SLOW_ASSERTS=1>)
+if(FB_MUTANTS)
+  target_compile_definitions(fb_flags INTERFACE FB_MUTANTS=1)
+endif()
 
 add_library(fb_warnings INTERFACE)
 target_compile_options(fb_warnings INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes

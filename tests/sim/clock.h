@@ -1,0 +1,25 @@
+/* The clocks of one simulated process: they need not agree with true time, nor with each other. */
+#ifndef FB_TESTS_SIM_CLOCK_H_
+#define FB_TESTS_SIM_CLOCK_H_
+
+#include "tests/sim/kernel.h"
+
+struct sim_clock {
+    struct sim *sim;
+    uint64_t mono_base_ns;  /* what the monotonic clock says at true time 0 */
+    int64_t wall_offset_ms; /* from true time */
+    int32_t drift_ppm;      /* of both clocks */
+};
+
+/* Draws offset and drift (small ones when the run has no clock faults). */
+void sim_clock_init(struct sim_clock *c, struct sim *s);
+uint64_t sim_clock_mono_ns(const struct sim_clock *c);
+uint64_t sim_clock_wall_ms(const struct sim_clock *c);
+/* True time at which this process's monotonic clock says `mono_ns`, rounded up. */
+uint64_t sim_clock_when(const struct sim_clock *c, uint64_t mono_ns);
+/* The wall clock is set by up to a day either way. */
+void sim_clock_jump(struct sim_clock *c);
+/* After faults stopped: the wall clock is right again, give or take a second. */
+void sim_clock_heal(struct sim_clock *c);
+
+#endif
