@@ -6,6 +6,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "proto/rt/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,17 +20,14 @@ static const struct fb_option option_table[] = {
     {"process", "zone", FB_OPT_TEXT, "", "Failure zone, for placement.", NULL, 0, 0, false, false},
     {"process", "coordinator", FB_OPT_TEXT, NULL, "Coordinator URL: file:///directory.", NULL, 0, 0,
      false, false},
-    {"process", "log_level", FB_OPT_ENUM, "info", "Least severe level that is logged.",
-     "trace|debug|info|warn|error", 0, 0, true, false},
-    {"process", "log_format", FB_OPT_ENUM, "logfmt", "Form of log lines.", "logfmt|json", 0, 0,
-     false, false},
+    FB_PROCESS_OPTIONS,
     {"node", "listen", FB_OPT_TEXT, "tcp://127.0.0.1:7400",
      "Where routers and sync processes connect; port 0 picks a free one.", NULL, 0, 0, false,
      false},
     {"node", "data_dir", FB_OPT_TEXT, NULL, "Directory of log and snapshots; created if missing.",
      NULL, 0, 0, false, false},
     {"node", "memory", FB_OPT_SIZE, "1GiB", "Memory for objects; clean ones are evicted beyond it.",
-     NULL, 0, 0, false, false},
+     NULL, 0, 0, true, false},
     {"node", "threads", FB_OPT_UINT, "0", "Writer threads; 0 = one per two cores.", NULL, 0,
      NODE_WORKERS_MAX, false, false},
     {"node", "weight", FB_OPT_UINT, "100", "Share of the partitions relative to other nodes.", NULL,
@@ -37,12 +35,12 @@ static const struct fb_option option_table[] = {
     {"node", "segment_bytes", FB_OPT_SIZE, "64MiB", "Size of a log segment.", NULL, 0, 0, false,
      false},
     {"node", "log_sync_interval", FB_OPT_DURATION, "50ms",
-     "Longest time between two fsyncs of the log while nobody waits for one.", NULL, 0, 0, false,
+     "Longest time between two fsyncs of the log while nobody waits for one.", NULL, 1, 60000, true,
      false},
     {"node", "snapshot_interval", FB_OPT_DURATION, "10m", "Time between rounds of snapshots.", NULL,
-     0, 0, false, false},
+     1, 0, true, false},
     {"node", "snapshot_log_bytes", FB_OPT_SIZE, "512MiB",
-     "A round of snapshots starts when the log has grown by this.", NULL, 0, 0, false, false},
+     "A round of snapshots starts when the log has grown by this.", NULL, 1, 0, true, false},
     {"node", "accept_empty_data_dir", FB_OPT_BOOL, "no",
      "Start although the map says this node leads partitions and the data directory is new: what "
      "was not in "
@@ -52,11 +50,6 @@ static const struct fb_option option_table[] = {
      "Admin port: /livez /readyz /metrics /statusz.", NULL, 0, 0, false, false},
 };
 static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
-
-static enum fb_log_level log_level_of(const struct fb_options *o)
-{
-    return (enum fb_log_level)fb_options_uint(o, "process", "log_level");
-}
 
 /* A node that lost its disk must not quietly serve as if nothing had been there. */
 static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, const char *path,
@@ -245,23 +238,27 @@ static void stop(struct node *n)
     free(n->last_epoch);
 }
 
-static void reload(struct node *n, int argc, char **argv)
+/* What runs already cannot refuse these; their ranges were checked with the options. */
+static void reload_commit(void *arg, const struct fb_options *next)
 {
-    struct fb_options *o;
-    if (fb_options_load("forebay-node", "", option_table, FB_COUNT_OF(option_table), all_sections,
-                        argc, argv, &o) != FB_OPTIONS_RUN) {
-        FB_LOG0(WARN,
-                "configuration was not reloaded: see the problems above; the running one stays");
-        return;
-    }
-    fb_log_set_level(log_level_of(o));
-    fb_options_free(o);
-    FB_LOG(INFO, "configuration reloaded", FB_KS("name", n->name));
+    struct node *n = arg;
+
+    n->options = next;
+    node_set_memory_limit(n, fb_options_uint(next, "node", "memory"));
+    log_set_sync_interval(n->log, (uint32_t)fb_options_uint(next, "node", "log_sync_interval"));
+    snapshotter_set(n->snapshotter, fb_options_uint(next, "node", "snapshot_interval"),
+                    fb_options_uint(next, "node", "snapshot_log_bytes"));
+}
+
+static void second(void *arg)
+{
+    node_cluster_poke(arg);
 }
 
 int main(int argc, char **argv)
 {
     static struct node n;
+    const struct fb_reload_hooks hooks = {.commit = reload_commit, .arg = &n};
     struct fb_options *o;
     struct fb_err err = {0};
 
@@ -281,7 +278,7 @@ int main(int argc, char **argv)
     n.dir.fd = n.dir.lock_fd = -1;
     n.inc = fb_random_u64();
     n.started_wall_ms = fb_wall_ms();
-    n.memory_limit = fb_options_uint(o, "node", "memory");
+    atomic_store(&n.memory_limit, fb_options_uint(o, "node", "memory"));
     n.worker_count = (uint32_t)fb_options_uint(o, "node", "threads");
     if (n.worker_count == 0)
         /* the other half receives, sends, syncs the log and frees: measured faster than one per
@@ -290,10 +287,8 @@ int main(int argc, char **argv)
     if (n.worker_count > NODE_WORKERS_MAX)
         n.worker_count = NODE_WORKERS_MAX;
     snprintf(n.name, sizeof(n.name), "%s", fb_options_text(o, "process", "name"));
-    fb_log_setup(log_level_of(o), (enum fb_log_format)fb_options_uint(o, "process", "log_format"),
-                 "node", n.name);
-    fb_signals_setup();
-    if (start(&n, &err) != FB_OK) {
+    fb_process_setup(o, "node", n.name);
+    if (fb_process_start(o, &err) != FB_OK || start(&n, &err) != FB_OK) {
         FB_LOG(ERROR, "node does not start", FB_KS("error", err.msg));
         stop(&n);
         fb_options_free(o);
@@ -302,14 +297,7 @@ int main(int argc, char **argv)
     FB_LOG(INFO, "serving", FB_KS("listen", n.listen), FB_KS("admin", n.admin_bound),
            FB_KS("data_dir", n.dir.path), FB_KU("threads", n.worker_count),
            FB_KU("memory", n.memory_limit));
-    for (;;) {
-        enum fb_signal_event ev = fb_signals_wait(1000);
-        if (ev == FB_SIGNAL_STOP)
-            break;
-        if (ev == FB_SIGNAL_RELOAD)
-            reload(&n, argc, argv);
-        node_cluster_poke(&n);
-    }
+    fb_process_serve(&o, argc, argv, &hooks, second);
     FB_LOG(INFO, "stopping", FB_KS("name", n.name));
     stop(&n);
     FB_LOG(INFO, "stopped", FB_KS("name", n.name));

@@ -4,8 +4,8 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "proto/rt/process.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -97,6 +97,7 @@ static enum fb_status start(struct process *p, struct fb_err *err)
     struct fb_admin_hooks hooks = {.ready = status_ready, .status = status_json, .arg = p};
     struct fb_cluster_state *state = NULL;
     enum fb_status st = settings_load(&p->settings, p->options, err);
+    atomic_store(&p->max_clients, p->settings.max_clients);
     if (st == FB_OK)
         st = open_coordinator(p, &state, err);
     if (st != FB_OK)
@@ -134,31 +135,30 @@ static void stop(struct process *p)
         fb_coord_close(p->coord);
 }
 
-static void reload(int argc, char **argv)
+static enum fb_status reload_prepare(void *arg, const struct fb_options *next, struct fb_err *err)
 {
-    struct fb_options *o;
-    if (fb_options_load("forebay-router", "", router_options, router_option_count,
-                        router_all_sections, argc, argv, &o) != FB_OPTIONS_RUN) {
-        FB_LOG0(WARN,
-                "configuration was not reloaded: see the problems above; the running one stays");
-        return;
-    }
-    fb_log_set_level((enum fb_log_level)fb_options_uint(o, "process", "log_level"));
-    fb_options_free(o);
-    FB_LOG0(INFO, "configuration reloaded");
+    struct process *p = arg;
+    return settings_reload(&p->settings, &p->next, next, err);
+}
+
+static void reload_commit(void *arg, const struct fb_options *next)
+{
+    struct process *p = arg;
+
+    (void)next;
+    atomic_store(&p->max_clients, p->next.max_clients);
+    for (uint32_t i = 0; i < p->loop_count; i++)
+        loop_post_settings(p->loops[i], &p->next);
 }
 
 static void run(struct process *p, int argc, char **argv)
 {
+    const struct fb_reload_hooks hooks = {
+        .prepare = reload_prepare, .commit = reload_commit, .arg = p};
+
     FB_LOG(INFO, "listening", FB_KS("client", p->client_bound), FB_KS("admin", p->admin_bound),
            FB_KU("threads", p->loop_count), FB_KU("pid", p->pid));
-    for (;;) {
-        enum fb_signal_event ev = fb_signals_wait(60000);
-        if (ev == FB_SIGNAL_STOP)
-            break;
-        if (ev == FB_SIGNAL_RELOAD)
-            reload(argc, argv);
-    }
+    fb_process_serve(&p->options, argc, argv, &hooks, NULL);
     FB_LOG(INFO, "draining", FB_KU("clients", atomic_load(&p->client_count)));
 }
 
@@ -185,12 +185,8 @@ int main(int argc, char **argv)
     p.started_ns = fb_mono_ns();
     p.pid = (uint32_t)getpid();
     pthread_mutex_init(&p.registry_lock, NULL);
-    fb_log_setup((enum fb_log_level)fb_options_uint(p.options, "process", "log_level"),
-                 (enum fb_log_format)fb_options_uint(p.options, "process", "log_format"), "router",
-                 fb_options_text(p.options, "process", "name"));
-    signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error of its write */
-    fb_signals_setup();
-    if (start(&p, &err) == FB_OK) {
+    fb_process_setup(p.options, "router", fb_options_text(p.options, "process", "name"));
+    if (fb_process_start(p.options, &err) == FB_OK && start(&p, &err) == FB_OK) {
         run(&p, argc, argv);
     } else {
         FB_LOG(ERROR, "router does not start", FB_KS("error", err.msg));

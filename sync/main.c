@@ -2,9 +2,9 @@
  * the nodes on a miss. */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
-#include "proto/base/options.h"
 #include "proto/base/random.h"
 #include "proto/rt/admin.h"
+#include "proto/rt/process.h"
 #include "sync/io/conninfo.h"
 #include "sync/io/metrics.h"
 #include "sync/io/process.h"
@@ -18,7 +18,7 @@
 #define LOCK_TIMEOUT_MS 5000u
 #define PROBLEM_BYTES 512u
 
-static const struct fb_option options[] = {
+static const struct fb_option sync_options[] = {
     {.section = "process",
      .key = "name",
      .type = FB_OPT_TEXT,
@@ -32,22 +32,11 @@ static const struct fb_option options[] = {
      .type = FB_OPT_TEXT,
      .default_value = "",
      .help = "Failure zone."},
-    {.section = "process",
-     .key = "log_level",
-     .type = FB_OPT_ENUM,
-     .default_value = "info",
-     .choices = "trace|debug|info|warn|error",
-     .reloadable = true,
-     .help = "Least important level that is logged."},
-    {.section = "process",
-     .key = "log_format",
-     .type = FB_OPT_ENUM,
-     .default_value = "logfmt",
-     .choices = "logfmt|json",
-     .help = "Format of log lines on stderr."},
+    FB_PROCESS_OPTIONS,
     {.section = "sync",
      .key = "conninfo_file",
      .type = FB_OPT_TEXT,
+     .reloadable = true,
      .help = "File with the libpq connection string (keep it unreadable for others)."},
     {.section = "sync",
      .key = "listen",
@@ -76,6 +65,7 @@ static const struct fb_option options[] = {
 };
 static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
 
+static struct fb_buf next_conninfo; /* what a reload has read, main thread */
 static struct sync_process process = {.mtx = PTHREAD_MUTEX_INITIALIZER};
 
 static bool ready(void *arg, struct fb_buf *why)
@@ -124,20 +114,19 @@ static void keep_problem(void *arg, int level, const char *text)
         (void)snprintf(first, PROBLEM_BYTES, "%s", text);
 }
 
-/* What can be known to be wrong stops the start; a PostgreSQL that is merely away does not. */
-static bool check_database(struct sync_process *p)
+/* What can be known to be wrong stops the start; a PostgreSQL that is merely away does not. False:
+ * problem says what. */
+static bool check_database(const struct pg_config *config, char problem[PROBLEM_BYTES])
 {
     static const struct fb_nsset none;
-    struct pg *pg = pg_new(&p->pg);
+    struct pg *pg = pg_new(config);
     struct pg_error err = {.class = PG_OK};
-    char problem[PROBLEM_BYTES] = "";
     bool fatal = false;
 
     if (pg_connect(pg, &fatal, &err) != PG_OK) {
         if (fatal)
-            complain(err.message);
+            (void)snprintf(problem, PROBLEM_BYTES, "%s", err.message);
     } else if (pg_check(pg, &none, keep_problem, problem, &err) == PG_OK && problem[0] != '\0') {
-        complain(problem);
         fatal = true;
     }
     pg_free(pg);
@@ -245,34 +234,53 @@ static void stop(struct sync_process *p, struct fb_admin *admin)
     fb_coord_close(p->coord);
 }
 
-static void reload(int argc, char **argv)
+/* Tells an operator about a file that is too open; false: it cannot be used. */
+static enum fb_status read_conninfo(const struct fb_options *o, struct fb_buf *out,
+                                    struct fb_err *err)
 {
-    struct fb_options *o;
+    const char *path = fb_options_text(o, "sync", "conninfo_file");
+    bool exposed = false;
+    enum fb_status st = sync_conninfo_read(path, out, &exposed, err);
 
-    if (fb_options_load("forebay-sync", "", options, FB_COUNT_OF(options), all_sections, argc, argv,
-                        &o) != FB_OPTIONS_RUN) {
-        FB_LOG0(WARN,
-                "configuration was not reloaded: see the problems above; the running one stays");
-        return;
-    }
-    fb_log_set_level((enum fb_log_level)fb_options_uint(o, "process", "log_level"));
-    fb_options_free(o);
-    FB_LOG0(INFO, "configuration reloaded");
+    if (st == FB_OK && exposed)
+        FB_LOG(WARN, "others may read the connection string, run: chmod o= FILE",
+               FB_KS("file", path));
+    return st;
 }
 
-static void serve(int argc, char **argv)
+/* As at the start: a wrong password or database refuses the reload, an absent PostgreSQL does not.
+ */
+static enum fb_status reload_prepare(void *arg, const struct fb_options *next, struct fb_err *err)
 {
-    for (;;) {
-        enum fb_signal_event ev = fb_signals_wait(60000);
-        if (ev == FB_SIGNAL_STOP)
-            return;
-        if (ev == FB_SIGNAL_RELOAD)
-            reload(argc, argv);
-    }
+    struct sync_process *p = arg;
+    struct pg_config config = p->pg;
+    char problem[PROBLEM_BYTES] = "";
+    enum fb_status st;
+
+    fb_buf_clear(&next_conninfo);
+    st = read_conninfo(next, &next_conninfo, err);
+    if (st != FB_OK)
+        return st;
+    config.conninfo = (const char *)next_conninfo.p;
+    if (sync_process_conninfo_is(p, config.conninfo) || check_database(&config, problem))
+        return FB_OK;
+    return fb_err_set(err, FB_EREFUSED, "sync.conninfo_file %s: %s",
+                      fb_options_text(next, "sync", "conninfo_file"), problem);
 }
 
-static int run(struct sync_process *p, const struct fb_options *o, int argc, char **argv)
+static void reload_commit(void *arg, const struct fb_options *next)
 {
+    (void)next;
+    if (sync_process_set_conninfo(arg, (const char *)next_conninfo.p))
+        FB_LOG0(INFO, "new connection string, connections are made again one by one");
+}
+
+static int run(struct sync_process *p, struct fb_options **options, int argc, char **argv)
+{
+    const struct fb_reload_hooks reload = {
+        .prepare = reload_prepare, .commit = reload_commit, .arg = p};
+    const struct fb_options *o = *options;
+    char problem[PROBLEM_BYTES] = "";
     struct fb_admin_hooks hooks = {.ready = ready, .status = status, .arg = p};
     struct fb_admin *admin = NULL;
     struct fb_err err = {0};
@@ -280,8 +288,12 @@ static int run(struct sync_process *p, const struct fb_options *o, int argc, cha
                                       session[FB_NAME_BYTES_MAX + 8];
     bool stopped = false;
 
-    if (!check_database(p))
+    if (fb_process_start(o, &err) != FB_OK)
+        return stop_with("process", &err);
+    if (!check_database(&p->pg, problem)) {
+        complain(problem);
         return EXIT_FAILURE;
+    }
     if (find_cluster(p, fb_options_text(o, "process", "coordinator"), &stopped, &err) != FB_OK)
         return stop_with("coordinator cannot be used", &err);
     if (stopped)
@@ -301,7 +313,7 @@ static int run(struct sync_process *p, const struct fb_options *o, int argc, cha
         return stop_with("cannot register in the coordinator", &err);
     FB_LOG(INFO, "ready", FB_KS("listen", bound), FB_KS("admin", admin_bound),
            FB_KU("apply", p->appliers), FB_KU("load", p->loaders));
-    serve(argc, argv);
+    fb_process_serve(options, argc, argv, &reload, NULL);
     FB_LOG(INFO, "stopping, the transaction under way is finished", FB_KS("name", p->name));
     stop(p, admin);
     return EXIT_SUCCESS;
@@ -314,12 +326,11 @@ int main(int argc, char **argv)
     static struct fb_options *o;
     static struct fb_buf conninfo;
     struct fb_err err = {0};
-    bool exposed = false;
     int rc;
 
-    switch (fb_options_load("forebay-sync",
-                            "Writes changes to PostgreSQL in batches and answers misses.", options,
-                            FB_COUNT_OF(options), all_sections, argc, argv, &o)) {
+    switch (fb_options_load(
+        "forebay-sync", "Writes changes to PostgreSQL in batches and answers misses.", sync_options,
+        FB_COUNT_OF(sync_options), all_sections, argc, argv, &o)) {
     case FB_OPTIONS_EXIT_OK:
         return EXIT_SUCCESS;
     case FB_OPTIONS_EXIT_USAGE:
@@ -332,16 +343,10 @@ int main(int argc, char **argv)
     (void)snprintf(p->name, sizeof(p->name), "%s", fb_options_text(o, "process", "name"));
     (void)snprintf(p->zone, sizeof(p->zone), "%s", fb_options_text(o, "process", "zone"));
     (void)snprintf(p->application, sizeof(p->application), "forebay-sync/%s", p->name);
-    fb_log_setup((enum fb_log_level)fb_options_uint(o, "process", "log_level"),
-                 (enum fb_log_format)fb_options_uint(o, "process", "log_format"), "sync", p->name);
-    fb_signals_setup();
-    if (sync_conninfo_read(fb_options_text(o, "sync", "conninfo_file"), &conninfo, &exposed,
-                           &err) != FB_OK) {
+    fb_process_setup(o, "sync", p->name);
+    if (read_conninfo(o, &conninfo, &err) != FB_OK) {
         rc = stop_with("[sync] conninfo_file", &err);
     } else {
-        if (exposed)
-            FB_LOG(WARN, "others may read the connection string, run: chmod o= FILE",
-                   FB_KS("file", fb_options_text(o, "sync", "conninfo_file")));
         p->inc = fb_random_u64();
         p->appliers = (uint32_t)fb_options_uint(o, "sync", "apply_connections");
         p->loaders = (uint32_t)fb_options_uint(o, "sync", "load_connections");
@@ -350,10 +355,13 @@ int main(int argc, char **argv)
                                    .connect_timeout_s = CONNECT_TIMEOUT_S,
                                    .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
                                    .lock_timeout_ms = LOCK_TIMEOUT_MS};
-        rc = run(p, o, argc, argv);
+        (void)sync_process_set_conninfo(p, (const char *)conninfo.p);
+        rc = run(p, &o, argc, argv);
     }
     if (rc == EXIT_SUCCESS) {
         fb_buf_fini(&conninfo);
+        fb_buf_fini(&next_conninfo);
+        fb_buf_fini(&p->conninfo);
         fb_options_free(o);
     }
     return rc;

@@ -78,6 +78,11 @@ void lane_set_dirty_limit(struct lane *l, uint64_t bytes)
     l->config.dirty_limit = bytes;
 }
 
+void lane_set_memory_limit(struct lane *l, uint64_t bytes)
+{
+    l->config.memory_limit = bytes;
+}
+
 void lane_set_disk_low(struct lane *l, bool low)
 {
     l->disk_low = low;

@@ -140,9 +140,11 @@ void lane_loads_fail(struct lane *l, const char *why);
 /* A sync process went away or came: emit every waiting load again (same tokens). */
 void lane_loads_resend(struct lane *l);
 bool lane_loads_waiting(const struct lane *l);
+/* Of the node: from a new cluster file, from a reload. More than a lower limit allows is evicted
+ * step by step. */
+void lane_set_dirty_limit(struct lane *l, uint64_t bytes);
+void lane_set_memory_limit(struct lane *l, uint64_t bytes);
 /* The disk is nearly full: refuse PUT with a definite error, keep DEL and EXPIRE (PROTOCOL 16). */
-void lane_set_dirty_limit(struct lane *l,
-                          uint64_t bytes); /* of the node, from a new cluster file */
 void lane_set_disk_low(struct lane *l, bool low);
 void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_req *req);
 void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos);

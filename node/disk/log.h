@@ -56,6 +56,8 @@ uint64_t log_synced_seq(const struct log *log, uint32_t lane); /* any thread */
 /* True below 5 % free space: new writes should be refused; checked at most once a second by the
  * fsync thread. Any thread. */
 bool log_disk_low(const struct log *log);
+/* Changes config.sync_interval_ms. Any thread. */
+void log_set_sync_interval(struct log *log, uint32_t ms);
 uint64_t log_bytes(const struct log *log); /* on disk, all generations; any thread */
 /* Delete segments that hold only sequences below keep_seq of this lane and generation, and all
  * older generations if drop_older (every partition has a snapshot taken in this generation). Any

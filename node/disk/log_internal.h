@@ -53,7 +53,7 @@ struct log_lane {
 };
 
 struct log {
-    struct log_config config; /* const */
+    struct log_config config; /* const, but sync_interval_ms: mtx */
     char *dir;                /* const */
     int dir_fd;               /* const */
     uint64_t previous_generation;

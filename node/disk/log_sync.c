@@ -4,6 +4,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/rt/watchdog.h"
 
 #include <errno.h>
 #include <sys/statvfs.h>
@@ -32,6 +33,7 @@ static void die(const struct log *log, uint32_t lane, uint32_t segment, const ch
 static void sync_file(struct log *log, uint32_t lane, const struct log_segment *g)
 {
     uint64_t begin = fb_mono_ns();
+    fb_beat_blocks(FB_BEAT_DISK, "fdatasync of the log");
     if (fdatasync(g->fd) != 0)
         die(log, lane, g->number, "fdatasync", errno);
     fb_histogram_observe_ns(log->fsync_seconds, fb_mono_ns() - begin, 1);
@@ -39,6 +41,7 @@ static void sync_file(struct log *log, uint32_t lane, const struct log_segment *
 
 static void sync_names(struct log *log)
 {
+    fb_beat_blocks(FB_BEAT_DISK, "fsync of the log's directory");
     if (fsync(log->dir_fd) != 0)
         disk_die(log->dir, "fsync of the directory", errno);
 }
@@ -55,7 +58,10 @@ static uint64_t seal(struct log *log, uint32_t lane, const struct log_segment *g
                            .last_seq = g->last_seq,
                            .offset = g->offset,
                            .chain = g->chain};
-    int e = log_segment_seal(g->fd, &f, log->lanes[lane].salt);
+    int e;
+
+    fb_beat_blocks(FB_BEAT_DISK, "seals a segment");
+    e = log_segment_seal(g->fd, &f, log->lanes[lane].salt);
     if (e != 0 && !disk_is_full(e))
         die(log, lane, g->number, "seal", e);
     if (e != 0) {
@@ -156,6 +162,14 @@ static void finish(struct log *log)
     sync_names(log);
 }
 
+void log_set_sync_interval(struct log *log, uint32_t ms)
+{
+    pthread_mutex_lock(&log->mtx);
+    log->config.sync_interval_ms = ms;
+    pthread_cond_signal(&log->wake);
+    pthread_mutex_unlock(&log->mtx);
+}
+
 static void sleep_until(struct log *log, uint64_t ns)
 {
     struct timespec ts = {.tv_sec = (time_t)(ns / 1000000000u),
@@ -173,6 +187,7 @@ void log_sync_main(void *arg)
         bool stop, all, soon;
         uint64_t now;
 
+        fb_beat("waits for work");
         pthread_mutex_lock(&log->mtx);
         for (;;) {
             now = fb_mono_ns();
@@ -184,12 +199,14 @@ void log_sync_main(void *arg)
         }
         stop = log->stop;
         if (now >= check) {
+            fb_beat_blocks(FB_BEAT_DISK, "looks at free space, makes the reserve");
             log_check_disk(log);
             (void)log_reserve_make(log);
             check = now + CHECK_INTERVAL_NS;
         }
         pthread_mutex_unlock(&log->mtx);
 
+        fb_beat("syncs the log");
         all = due != 0 && now >= due;
         soon = atomic_exchange(&log->soon, false);
         if (stop) {

@@ -40,7 +40,6 @@ struct node {
     uint8_t cluster[FB_UUID_BYTES];
     uint32_t partitions;
     uint64_t started_wall_ms;
-    uint64_t memory_limit;
     struct data_dir dir;
     struct store *store;
     struct log *log;
@@ -70,6 +69,7 @@ struct node {
     _Atomic uint32_t next_worker;
     _Atomic uint64_t recovered_bytes, recovery_total_bytes;
     _Atomic bool recovered;
+    _Atomic uint64_t memory_limit; /* main writes, on a reload too */
     uint64_t recovery_ms;
 };
 
@@ -79,10 +79,13 @@ static inline uint32_t node_lane_of(const struct node *n, uint16_t part)
 }
 
 /* Hard limit of dirty bytes: the cluster file's, else a quarter of memory. */
-static inline uint64_t node_dirty_limit(const struct node *n, const struct fb_nsset *set)
+static inline uint64_t node_dirty_limit(struct node *n, const struct fb_nsset *set)
 {
     return set->max_dirty_bytes != 0 ? set->max_dirty_bytes : n->memory_limit / 4;
 }
+
+/* Takes effect in each lane before its next tick. Main thread. */
+void node_set_memory_limit(struct node *n, uint64_t bytes);
 
 /* Newest cluster state, referenced for the caller; NULL before the first. Any thread. */
 struct fb_cluster_state *node_state_get(struct node *n);

@@ -5,6 +5,7 @@
 #include "node/io/worker.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/rt/watchdog.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ struct mark {
 struct snapshotter {
     struct node *node;
     struct fb_thread *thread;
-    uint64_t interval_ms, log_bytes_max;
+    _Atomic uint64_t interval_ms, log_bytes_max;
     struct mark *marks;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
@@ -60,6 +61,7 @@ static void ask_slice(struct snapshotter *s, bool begin)
     s->slice_done = false;
     j->call = take_slice;
     j->arg = s;
+    fb_beat("waits for a worker's slice");
     worker_post(s->node->workers[node_lane_of(s->node, s->snap.part)], j);
     pthread_mutex_lock(&s->mutex);
     while (!s->slice_done)
@@ -74,6 +76,7 @@ static void wait_synced(struct snapshotter *s, uint32_t lane, uint64_t log_seq)
     const struct timespec pause = {.tv_nsec = 2000000};
 
     while (log_synced_seq(s->node->log, lane) < log_seq) {
+        fb_beat_blocks(FB_BEAT_DISK, "waits for the log to be synced");
         log_sync_soon(s->node->log, lane);
         nanosleep(&pause, NULL);
     }
@@ -94,10 +97,12 @@ static enum fb_status one_partition(struct snapshotter *s, uint16_t part, struct
     }
     info.start_ver = s->snap.start_ver;
     info.start_log_seq = s->snap.start_log_seq;
+    fb_beat_blocks(FB_BEAT_DISK, "creates a snapshot");
     st = snapshot_create(s->node->dir.snapshot_path, &info, &w, err);
     if (st != FB_OK)
         return st;
     for (;;) {
+        fb_beat_blocks(FB_BEAT_DISK, "writes a snapshot");
         st = snapshot_append(w, fb_buf_view(&s->slice), err);
         if (st != FB_OK) {
             snapshot_abandon(w);
@@ -108,6 +113,7 @@ static enum fb_status one_partition(struct snapshotter *s, uint16_t part, struct
         ask_slice(s, false);
     }
     wait_synced(s, node_lane_of(s->node, part), s->log_seq);
+    fb_beat_blocks(FB_BEAT_DISK, "syncs a snapshot");
     st = snapshot_commit(w, fb_wall_ms(), err);
     if (st == FB_OK) {
         struct mark *m = &s->marks[part];
@@ -133,6 +139,7 @@ static void trim(struct snapshotter *s)
             if (need < keep)
                 keep = need;
         }
+        fb_beat_blocks(FB_BEAT_DISK, "trims the log");
         if (log_trim(n->log, lane, keep, all_older, &err) != FB_OK)
             FB_LOG(WARN, "log was not trimmed", FB_KS("error", err.msg));
     }
@@ -201,6 +208,7 @@ static void snapshotter_main(void *arg)
         bool go;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += 1;
+        fb_beat("waits for the next round");
         pthread_mutex_lock(&s->mutex);
         if (!s->stop && !s->now)
             pthread_cond_timedwait(&s->cond, &s->mutex, &until);
@@ -257,6 +265,12 @@ void snapshotter_stop(struct snapshotter *s)
     pthread_mutex_destroy(&s->mutex);
     free(s->marks);
     free(s);
+}
+
+void snapshotter_set(struct snapshotter *s, uint64_t interval_ms, uint64_t log_bytes_max)
+{
+    atomic_store(&s->interval_ms, interval_ms);
+    atomic_store(&s->log_bytes_max, log_bytes_max);
 }
 
 void snapshotter_now(struct snapshotter *s)

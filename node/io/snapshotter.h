@@ -17,6 +17,8 @@ FB_MUST_USE enum fb_status snapshotter_start(struct node *n, uint64_t interval_m
                                              struct fb_err *err);
 /* Waits for the snapshot under way. Workers must still run. */
 void snapshotter_stop(struct snapshotter *s);
+/* Other triggers from now on. Any thread. */
+void snapshotter_set(struct snapshotter *s, uint64_t interval_ms, uint64_t log_bytes_max);
 /* Start a round now. Any thread. */
 void snapshotter_now(struct snapshotter *s);
 void snapshotter_status_get(struct snapshotter *s, struct snapshotter_status *out);

@@ -5,6 +5,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "proto/rt/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +104,26 @@ static void config_put(struct node_config *c)
     }
 }
 
+static void take_limits(void *arg, struct worker *w)
+{
+    struct node *n = arg;
+
+    lane_set_memory_limit(w->lane, n->memory_limit);
+    lane_set_dirty_limit(w->lane, node_dirty_limit(n, w->config->state->namespaces));
+}
+
+void node_set_memory_limit(struct node *n, uint64_t bytes)
+{
+    if (atomic_exchange(&n->memory_limit, bytes) == bytes)
+        return;
+    for (uint32_t i = 0; i < n->worker_count; i++) {
+        struct job *j = job_new(JOB_CALL);
+        j->call = take_limits;
+        j->arg = n;
+        worker_post(n->workers[i], j);
+    }
+}
+
 static void job_config(struct worker *w, struct node_config *c)
 {
     lane_configure(w->lane, c->state->namespaces, c->schemas);
@@ -137,6 +158,16 @@ static void job_close(struct worker *w, struct fb_bytes items)
         lane_close_partition(w->lane, part);
     }
 }
+
+static const char *const job_notes[] = {[JOB_OPENED] = "takes a connection",
+                                        [JOB_CLOSED] = "lets go of a connection",
+                                        [JOB_FORWARD] = "requests of another worker",
+                                        [JOB_FEED] = "feeds of a sync process",
+                                        [JOB_CONFIG] = "takes a configuration",
+                                        [JOB_OPEN] = "opens partitions",
+                                        [JOB_CLOSE] = "closes partitions",
+                                        [JOB_CALL] = "snapshots or limits",
+                                        [JOB_STOP] = "stops"};
 
 static void run_job(struct worker *w, struct job *j)
 {
@@ -185,6 +216,7 @@ static void write_log(struct worker *w)
 
     if (e->log.n == 0)
         return;
+    fb_beat_blocks(FB_BEAT_DISK, "writes the log");
     if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) !=
             FB_OK &&
         log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), true, &err) != FB_OK) {
@@ -199,6 +231,7 @@ static void write_log(struct worker *w)
     w->log_seq = e->log_seq;
     if (e->sync_wanted)
         log_sync_soon(w->node->log, w->index);
+    fb_beat("publishes what was written");
     lane_written(w->lane);
 }
 
@@ -216,6 +249,7 @@ static void run_jobs(struct worker *w)
     while (m != NULL) {
         struct job *j = FB_CONTAINER_OF(m, struct job, mail);
         m = m->next;
+        fb_beat(job_notes[j->kind]);
         run_job(w, j);
         if (!w->stop)
             worker_relieve(w);
@@ -317,12 +351,15 @@ static void worker_main(void *arg)
         lane_now(w->lane, now, fb_wall_ms());
         lane_set_disk_low(w->lane, log_disk_low(w->node->log));
         run_jobs(w);
+        fb_beat("requests");
         run_frames(w);
+        fb_beat("timers of the lane");
         check_synced(w);
         check_loads(w, now);
         if (now >= lane_deadline_ns(w->lane))
             lane_tick(w->lane);
         write_log(w);
+        fb_beat("sends replies");
         worker_flush(w);
         release_zombies(w);
         atomic_fetch_add_explicit(&w->ticks, 1, memory_order_relaxed);

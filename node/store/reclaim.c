@@ -4,11 +4,14 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/buf.h"
+#include "proto/base/clock.h"
 #include "proto/rt/rcu.h"
+#include "proto/rt/watchdog.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define BATCH_OBJECTS 512u
 /* A reader that sits in a section for seconds must not let memory grow without end. */
@@ -60,22 +63,36 @@ static void free_batches(struct reclaim *r, struct retired_batch *b)
     }
 }
 
+/* r->mtx held. */
+static void wait_a_second(struct reclaim *r)
+{
+    uint64_t until = fb_mono_ns() + UINT64_C(1000000000);
+    struct timespec ts = {.tv_sec = (time_t)(until / 1000000000u),
+                          .tv_nsec = (long)(until % 1000000000u)};
+
+    fb_beat("waits for work");
+    (void)pthread_cond_clockwait(&r->wake, &r->mtx, CLOCK_MONOTONIC, &ts);
+}
+
 static void *reclaim_main(void *arg)
 {
     struct reclaim *r = arg;
     struct retired_batch *b;
     bool stop;
 
+    fb_watch_thread("fb-reclaim");
     do {
         pthread_mutex_lock(&r->mtx);
         while (r->queue == NULL && !r->stop)
-            pthread_cond_wait(&r->wake, &r->mtx);
+            wait_a_second(r);
         b = r->queue;
         r->queue = NULL;
         stop = r->stop;
         pthread_mutex_unlock(&r->mtx);
         if (b != NULL) {
+            fb_beat("waits for readers to leave");
             synchronize_rcu();
+            fb_beat("frees objects");
             FB_RCU_ACQUIRE(&store_grace);
             free_batches(r, b);
             pthread_mutex_lock(&r->mtx);
@@ -83,6 +100,7 @@ static void *reclaim_main(void *arg)
             pthread_mutex_unlock(&r->mtx);
         }
     } while (!stop || b != NULL);
+    fb_unwatch_thread();
     return NULL;
 }
 

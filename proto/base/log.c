@@ -13,7 +13,7 @@
 #define LINE_BYTES_MAX 4096
 
 static _Atomic int log_level = FB_LOG_INFO;
-static enum fb_log_format log_format = FB_LOG_LOGFMT;
+static _Atomic int log_format = FB_LOG_LOGFMT;
 static char log_process[64] = "forebay";
 static char log_name[64];
 static const char *const level_names[] = {"trace", "debug", "info", "warn", "error"};
@@ -22,7 +22,7 @@ void fb_log_setup(enum fb_log_level level, enum fb_log_format format, const char
                   const char *name)
 {
     atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
-    log_format = format;
+    fb_log_set_format(format);
     snprintf(log_process, sizeof(log_process), "%s", process);
     snprintf(log_name, sizeof(log_name), "%s", name ? name : "");
 }
@@ -30,6 +30,11 @@ void fb_log_setup(enum fb_log_level level, enum fb_log_format format, const char
 void fb_log_set_level(enum fb_log_level level)
 {
     atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
+}
+
+void fb_log_set_format(enum fb_log_format format)
+{
+    atomic_store_explicit(&log_format, (int)format, memory_order_relaxed);
 }
 
 enum fb_status fb_log_level_parse(const char *s, enum fb_log_level *out)

@@ -33,7 +33,9 @@ struct fb_kv {
  * line. */
 void fb_log_setup(enum fb_log_level level, enum fb_log_format format, const char *process,
                   const char *name);
+/* Any time, any thread. */
 void fb_log_set_level(enum fb_log_level level);
+void fb_log_set_format(enum fb_log_format format);
 /* "trace" .. "error"; FB_EINVAL otherwise. */
 FB_MUST_USE enum fb_status fb_log_level_parse(const char *s, enum fb_log_level *out);
 bool fb_log_enabled(enum fb_log_level level);

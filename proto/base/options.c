@@ -356,21 +356,53 @@ static enum fb_options_outcome finish(struct fb_options *o, const struct asked *
     return a->print || a->check ? FB_OPTIONS_EXIT_OK : FB_OPTIONS_RUN;
 }
 
-enum fb_options_outcome fb_options_load(const char *program, const char *summary,
-                                        const struct fb_option *table, size_t count,
-                                        const char *const *all_sections, int argc, char **argv,
-                                        struct fb_options **out)
+static struct fb_options *options_new(const char *program, const struct fb_option *table,
+                                      size_t count, const char *const *all_sections)
 {
     struct fb_options *o = fb_xcalloc(1, sizeof(*o));
-    struct asked asked = {0};
-    enum fb_options_outcome outcome = FB_OPTIONS_EXIT_OK;
 
-    *out = NULL;
     o->program = program;
     o->table = table;
     o->count = count;
     o->all_sections = all_sections;
     o->values = fb_xcalloc(count, sizeof(*o->values));
+    return o;
+}
+
+/* Everything but the command line, which has been read. */
+static void from_elsewhere(struct fb_options *o, const struct asked *a)
+{
+    const char *path = a->config ? a->config : getenv("FOREBAY_CONFIG");
+
+    if (path != NULL && path[0] != '\0')
+        o->file = fb_xstrdup(path);
+    fb_options_from_env(o, environ);
+    if (o->file != NULL)
+        fb_options_from_file(o);
+    fill_defaults(o);
+}
+
+struct fb_options *fb_options_again(const struct fb_options *running, int argc, char **argv)
+{
+    struct fb_options *o =
+        options_new(running->program, running->table, running->count, running->all_sections);
+    struct asked asked = {0};
+
+    from_argv(o, &asked, argc, argv);
+    from_elsewhere(o, &asked);
+    return o;
+}
+
+enum fb_options_outcome fb_options_load(const char *program, const char *summary,
+                                        const struct fb_option *table, size_t count,
+                                        const char *const *all_sections, int argc, char **argv,
+                                        struct fb_options **out)
+{
+    struct fb_options *o = options_new(program, table, count, all_sections);
+    struct asked asked = {0};
+    enum fb_options_outcome outcome = FB_OPTIONS_EXIT_OK;
+
+    *out = NULL;
     from_argv(o, &asked, argc, argv);
     if (asked.help) {
         fb_options_print_help(o, summary);
@@ -379,13 +411,7 @@ enum fb_options_outcome fb_options_load(const char *program, const char *summary
     } else if (asked.version) {
         printf("%s %s (%s)\n", program, fb_build_version(), fb_build_flavor());
     } else {
-        const char *path = asked.config ? asked.config : getenv("FOREBAY_CONFIG");
-        if (path != NULL && path[0] != '\0')
-            o->file = fb_xstrdup(path);
-        fb_options_from_env(o, environ);
-        if (o->file != NULL)
-            fb_options_from_file(o);
-        fill_defaults(o);
+        from_elsewhere(o, &asked);
         outcome = finish(o, &asked);
     }
     if (outcome == FB_OPTIONS_RUN)

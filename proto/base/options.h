@@ -59,6 +59,17 @@ enum fb_options_outcome fb_options_load(const char *program, const char *summary
                                         const char *const *all_sections, int argc, char **argv,
                                         struct fb_options **out);
 void fb_options_free(struct fb_options *o);
+
+/* Reads all sources again, as fb_options_load did with the same argv, and compares with what runs.
+ * Each value that differs is appended to `changes` as a line "router.max_clients 100 -> 200 (file
+ * forebay.conf:3)", secrets without their values. Heap, *next is the caller's.
+ *
+ * Errors, *next is then NULL and `problems` has one line for each, with file:line: FB_EINVAL a
+ * value or key is wrong, or the file cannot be read; FB_EREFUSED an option that is not `reloadable`
+ * differs. Main thread; blocks on the file. */
+FB_MUST_USE enum fb_status fb_options_reload(const struct fb_options *running, int argc,
+                                             char **argv, struct fb_options **next,
+                                             struct fb_buf *changes, struct fb_buf *problems);
 /* Getters: any thread after load; pointers live until fb_options_free; asking for an option that is
  * not in the table is a bug of ours (asserted). `table` is kept: it must outlive the options. */
 const char *fb_options_text(const struct fb_options *o, const char *section, const char *key);

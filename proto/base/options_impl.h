@@ -43,6 +43,9 @@ const char *fb_options_near_section(const struct fb_options *o, struct fb_bytes 
 void fb_options_assign(struct fb_options *o, size_t i, struct fb_bytes text,
                        enum option_source source, const char *at);
 
+/* The sources of `running` read once more; problems are kept in it, nothing is printed. */
+struct fb_options *fb_options_again(const struct fb_options *running, int argc, char **argv);
+
 /* Sources (options_source.c). */
 void fb_options_from_file(struct fb_options *o);
 void fb_options_from_env(struct fb_options *o, char **env);

@@ -6,6 +6,7 @@
 #include "proto/base/log.h"
 #include "proto/rt/mailbox.h"
 #include "proto/rt/thread.h"
+#include "proto/rt/watchdog.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -113,6 +114,7 @@ static void tick(struct fb_agent *a)
         return;
     }
     answered(a);
+    fb_beat("takes a new state");
     if (s != NULL)
         a->changed(a->arg, s);
 }
@@ -128,7 +130,9 @@ static void agent_loop(void *arg)
     pthread_cond_signal(&a->cond);
     pthread_mutex_unlock(&a->mtx);
     while (!atomic_load(&a->stop)) {
+        fb_beat_blocks(FB_BEAT_COORDINATOR, "carries out jobs");
         run_jobs(a);
+        fb_beat_blocks(FB_BEAT_COORDINATOR, "waits for changes, or reads them");
         if (!atomic_load(&a->stop))
             tick(a);
     }

@@ -5,7 +5,9 @@
 #include "proto/base/build.h"
 #include "proto/base/clock.h"
 #include "proto/rt/metrics.h"
+#include "proto/rt/reload.h"
 #include "proto/rt/thread.h"
+#include "proto/rt/watchdog.h"
 
 #include <microhttpd.h>
 
@@ -53,7 +55,7 @@ static enum MHD_Result reply(struct MHD_Connection *con, unsigned code, const ch
     return rc;
 }
 
-static void put_json_string(struct fb_buf *out, const char *s)
+void fb_json_string(struct fb_buf *out, const char *s)
 {
     fb_buf_put_u8(out, '"');
     for (; *s != '\0'; s++) {
@@ -67,20 +69,24 @@ static void put_json_string(struct fb_buf *out, const char *s)
     fb_buf_put_u8(out, '"');
 }
 
-/* {"process":..,"version":..,"build":..,"pid":..,"uptime_seconds":..,"status":<the hook's object>}
- */
+/* {"process":..,"version":..,"build":..,"pid":..,"uptime_seconds":..,"reload":{},"watchdog":{},
+ * "status":<the hook's object>} */
 static void status_page(struct fb_admin *a, struct fb_buf *out)
 {
     size_t before;
 
     fb_buf_put_str(out, "{\"process\":");
-    put_json_string(out, program_invocation_short_name);
+    fb_json_string(out, program_invocation_short_name);
     fb_buf_put_str(out, ",\"version\":");
-    put_json_string(out, fb_build_version());
+    fb_json_string(out, fb_build_version());
     fb_buf_put_str(out, ",\"build\":");
-    put_json_string(out, fb_build_flavor());
-    fb_buf_printf(out, ",\"pid\":%ld,\"uptime_seconds\":%.3f,\"status\":", (long)getpid(),
+    fb_json_string(out, fb_build_flavor());
+    fb_buf_printf(out, ",\"pid\":%ld,\"uptime_seconds\":%.3f,\"reload\":", (long)getpid(),
                   (double)(fb_mono_ns() - a->started_ns) / 1e9);
+    fb_reload_status(out);
+    fb_buf_put_str(out, ",\"watchdog\":");
+    fb_watchdog_status(out);
+    fb_buf_put_str(out, ",\"status\":");
     before = out->n;
     if (a->hooks.status != NULL)
         a->hooks.status(a->hooks.arg, out);
@@ -95,8 +101,15 @@ static enum MHD_Result page(struct fb_admin *a, struct MHD_Connection *con, cons
     struct fb_buf body = {0};
 
     if (strcmp(url, "/livez") == 0) {
-        fb_buf_put_str(&body, "ok\n");
-        return reply(con, MHD_HTTP_OK, text, &body, NULL);
+        bool live = fb_watchdog_live(&body);
+        struct fb_buf page_body = {0};
+        if (live)
+            fb_buf_put_str(&page_body, body.n > 0 ? "ok, but\n" : "ok");
+        fb_buf_put_bytes(&page_body, fb_buf_view(&body));
+        fb_buf_put_u8(&page_body, '\n');
+        fb_buf_fini(&body);
+        return reply(con, live ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, text, &page_body,
+                     NULL);
     }
     if (strcmp(url, "/readyz") == 0) {
         bool ready = a->hooks.ready == NULL || a->hooks.ready(a->hooks.arg, &body);
@@ -158,7 +171,9 @@ static void admin_loop(void *arg)
                                 {.fd = a->stop_fd, .events = POLLIN}};
         MHD_UNSIGNED_LONG_LONG ms;
         int timeout = MHD_get_timeout(a->daemon, &ms) == MHD_YES && ms < 1000 ? (int)ms : 1000;
+        fb_beat("waits for requests");
         (void)poll(fds, 2, timeout);
+        fb_beat("answers admin requests");
         (void)MHD_run(a->daemon);
     }
 }

@@ -21,4 +21,7 @@ FB_MUST_USE enum fb_status fb_admin_start(const char *listen, const struct fb_ad
                                           char *bound, struct fb_admin **out, struct fb_err *err);
 void fb_admin_stop(struct fb_admin *a);
 
+/* A string of JSON with its quotes. */
+void fb_json_string(struct fb_buf *out, const char *s);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include "proto/base/assert.h"
 #include "proto/base/buf.h"
+#include "proto/rt/watchdog.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -22,6 +23,7 @@
 enum { AWAKE = 0, SLEEPING = 1 };
 
 #define CACHE_LINE 64
+#define WAIT_NS_MAX UINT64_C(1000000000)
 
 struct fb_mailbox {
     _Alignas(CACHE_LINE) _Atomic(struct fb_mail *) head; /* newest first */
@@ -107,7 +109,7 @@ struct fb_mail *fb_mailbox_take(struct fb_mailbox *m)
     return out;
 }
 
-void fb_mailbox_wait(struct fb_mailbox *m, uint64_t timeout_ns)
+static void mailbox_sleep(struct fb_mailbox *m, uint64_t timeout_ns)
 {
     struct timespec ts = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                           .tv_nsec = (long)(timeout_ns % 1000000000u)};
@@ -117,11 +119,20 @@ void fb_mailbox_wait(struct fb_mailbox *m, uint64_t timeout_ns)
         /* A spurious return of the futex is a spurious return of ours: the caller looks again
          * anyway. */
         if (atomic_load(&m->head) == NULL && !atomic_load(&m->poked))
-            (void)syscall(SYS_futex, &m->state, FUTEX_WAIT_PRIVATE, SLEEPING,
-                          timeout_ns == UINT64_MAX ? NULL : &ts, NULL, 0);
+            (void)syscall(SYS_futex, &m->state, FUTEX_WAIT_PRIVATE, SLEEPING, &ts, NULL, 0);
         atomic_store(&m->state, AWAKE);
     }
     atomic_store(&m->poked, false);
+}
+
+void fb_mailbox_wait(struct fb_mailbox *m, uint64_t timeout_ns)
+{
+    /* never longer, so that every thread that waits here beats */
+    if (timeout_ns > WAIT_NS_MAX)
+        timeout_ns = WAIT_NS_MAX;
+    fb_beat("waits for work");
+    mailbox_sleep(m, timeout_ns);
+    fb_beat("works");
 }
 
 void fb_mailbox_wake(struct fb_mailbox *m)

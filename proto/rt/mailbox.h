@@ -28,8 +28,8 @@ FB_MUST_USE enum fb_status fb_mailbox_put(struct fb_mailbox *m, struct fb_mail *
 void fb_mailbox_force(struct fb_mailbox *m, struct fb_mail *item);
 /* All queued items in order as a chain, NULL if none. */
 struct fb_mail *fb_mailbox_take(struct fb_mailbox *m);
-/* Sleep until an item is there, fb_mailbox_wake was called or timeout_ns passed (UINT64_MAX = for
- * ever). Consumer only. */
+/* Sleep until an item is there, fb_mailbox_wake was called or timeout_ns passed, at most about
+ * a second: a thread that waits here beats (watchdog.h). Consumer only. */
 void fb_mailbox_wait(struct fb_mailbox *m, uint64_t timeout_ns);
 void fb_mailbox_wake(struct fb_mailbox *m);
 

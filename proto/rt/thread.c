@@ -5,10 +5,12 @@
 #include "proto/base/buf.h"
 #include "proto/base/clock.h"
 #include "proto/rt/rcu.h"
+#include "proto/rt/watchdog.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,13 +19,16 @@ struct fb_thread {
     pthread_t id;
     fb_thread_fn fn; /* const */
     void *arg;       /* const */
+    char name[16];   /* const */
 };
 
 static void *thread_main_cb(void *p)
 {
     struct fb_thread *t = p;
     rcu_register_thread();
+    fb_watch_thread(t->name);
     t->fn(t->arg);
+    fb_unwatch_thread();
     rcu_unregister_thread();
     return NULL;
 }
@@ -41,26 +46,42 @@ static void thread_mask(sigset_t *set)
     sigdelset(set, SIGTRAP);
 }
 
-enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg, struct fb_thread **out,
-                               struct fb_err *err)
+/* Starts a thread that no signal of the process reaches; 0 or an errno. */
+static int create(pthread_t *id, const char *name, void *(*fn)(void *), void *arg)
 {
-    struct fb_thread *t = fb_xcalloc(1, sizeof(*t));
     sigset_t mask, old;
     int rc;
 
     fb_assert(strlen(name) <= 15);
-    t->fn = fn;
-    t->arg = arg;
-    *out = NULL;
     thread_mask(&mask);
     pthread_sigmask(SIG_SETMASK, &mask, &old);
-    rc = pthread_create(&t->id, NULL, thread_main_cb, t);
+    rc = pthread_create(id, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc == 0)
+        (void)pthread_setname_np(*id, name); /* only for people who look */
+    return rc;
+}
+
+int fb_thread_plain(pthread_t *id, const char *name, void *(*fn)(void *))
+{
+    return create(id, name, fn, NULL);
+}
+
+enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg, struct fb_thread **out,
+                               struct fb_err *err)
+{
+    struct fb_thread *t = fb_xcalloc(1, sizeof(*t));
+    int rc;
+
+    t->fn = fn;
+    t->arg = arg;
+    (void)snprintf(t->name, sizeof(t->name), "%s", name);
+    *out = NULL;
+    rc = create(&t->id, name, thread_main_cb, t);
     if (rc != 0) {
         free(t);
         return fb_err_set(err, fb_status_of_errno(rc), "start thread %s: %s", name, strerror(rc));
     }
-    (void)pthread_setname_np(t->id, name); /* only for people who look */
     *out = t;
     return FB_OK;
 }

@@ -4,16 +4,19 @@
 
 #include "proto/base/status.h"
 
+#include <pthread.h>
 #include <stdint.h>
 
 struct fb_thread;
 typedef void (*fb_thread_fn)(void *arg);
 
 /* `name` at most 15 bytes. All signals are blocked in the new thread. The thread is registered with
- * RCU while fn runs. */
+ * RCU and watched (watchdog.h) while fn runs. */
 FB_MUST_USE enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg,
                                            struct fb_thread **out, struct fb_err *err);
 void fb_thread_join(struct fb_thread *t); /* waits, frees */
+/* A thread without RCU and without a watchdog, for the watchdog itself. 0 or an errno. */
+FB_MUST_USE int fb_thread_plain(pthread_t *id, const char *name, void *(*fn)(void *));
 
 /* A process's signals as flags: SIGTERM/SIGINT -> stop, SIGHUP -> reload. Call before any thread
  * starts; then wait in main. */

@@ -22,11 +22,26 @@ const char *router_reject_reason_name(enum router_reject_reason r)
     return names[r];
 }
 
+static void config_check(const struct router_config *config)
+{
+    fb_assert(config->inflight_max > 0 && config->inflight_max <= ROUTER_OPS_MAX);
+    fb_assert(config->inflight_per_client > 0 && config->window > 0);
+}
+
+void router_configure(struct router *r, const struct router_config *config)
+{
+    uint64_t seed = r->config.seed, inc = r->config.inc;
+
+    config_check(config);
+    r->config = *config;
+    r->config.seed = seed;
+    r->config.inc = inc;
+}
+
 struct router *router_new(const struct router_config *config)
 {
     struct router *r = fb_xcalloc(1, sizeof(*r));
-    fb_assert(config->inflight_max > 0 && config->inflight_max <= ROUTER_OPS_MAX);
-    fb_assert(config->inflight_per_client > 0 && config->window > 0);
+    config_check(config);
     r->config = *config;
     r->rng = config->seed | 1;
     r->ops_free = OP_NONE;

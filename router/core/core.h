@@ -142,6 +142,9 @@ struct router_session {
 };
 
 struct router *router_new(const struct router_config *config);
+/* Other limits and another password from the next command on; seed and inc stay, and so does who
+ * has authenticated already. */
+void router_configure(struct router *r, const struct router_config *config);
 /* No session may be left. */
 void router_free(struct router *r);
 const struct router_stats *router_stats(const struct router *r);

@@ -207,7 +207,7 @@ static bool client_admit(struct loop *l, struct client *c)
     static const char full[] = "-ERR max number of clients reached\r\n";
     struct process *p = l->process;
     uv_buf_t buf = uv_buf_init((char *)(uintptr_t)full, sizeof(full) - 1);
-    if (atomic_load(&p->client_count) < p->settings.max_clients && !l->stopping)
+    if (atomic_load(&p->client_count) < atomic_load(&p->max_clients) && !l->stopping)
         return true;
     router_count_reject(l->core, ROUTER_REJECT_MAXCLIENTS);
     (void)uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
@@ -272,7 +272,7 @@ static void connection_cb(uv_stream_t *server, int status)
 
 void clients_check(struct loop *l)
 {
-    const struct settings *s = &l->process->settings;
+    const struct settings *s = &l->settings;
     uint64_t now = fb_mono_ns();
     bool cut_all = l->stopping && now >= l->stop_at_ns;
     for (struct client *c = l->clients, *next; c != NULL; c = next) {

@@ -36,7 +36,7 @@ static void section_server(struct process *p, struct fb_buf *out)
 static void section_clients(struct process *p, struct fb_buf *out)
 {
     fb_buf_printf(out, "connected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:0\r\n",
-                  atomic_load(&p->client_count), p->settings.max_clients);
+                  atomic_load(&p->client_count), atomic_load(&p->max_clients));
 }
 
 static void section_memory(struct process *p, struct fb_buf *out)

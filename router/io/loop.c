@@ -8,6 +8,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "proto/rt/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,14 @@ void loop_post_state(struct loop *l, struct fb_cluster_state *state)
 {
     struct event *ev = event_new(EVENT_STATE);
     ev->state = fb_cluster_state_get(state);
+    post(l, ev);
+}
+
+void loop_post_settings(struct loop *l, const struct settings *s)
+{
+    struct event *ev = event_new(EVENT_SETTINGS);
+    ev->settings = fb_xmalloc(sizeof(*ev->settings));
+    *ev->settings = *s;
     post(l, ev);
 }
 
@@ -99,16 +108,26 @@ uint32_t loop_ops_in_flight(const struct loop *l)
 
 /* --- the loop --- */
 
+static struct router_config core_config(struct loop *l, const struct settings *s);
+
 static void loop_stop(struct loop *l)
 {
     if (l->stopping)
         return;
     l->stopping = true;
-    l->stop_at_ns = fb_mono_ns() + l->process->settings.drain_timeout_ms * 1000000u;
+    l->stop_at_ns = fb_mono_ns() + l->settings.drain_timeout_ms * 1000000u;
     if (l->listening)
         uv_close((uv_handle_t *)&l->listener, NULL);
     l->listening = false;
     clients_check(l);
+}
+
+static void settings_take(struct loop *l, struct settings *s)
+{
+    struct router_config c = core_config(l, s);
+    l->settings = *s;
+    free(s);
+    router_configure(l->core, &c);
 }
 
 static void event_run(struct loop *l, struct event *ev)
@@ -129,6 +148,9 @@ static void event_run(struct loop *l, struct event *ev)
         break;
     case EVENT_KILL:
         clients_check(l);
+        break;
+    case EVENT_SETTINGS:
+        settings_take(l, ev->settings);
         break;
     case EVENT_STOP:
         loop_stop(l);
@@ -214,6 +236,7 @@ static void check_cb(uv_check_t *h)
 {
     struct loop *l = h->data;
     atomic_store_explicit(&l->sleeping, false, memory_order_relaxed);
+    fb_beat("replies and events");
     mailboxes_run(l);
     loop_flush(l);
 }
@@ -221,6 +244,7 @@ static void check_cb(uv_check_t *h)
 static void prepare_cb(uv_prepare_t *h)
 {
     struct loop *l = h->data;
+    fb_beat("replies and events");
     for (;;) {
         atomic_store(&l->sleeping, true);
         atomic_thread_fence(memory_order_seq_cst); /* partner: loop_wake, after the push */
@@ -231,6 +255,7 @@ static void prepare_cb(uv_prepare_t *h)
     loop_end_if_done(l);
     if (!uv_is_closing((uv_handle_t *)&l->timer))
         timer_arm(l);
+    fb_beat("waits for clients, or reads their commands"); /* poll calls the readers itself */
 }
 
 static void async_cb(uv_async_t *h)
@@ -308,9 +333,8 @@ static void hook_info(void *arg, struct fb_buf *out, const struct fb_bytes *name
     info_append(l->process, out, names, n);
 }
 
-static struct router *core_make(struct loop *l)
+static struct router_config core_config(struct loop *l, const struct settings *s)
 {
-    const struct settings *s = &l->process->settings;
     struct router_config c = {
         .inflight_per_client = s->inflight_per_client,
         .inflight_max = s->inflight_max / s->threads,
@@ -331,6 +355,12 @@ static struct router *core_make(struct loop *l)
     if (c.inflight_max == 0)
         c.inflight_max = 1;
     snprintf(c.password, sizeof(c.password), "%s", s->password);
+    return c;
+}
+
+static struct router *core_make(struct loop *l)
+{
+    struct router_config c = core_config(l, &l->settings);
     return router_new(&c);
 }
 
@@ -353,6 +383,7 @@ static void loop_destroy(struct loop *l)
                 fb_cluster_state_put(ev->state);
             if (ev->conn != NULL)
                 fb_conn_put(ev->conn);
+            free(ev->settings);
             free(ev);
         }
     router_free(l->core);
@@ -389,6 +420,7 @@ enum fb_status loop_start(struct process *p, uint32_t number, struct fb_cluster_
 
     l->process = p;
     l->number = number;
+    l->settings = p->settings;
     l->timer_at_ns = l->peers_at_ns = ROUTER_TIME_NEVER;
     for (uint32_t i = 0; i < FB_NODES_MAX; i++) {
         l->peers[i].loop = l;

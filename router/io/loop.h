@@ -13,7 +13,7 @@ struct held_frame {
     struct held_frame *next; /* free list */
 };
 
-enum event_kind { EVENT_STATE, EVENT_OPENED, EVENT_CLOSED, EVENT_KILL, EVENT_STOP };
+enum event_kind { EVENT_STATE, EVENT_OPENED, EVENT_CLOSED, EVENT_KILL, EVENT_SETTINGS, EVENT_STOP };
 struct event {
     struct fb_mail mail; /* first */
     enum event_kind kind;
@@ -21,6 +21,7 @@ struct event {
     struct peer *peer;
     struct fb_conn *conn; /* a reference */
     uint64_t inc;
+    struct settings *settings; /* heap */
     char why[200];
 };
 
@@ -52,6 +53,7 @@ struct loop {
     uint32_t number;
     struct fb_thread *thread;
     struct router *core;
+    struct settings settings;
     uv_loop_t uv;
     uv_async_t async;
     uv_prepare_t prepare;

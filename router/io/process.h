@@ -20,7 +20,7 @@
 
 struct loop;
 
-/* What options say, as numbers. Const after start. */
+/* What options say, as numbers. */
 struct settings {
     char name[FB_NAME_BYTES_MAX + 1];
     char zone[FB_NAME_BYTES_MAX + 1];
@@ -47,7 +47,9 @@ struct registered {
 };
 
 struct process {
-    struct settings settings; /* const after start */
+    struct settings settings; /* as at the start, const; what each loop goes by is in the loop */
+    struct settings next;     /* of a reload, main thread */
+    _Atomic uint32_t max_clients; /* any thread */
     uint64_t inc, started_wall_ms, started_ns;
     uint32_t pid;
     struct fb_options *options; /* main thread */
@@ -81,6 +83,10 @@ extern const char *const router_all_sections[];
 /* Errors: FB_EINVAL an address that cannot be used; FB_EIO the password file. */
 FB_MUST_USE enum fb_status settings_load(struct settings *s, const struct fb_options *o,
                                          struct fb_err *err);
+/* `next` is `start` with what may change while the router runs. Errors: FB_EIO, FB_EINVAL the
+ * password file. */
+FB_MUST_USE enum fb_status settings_reload(const struct settings *start, struct settings *next,
+                                           const struct fb_options *o, struct fb_err *err);
 
 /* --- loop.c: one thread, one core, one listener --- */
 /* state: what was read at the start, so that no client comes before the first map. Borrowed. */
@@ -89,6 +95,8 @@ FB_MUST_USE enum fb_status loop_start(struct process *p, uint32_t number,
                                       struct fb_err *err);
 /* Any thread. Takes a reference of its own. */
 void loop_post_state(struct loop *l, struct fb_cluster_state *state);
+/* Copied. Any thread. */
+void loop_post_settings(struct loop *l, const struct settings *s);
 void loop_post_kill(struct loop *l); /* look for clients marked by CLIENT KILL */
 /* End of a loop: ask to drain; wait for the thread; and free it after fb_net_close, since
  * connections call back into it until then. */

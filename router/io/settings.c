@@ -1,4 +1,5 @@
 /* The options of forebay-router, and what they mean as numbers. */
+#include "proto/rt/process.h"
 #include "router/io/process.h"
 
 #include <ctype.h>
@@ -15,40 +16,37 @@ const struct fb_option router_options[] = {
     {"process", "zone", FB_OPT_TEXT, "", "Failure zone, for display.", NULL, 0, 0, false, false},
     {"process", "coordinator", FB_OPT_TEXT, NULL, "Coordinator URL: file:///directory.", NULL, 0, 0,
      false, false},
-    {"process", "log_level", FB_OPT_ENUM, "info", "Least severe level that is logged.",
-     "trace|debug|info|warn|error", 0, 0, true, false},
-    {"process", "log_format", FB_OPT_ENUM, "logfmt", "Form of log lines.", "logfmt|json", 0, 0,
-     false, false},
+    FB_PROCESS_OPTIONS,
     {"router", "listen", FB_OPT_TEXT, "0.0.0.0:6380",
      "Where Redis clients connect, host:port; port 0 picks a free one.", NULL, 0, 0, false, false},
     {"router", "threads", FB_OPT_UINT, "0",
      "Loop threads; 0 = one per two cores (batches get larger, which measured better).", NULL, 0,
      ROUTER_LOOPS_MAX, false, false},
     {"router", "max_clients", FB_OPT_UINT, "10000", "Client connections; more are turned away.",
-     NULL, 1, 1000000, false, false},
+     NULL, 1, 1000000, true, false},
     {"router", "max_in_flight", FB_OPT_UINT, "65536",
      "Operations in flight of all clients; beyond it no commands are read.", NULL, 64, 1u << 22,
-     false, false},
+     true, false},
     {"router", "max_in_flight_per_client", FB_OPT_UINT, "1024",
-     "Unanswered commands of one client; beyond it its socket is not read.", NULL, 1, 65536, false,
+     "Unanswered commands of one client; beyond it its socket is not read.", NULL, 1, 65536, true,
      false},
     {"router", "max_client_output", FB_OPT_SIZE, "64MiB",
-     "Replies a client has not taken; beyond it the client is cut.", NULL, 1u << 16, 0, false,
+     "Replies a client has not taken; beyond it the client is cut.", NULL, 1u << 16, 0, true,
      false},
     {"router", "idle_timeout", FB_OPT_DURATION, "0",
-     "Close clients that are silent for so long; 0 = never.", NULL, 0, 0, false, false},
+     "Close clients that are silent for so long; 0 = never.", NULL, 0, 0, true, false},
     {"router", "retry_timeout", FB_OPT_DURATION, "5s",
-     "How long an operation is tried again while its partition has no primary.", NULL, 0, 0, false,
+     "How long an operation is tried again while its partition has no primary.", NULL, 0, 0, true,
      false},
     {"router", "request_timeout", FB_OPT_DURATION, "30s",
-     "How long a node may take for an operation before it counts as lost.", NULL, 0, 0, false,
+     "How long a node may take for an operation before it counts as lost.", NULL, 0, 0, true,
      false},
     {"router", "drain_timeout", FB_OPT_DURATION, "10s",
-     "How long a stopping router waits for what is in flight.", NULL, 0, 0, false, false},
+     "How long a stopping router waits for what is in flight.", NULL, 0, 0, true, false},
     {"router", "batch_window", FB_OPT_UINT, "1",
-     "Batches on their way to a node before the next one collects.", NULL, 1, 64, false, false},
+     "Batches on their way to a node before the next one collects.", NULL, 1, 64, true, false},
     {"router", "password_file", FB_OPT_TEXT, "",
-     "File with the password clients must give (AUTH); empty = none.", NULL, 0, 0, false, false},
+     "File with the password clients must give (AUTH); empty = none.", NULL, 0, 0, true, false},
     {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9401",
      "Admin port: /livez /readyz /metrics /statusz.", NULL, 0, 0, false, false},
 };
@@ -115,6 +113,32 @@ static enum fb_status check_name(const char *name, struct fb_err *err)
     return FB_OK;
 }
 
+/* What may change while the router runs. */
+static void read_limits(struct settings *s, const struct fb_options *o)
+{
+    s->max_clients = (uint32_t)fb_options_uint(o, "router", "max_clients");
+    s->inflight_max = (uint32_t)fb_options_uint(o, "router", "max_in_flight");
+    if (s->inflight_max / s->threads > ROUTER_OPS_MAX)
+        s->inflight_max = ROUTER_OPS_MAX * s->threads;
+    s->inflight_per_client = (uint32_t)fb_options_uint(o, "router", "max_in_flight_per_client");
+    s->output_bytes_max = fb_options_uint(o, "router", "max_client_output");
+    s->idle_timeout_ms = fb_options_uint(o, "router", "idle_timeout");
+    s->retry_deadline_ms = fb_options_uint(o, "router", "retry_timeout");
+    s->request_timeout_ms = fb_options_uint(o, "router", "request_timeout");
+    s->drain_timeout_ms = fb_options_uint(o, "router", "drain_timeout");
+    s->window = (uint32_t)fb_options_uint(o, "router", "batch_window");
+    s->window_wait_us = 1000;
+}
+
+enum fb_status settings_reload(const struct settings *start, struct settings *next,
+                               const struct fb_options *o, struct fb_err *err)
+{
+    *next = *start;
+    next->password[0] = 0;
+    read_limits(next, o);
+    return read_password(next, fb_options_text(o, "router", "password_file"), err);
+}
+
 enum fb_status settings_load(struct settings *s, const struct fb_options *o, struct fb_err *err)
 {
     enum fb_status st = check_name(fb_options_text(o, "process", "name"), err);
@@ -131,17 +155,6 @@ enum fb_status settings_load(struct settings *s, const struct fb_options *o, str
         s->threads = (uint32_t)(get_nprocs() + 1) / 2;
     if (s->threads > ROUTER_LOOPS_MAX)
         s->threads = ROUTER_LOOPS_MAX;
-    s->max_clients = (uint32_t)fb_options_uint(o, "router", "max_clients");
-    s->inflight_max = (uint32_t)fb_options_uint(o, "router", "max_in_flight");
-    if (s->inflight_max / s->threads > ROUTER_OPS_MAX)
-        s->inflight_max = ROUTER_OPS_MAX * s->threads;
-    s->inflight_per_client = (uint32_t)fb_options_uint(o, "router", "max_in_flight_per_client");
-    s->output_bytes_max = fb_options_uint(o, "router", "max_client_output");
-    s->idle_timeout_ms = fb_options_uint(o, "router", "idle_timeout");
-    s->retry_deadline_ms = fb_options_uint(o, "router", "retry_timeout");
-    s->request_timeout_ms = fb_options_uint(o, "router", "request_timeout");
-    s->drain_timeout_ms = fb_options_uint(o, "router", "drain_timeout");
-    s->window = (uint32_t)fb_options_uint(o, "router", "batch_window");
-    s->window_wait_us = 1000;
+    read_limits(s, o);
     return FB_OK;
 }

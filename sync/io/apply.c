@@ -2,7 +2,9 @@
 #include "sync/io/apply.h"
 
 #include "proto/base/clock.h"
+#include "proto/rt/watchdog.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct sync_applier {
@@ -12,6 +14,7 @@ struct sync_applier {
     struct pg *pg;
     sync_applied_fn done;
     void *arg;
+    uint64_t conninfo_gen;
     _Atomic bool stop;
     struct fb_histogram *rows, *duration;
 };
@@ -70,6 +73,22 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
     }
 }
 
+static const char *const op_notes[] = {[SYNC_OP_ATTACH] = "attaches to the database",
+                                       [SYNC_OP_APPLY] = "writes a batch",
+                                       [SYNC_OP_PARK] = "writes a dead letter",
+                                       [SYNC_OP_DEAD_CLEAR] = "deletes dead letters"};
+
+/* A new connection string is no outage: connect before the operation finds the connection gone.
+ * When that fails the operation does, in its own way. */
+static void fresh_connection(struct sync_applier *a, const struct sync_op *op)
+{
+    struct pg_error ignored;
+    bool fatal;
+
+    if (sync_process_pg(a->p, a->pg, &a->conninfo_gen) && op->kind != SYNC_OP_ATTACH)
+        (void)pg_connect(a->pg, &fatal, &ignored);
+}
+
 static void applier_run(void *arg)
 {
     struct sync_applier *a = arg;
@@ -79,7 +98,10 @@ static void applier_run(void *arg)
         while (m != NULL) {
             struct sync_job *job = FB_CONTAINER_OF(m, struct sync_job, mail);
             m = m->next;
+            fb_beat_blocks(FB_BEAT_DATABASE, op_notes[job->op->kind]);
+            fresh_connection(a, job->op);
             run_op(a, job->op);
+            fb_beat("hands over a result");
             a->done(a->arg, job);
         }
         if (atomic_load(&a->stop))
@@ -88,10 +110,11 @@ static void applier_run(void *arg)
     }
 }
 
-enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done, void *arg,
-                                  struct sync_applier **out, struct fb_err *err)
+enum fb_status sync_applier_start(struct sync_process *p, uint32_t i, sync_applied_fn done,
+                                  void *arg, struct sync_applier **out, struct fb_err *err)
 {
     struct sync_applier *a = fb_xcalloc(1, sizeof(*a));
+    char name[16];
 
     a->p = p;
     a->done = done;
@@ -103,7 +126,8 @@ enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done, 
     a->duration = fb_histogram_register("sync_batch_duration_seconds", NULL,
                                         "Time of a write-behind transaction", false);
     *out = a;
-    return fb_thread_start("apply", applier_run, a, &a->thread, err);
+    (void)snprintf(name, sizeof(name), "apply-%u", i);
+    return fb_thread_start(name, applier_run, a, &a->thread, err);
 }
 
 void sync_applier_run(struct sync_applier *a, struct sync_job *job)

@@ -14,11 +14,11 @@ struct sync_job {
     struct fb_cluster_state *state;
 };
 
-/* Finished jobs go to `done` (applier's thread), which takes them. */
+/* Finished jobs go to `done` (applier's thread), which takes them. `i` names the thread. */
 typedef void (*sync_applied_fn)(void *arg, struct sync_job *job);
-FB_MUST_USE enum fb_status sync_applier_start(struct sync_process *p, sync_applied_fn done,
-                                              void *arg, struct sync_applier **out,
-                                              struct fb_err *err);
+FB_MUST_USE enum fb_status sync_applier_start(struct sync_process *p, uint32_t i,
+                                              sync_applied_fn done, void *arg,
+                                              struct sync_applier **out, struct fb_err *err);
 /* Takes the job. Event thread. */
 void sync_applier_run(struct sync_applier *a, struct sync_job *job);
 /* No job may be under way. */

@@ -1,6 +1,7 @@
 /* The control thread: is PostgreSQL there, what do its tables look like, what is parked. */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/rt/watchdog.h"
 #include "sync/io/admin.h"
 #include "sync/io/process.h"
 
@@ -26,6 +27,7 @@ struct sync_control {
     _Atomic bool stop, suspect, read_schemas;
     /* control thread only */
     struct pg *pg;
+    uint64_t conninfo_gen;
     bool said_down;
     uint64_t next_probe, next_catalog, last_catalog, next_sweep, backoff;
     struct fb_counter *swept;
@@ -406,6 +408,8 @@ static void control_run(void *arg)
             c->next_catalog = c->last_catalog + PROBE_MS;
         if (atomic_exchange(&c->suspect, false) && atomic_load(&c->p->db_up))
             c->next_probe = 0;
+        fb_beat_blocks(FB_BEAT_DATABASE, "asks PostgreSQL");
+        (void)sync_process_pg(c->p, c->pg, &c->conninfo_gen);
         if (now >= c->next_probe || (now >= c->next_catalog && atomic_load(&c->p->db_up)))
             probe(c);
         while (m != NULL) {

@@ -400,7 +400,7 @@ enum fb_status sync_engine_start(struct sync_process *p, struct fb_err *err)
     p->engine = g; /* callbacks of net may come from the first dial on, which the thread does */
     take_state(g, sync_process_state(p));
     for (uint32_t i = 0; i < p->appliers; i++) {
-        st = sync_applier_start(p, applied, p, &g->applier[i], err);
+        st = sync_applier_start(p, i, applied, p, &g->applier[i], err);
         if (st != FB_OK)
             return st;
     }

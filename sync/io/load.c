@@ -2,8 +2,10 @@
  * is held back to make batches larger: while one statement runs, the next one gathers. */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/rt/watchdog.h"
 #include "sync/io/process.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define STATEMENT_ROWS_MAX 1000u
@@ -13,6 +15,7 @@ struct sync_loader {
     struct fb_mailbox *box;
     struct fb_thread *thread;
     struct pg *pg;
+    uint64_t conninfo_gen;
     _Atomic bool stop;
     struct fb_counter *found, *absent, *down, *refused;
     struct fb_histogram *duration;
@@ -228,6 +231,8 @@ static void loader_run(void *arg)
     for (;;) {
         struct fb_mail *chain = fb_mailbox_take(l->box);
         if (chain != NULL) {
+            fb_beat_blocks(FB_BEAT_DATABASE, "loads rows");
+            (void)sync_process_pg(l->p, l->pg, &l->conninfo_gen);
             run_round(l, &r, chain);
             continue;
         }
@@ -243,6 +248,7 @@ enum fb_status sync_loader_start(struct sync_process *p, uint32_t i, struct fb_e
 {
     struct sync_loader *l = fb_xcalloc(1, sizeof(*l));
     const char *help = "Loads answered, by result";
+    char name[16];
 
     l->p = p;
     l->box = fb_mailbox_new(SYNC_PARALLEL_LOADS_MAX);
@@ -254,7 +260,8 @@ enum fb_status sync_loader_start(struct sync_process *p, uint32_t i, struct fb_e
     l->duration = fb_histogram_register("load_duration_seconds", NULL,
                                         "From a load's arrival to its answer", false);
     p->loader[i] = l;
-    return fb_thread_start("load", loader_run, l, &l->thread, err);
+    (void)snprintf(name, sizeof(name), "load-%u", i);
+    return fb_thread_start(name, loader_run, l, &l->thread, err);
 }
 
 void sync_loader_stop(struct sync_loader *l)

@@ -45,11 +45,21 @@ struct sync_process {
     /* any thread */
     _Atomic bool db_up;
     _Atomic uint32_t next_loader;
-    pthread_mutex_t mtx;            /* guards the next three */
+    _Atomic uint64_t conninfo_gen;  /* grows with each new connection string */
+    pthread_mutex_t mtx;            /* guards what follows */
     struct fb_cluster_state *state; /* newest; NULL before the first */
     struct fb_buf status;           /* JSON of statusz, written by the event thread */
     char db_problem[400];
+    struct fb_buf conninfo; /* in force, NUL-terminated */
 };
+
+/* The connection string from now on; false when it is the same. Each thread takes it over by itself
+ * (sync_process_pg). Any thread. */
+bool sync_process_set_conninfo(struct sync_process *p, const char *text);
+bool sync_process_conninfo_is(struct sync_process *p, const char *text);
+/* Between two uses of its connection a thread brings it up to date: disconnects when there is a new
+ * connection string since `gen`, and says so. */
+bool sync_process_pg(struct sync_process *p, struct pg *pg, uint64_t *gen);
 
 /* The newest cluster state with a reference for the caller (fb_cluster_state_put). Any thread. */
 struct fb_cluster_state *sync_process_state(struct sync_process *p);

@@ -8,15 +8,28 @@
 
 #define PG_SERVER_VERSION_MIN 130000
 
+/* A file ends with a newline, which a postgresql:// URI would take for part of a name. */
+static char *conninfo_copy(const char *text)
+{
+    char *copy = fb_xstrdup(text == NULL ? "" : text);
+
+    for (size_t n = strlen(copy); n > 0 && strchr(" \t\r\n", copy[n - 1]) != NULL;)
+        copy[--n] = '\0';
+    return copy;
+}
+
+void pg_set_conninfo(struct pg *pg, const char *conninfo)
+{
+    pg_disconnect(pg);
+    free((void *)(uintptr_t)pg->config.conninfo);
+    pg->config.conninfo = conninfo_copy(conninfo);
+}
+
 struct pg *pg_new(const struct pg_config *config)
 {
     struct pg *pg = fb_xcalloc(1, sizeof(*pg));
-    char *conninfo = fb_xstrdup(config->conninfo == NULL ? "" : config->conninfo);
-    for (size_t n = strlen(conninfo); n > 0 && strchr(" \t\r\n", conninfo[n - 1]) != NULL;)
-        conninfo[--n] = '\0'; /* a file ends with a newline, which a postgresql:// URI would take
-                                 for part of a name */
     pg->config = *config;
-    pg->config.conninfo = conninfo;
+    pg->config.conninfo = conninfo_copy(config->conninfo);
     pg->config.application_name =
         fb_xstrdup(config->application_name == NULL ? "forebay" : config->application_name);
     if (pg->config.connect_timeout_s == 0)

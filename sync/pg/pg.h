@@ -67,6 +67,8 @@ void pg_free(struct pg *pg);
 enum pg_class pg_connect(struct pg *pg, bool *fatal, struct pg_error *err);
 bool pg_connected(const struct pg *pg);
 void pg_disconnect(struct pg *pg);
+/* Another connection string (copied): disconnects, the next pg_connect uses it. */
+void pg_set_conninfo(struct pg *pg, const char *conninfo);
 
 /* Schema `forebay` (tables objects, checkpoint, dead_letter, conflict_log, outbox). setup is
  * idempotent and transactional; `print` only appends the SQL (deploy/sql/forebay.sql, embedded at
