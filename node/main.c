@@ -92,6 +92,7 @@ static void configure_lane(struct worker *w, struct fb_cluster_state *state)
 {
     w->config = node_config_new(state, 1);
     lane_configure(w->lane, state->namespaces, w->config->schemas);
+    fb_applied_took(w->node->applied, w->index, state->config_rev);
 }
 
 static void synced_cb(void *arg, uint32_t lane, uint64_t seq)
@@ -175,6 +176,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     n->partitions = state->map->partitions;
     n->open_epoch = fb_xcalloc(n->partitions, sizeof(*n->open_epoch));
     n->last_epoch = fb_xcalloc(n->partitions, sizeof(*n->last_epoch));
+    n->applied = fb_applied_new(n->coord, FB_MEMBER_NODE, n->name, n->inc, n->worker_count);
     s = check_fresh_dir(n, state->map, path, err);
     if (s == FB_OK)
         s = data_dir_open(path, n->cluster, n->name, &n->dir, err);
@@ -198,8 +200,10 @@ static enum fb_status start(struct node *n, struct fb_err *err)
         s = register_node(n, err);
     if (s == FB_OK)
         s = fb_agent_start(n->coord, node_cluster_changed, n, &n->agent, err);
-    if (s == FB_OK)
+    if (s == FB_OK) {
+        fb_agent_report(n->agent, n->applied);
         node_metrics_register(n);
+    }
     return s;
 }
 
@@ -232,6 +236,7 @@ static void stop(struct node *n)
     data_dir_close(&n->dir, n->log != NULL ? n->inc : 0);
     if (n->state != NULL)
         fb_cluster_state_put(n->state);
+    fb_applied_free(n->applied);
     if (n->coord != NULL)
         fb_coord_close(n->coord);
     free(n->open_epoch);

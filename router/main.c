@@ -102,6 +102,8 @@ static enum fb_status start(struct process *p, struct fb_err *err)
         st = open_coordinator(p, &state, err);
     if (st != FB_OK)
         return st;
+    p->applied =
+        fb_applied_new(p->coord, FB_MEMBER_ROUTER, p->settings.name, p->inc, p->settings.threads);
     metrics_register(p);
     st = start_loops(p, state, err);
     fb_cluster_state_put(state);
@@ -112,6 +114,8 @@ static enum fb_status start(struct process *p, struct fb_err *err)
         st = fb_agent_start(p->coord, map_changed, p, &p->agent, err);
     if (st == FB_OK)
         st = register_router(p, err);
+    if (st == FB_OK)
+        fb_agent_report(p->agent, p->applied);
     return st;
 }
 
@@ -131,6 +135,7 @@ static void stop(struct process *p)
         fb_net_close(p->net);
     for (uint32_t i = 0; i < p->loop_count; i++)
         loop_free(p->loops[i]);
+    fb_applied_free(p->applied);
     if (p->coord != NULL)
         fb_coord_close(p->coord);
 }

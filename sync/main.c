@@ -231,6 +231,7 @@ static void stop(struct sync_process *p, struct fb_admin *admin)
     sync_control_free(p->control);
     fb_cluster_state_put(p->state);
     fb_buf_fini(&p->status);
+    fb_applied_free(p->applied);
     fb_coord_close(p->coord);
 }
 
@@ -302,6 +303,7 @@ static int run(struct sync_process *p, struct fb_options **options, int argc, ch
     if (fb_coord_session(p->coord, session, &err) != FB_OK)
         return stop_with("another process of this name runs", &err);
     sync_metrics_register(p);
+    p->applied = fb_applied_new(p->coord, FB_MEMBER_SYNC, p->name, p->inc, 1);
     if (fb_agent_start(p->coord, sync_engine_state, p, &p->agent, &err) != FB_OK)
         return stop_with("coordinator cannot be used", &err);
     if (open_net(p, fb_options_text(o, "sync", "listen"), bound, &err) != FB_OK)
@@ -311,6 +313,7 @@ static int run(struct sync_process *p, struct fb_options **options, int argc, ch
         return stop_with("admin port", &err);
     if (join(p, bound, admin_bound, &err) != FB_OK)
         return stop_with("cannot register in the coordinator", &err);
+    fb_agent_report(p->agent, p->applied);
     FB_LOG(INFO, "ready", FB_KS("listen", bound), FB_KS("admin", admin_bound),
            FB_KU("apply", p->appliers), FB_KU("load", p->loaders));
     fb_process_serve(options, argc, argv, &reload, NULL);

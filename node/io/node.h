@@ -11,7 +11,7 @@
 #include "node/disk/data_dir.h"
 #include "node/disk/log.h"
 #include "proto/base/options.h"
-#include "proto/coord/cluster_state.h"
+#include "proto/coord/applied.h"
 #include "proto/net/net.h"
 #include "proto/rt/admin.h"
 
@@ -47,6 +47,7 @@ struct node {
     struct fb_net *net;
     struct fb_coord *coord;
     struct fb_agent *agent;
+    struct fb_applied *applied; /* a part for each worker */
     struct fb_admin *admin;
     struct snapshotter *snapshotter;
     uint32_t worker_count;

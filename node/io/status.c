@@ -108,9 +108,10 @@ void node_status(void *arg, struct fb_buf *json)
     fb_buf_printf(
         json,
         "{\"node\":\"%s\",\"state\":\"%s\",\"inc\":\"%016llx\",\"listen\":\"%s\",\"workers\":%u,"
-        "\"partitions_owned\":%u,\"partitions_open\":%u,",
+        "\"partitions_owned\":%u,\"partitions_open\":%u,\"config_revision\":%llu,",
         n->name, atomic_load(&n->stopping) ? "stopping" : "serving", (unsigned long long)n->inc,
-        n->listen, n->worker_count, atomic_load(&n->owned_count), atomic_load(&n->open_count));
+        n->listen, n->worker_count, atomic_load(&n->owned_count), atomic_load(&n->open_count),
+        (unsigned long long)fb_applied_rev(n->applied));
     fb_buf_printf(
         json,
         "\"objects\":{\"clean\":%llu,\"dirty\":%llu,\"tombstone\":%llu,\"negative\":%llu,"

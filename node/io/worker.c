@@ -130,6 +130,7 @@ static void job_config(struct worker *w, struct node_config *c)
     lane_set_dirty_limit(w->lane, node_dirty_limit(w->node, c->state->namespaces));
     config_put(w->config);
     w->config = c;
+    fb_applied_took(w->node->applied, w->index, c->state->config_rev);
 }
 
 static void job_open(struct worker *w, struct fb_bytes items)

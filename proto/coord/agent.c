@@ -1,5 +1,5 @@
 /* The agent: the one thread of a process that talks to the coordinator. */
-#include "proto/coord/cluster_state.h"
+#include "proto/coord/applied.h"
 
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
@@ -39,14 +39,20 @@ struct fb_agent {
     uint64_t rev;                   /* agent thread: store revision last seen */
     uint64_t fingerprint;           /* agent thread: of what was delivered last */
     uint64_t listed_ns;             /* agent thread */
-    uint64_t backoff_ns;            /* agent thread; 0 = coordinator is fine */
+    _Atomic(struct fb_applied *) applied;
+    uint64_t backoff_ns; /* agent thread; 0 = coordinator is fine */
 };
 
 static uint64_t fingerprint(const struct fb_coord_list *l)
 {
-    uint64_t h = fb_hash64(&l->rev, sizeof(l->rev), 1);
-    for (size_t i = 0; i < l->count; i++)
+    uint64_t h = 1;
+    for (size_t i = 0; i < l->count; i++) {
+        /* what others run is no news for anybody but forebayctl */
+        if (strncmp(l->kv[i].key, "applied/", 8) == 0)
+            continue;
         h = fb_hash64(l->kv[i].key, strlen(l->kv[i].key), h + l->kv[i].alive);
+        h = fb_hash64(&l->kv[i].rev, sizeof(l->kv[i].rev), h);
+    }
     return h;
 }
 
@@ -122,6 +128,7 @@ static void tick(struct fb_agent *a)
 static void agent_loop(void *arg)
 {
     struct fb_agent *a = arg;
+    struct fb_applied *applied;
 
     a->changed(a->arg, a->first);
     a->first = NULL;
@@ -135,6 +142,9 @@ static void agent_loop(void *arg)
         fb_beat_blocks(FB_BEAT_COORDINATOR, "waits for changes, or reads them");
         if (!atomic_load(&a->stop))
             tick(a);
+        applied = atomic_load(&a->applied);
+        if (applied != NULL && a->backoff_ns == 0)
+            fb_applied_publish(applied);
     }
     run_jobs(a); /* what was accepted is carried out */
 }
@@ -188,6 +198,12 @@ enum fb_status fb_agent_run(struct fb_agent *a, fb_agent_job_fn fn, void *arg)
     }
     fb_coord_wake(a->coord);
     return FB_OK;
+}
+
+void fb_agent_report(struct fb_agent *a, struct fb_applied *applied)
+{
+    atomic_store(&a->applied, applied);
+    fb_coord_wake(a->coord);
 }
 
 void fb_agent_stop(struct fb_agent *a)

@@ -136,6 +136,7 @@ static void event_run(struct loop *l, struct event *ev)
     case EVENT_STATE:
         router_map(l->core, ev->state->map, ev->state->namespaces->multi == FB_MULTI_RELAXED);
         peers_sync(l);
+        fb_applied_took(l->process->applied, l->number, ev->state->config_rev);
         fb_cluster_state_put(ev->state);
         break;
     case EVENT_OPENED:

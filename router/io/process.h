@@ -3,7 +3,7 @@
 #define FB_ROUTER_IO_PROCESS_H_
 
 #include "proto/base/options.h"
-#include "proto/coord/cluster_state.h"
+#include "proto/coord/applied.h"
 #include "proto/net/net.h"
 #include "proto/rt/admin.h"
 #include "proto/rt/mailbox.h"
@@ -55,6 +55,7 @@ struct process {
     struct fb_options *options; /* main thread */
     struct fb_coord *coord;
     struct fb_agent *agent;
+    struct fb_applied *applied; /* a part for each loop */
     struct fb_net *net;
     struct fb_admin *admin;
     char admin_bound[FB_ADDRESS_BYTES_MAX + 1];

@@ -38,11 +38,13 @@ void status_json(void *arg, struct fb_buf *json)
     fb_buf_printf(
         json,
         "{\"name\":\"%s\",\"client\":\"%s\",\"threads\":%u,\"clients\":%u,\"in_flight\":%llu,"
-        "\"commands\":%llu,\"map_revision\":%llu,\"partitions\":%u,\"map_complete\":%s,"
+        "\"commands\":%llu,\"map_revision\":%llu,\"config_revision\":%llu,\"partitions\":%u,\"map_"
+        "complete\":%s,"
         "\"nodes\":%u,\"nodes_connected\":%u,\"coordinator_up\":%s,\"stopping\":%s}",
         p->settings.name, p->client_bound, p->loop_count, atomic_load(&p->client_count),
         (unsigned long long)in_flight, (unsigned long long)atomic_load(&p->commands_total),
-        (unsigned long long)atomic_load(&p->map_rev), atomic_load(&p->map_partitions),
+        (unsigned long long)atomic_load(&p->map_rev),
+        (unsigned long long)fb_applied_rev(p->applied), atomic_load(&p->map_partitions),
         atomic_load(&p->map_complete) ? "true" : "false", atomic_load(&p->map_nodes),
         nodes_connected(p), p->agent != NULL && fb_agent_up(p->agent) ? "true" : "false",
         atomic_load(&p->stopping) ? "true" : "false");

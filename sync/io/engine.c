@@ -192,6 +192,8 @@ static void take_state(struct sync_engine *g, struct fb_cluster_state *s)
     if (s->config_rev != g->config_rev)
         sync_control_read_schemas(g->p->control);
     g->config_rev = s->config_rev;
+    if (g->p->applied != NULL) /* not in tests of the engine alone */
+        fb_applied_took(g->p->applied, 0, s->config_rev);
 }
 
 static void feed_frame(struct sync_engine *g, struct sync_link *l, struct fb_net_frame *f)

@@ -26,10 +26,10 @@ json_t *sync_engine_status(const struct sync_engine *g)
                             (json_int_t)s.lost, "paused", s.paused, "stopped", s.stopped,
                             "last_error", sync_admin_text(fb_bytes_str(s.last_error))));
     }
-    return json_pack("{s:b, s:s, s:b, s:b, s:o, s:I, s:I, s:o}", "ok", 1, "name", g->p->name,
+    return json_pack("{s:b, s:s, s:b, s:b, s:I, s:o, s:I, s:I, s:o}", "ok", 1, "name", g->p->name,
                      "db_up", (int)atomic_load(&g->p->db_up), "attached",
-                     (int)sync_core_db_up(g->core), "db_problem",
-                     sync_admin_text(fb_bytes_str(problem)), "transactions",
+                     (int)sync_core_db_up(g->core), "config_revision", (json_int_t)g->config_rev,
+                     "db_problem", sync_admin_text(fb_bytes_str(problem)), "transactions",
                      (json_int_t)sync_core_stats(g->core)->transactions, "dead_letters",
                      (json_int_t)sync_core_stats(g->core)->dead_letters, "namespaces", list);
 }

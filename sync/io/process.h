@@ -9,7 +9,7 @@
 #ifndef FB_SYNC_IO_PROCESS_H_
 #define FB_SYNC_IO_PROCESS_H_
 
-#include "proto/coord/cluster_state.h"
+#include "proto/coord/applied.h"
 #include "proto/net/net.h"
 #include "proto/rt/mailbox.h"
 #include "proto/rt/metrics.h"
@@ -38,6 +38,7 @@ struct sync_process {
     uint32_t appliers, loaders;
     struct fb_coord *coord;
     struct fb_agent *agent;
+    struct fb_applied *applied; /* the event thread; loads read the newest state for each round */
     struct fb_net *net;
     struct sync_engine *_Atomic engine;
     struct sync_control *control;

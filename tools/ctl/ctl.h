@@ -84,6 +84,9 @@ struct fb_rep;
 FB_MUST_USE enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep,
                                        struct fb_buf *payload, struct fb_err *err);
 void ctl_close(struct ctl *c);
+/* wait_applied.c: until every live process runs this revision of the configuration. CTL_TIMEOUT
+ * names those that do not. */
+int ctl_wait_applied(struct ctl *c, uint64_t rev);
 /* First live sync process, or NULL. */
 const struct fb_member_info *ctl_any_sync(struct ctl *c);
 

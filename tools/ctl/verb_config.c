@@ -217,12 +217,11 @@ static int open_or_create(struct ctl *c, const struct fb_nsset *set)
     return ctl_open(c);
 }
 
-static int put_config(struct ctl *c, const char *text, size_t n)
+static int put_config(struct ctl *c, const char *text, size_t n, uint64_t *rev)
 {
     struct fb_err err;
-    uint64_t rev;
     enum fb_status s =
-        fb_coord_cas(c->coord, "config", c->cluster->config_rev, fb_bytes(text, n), &rev, &err);
+        fb_coord_cas(c->coord, "config", c->cluster->config_rev, fb_bytes(text, n), rev, &err);
     if (s == FB_OK)
         return CTL_OK;
     if (s == FB_EMISMATCH)
@@ -235,6 +234,7 @@ int ctl_config_apply(struct ctl *c)
 {
     struct fb_nsset *set = NULL;
     char *text = NULL;
+    uint64_t rev = 0;
     size_t n, changes = 0;
     int rc = parse_file(c->args[0], &set, &text, &n);
 
@@ -252,13 +252,17 @@ int ctl_config_apply(struct ctl *c)
     if (rc == 0) {
         if (changes == 0) {
             ctl_note(c, "nothing to change");
-            rc = c->error_unchanged ? CTL_UNCHANGED : CTL_OK;
+            rc = c->wait ? ctl_wait_applied(c, c->cluster->config_rev) : CTL_OK;
+            if (rc == CTL_OK && c->error_unchanged)
+                rc = CTL_UNCHANGED;
         } else if (c->dry_run) {
             ctl_note(c, "nothing was changed (--dry-run)");
         } else if (!ctl_confirm(c, "Apply?")) {
             rc = CTL_FAILED;
         } else {
-            rc = put_config(c, text, n);
+            rc = put_config(c, text, n, &rev);
+            if (rc == CTL_OK && c->wait)
+                rc = ctl_wait_applied(c, rev);
         }
     }
     free(set);

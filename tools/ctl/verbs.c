@@ -67,9 +67,10 @@ const struct ctl_verb ctl_verbs[] = {
      "Give our version up and take the row as PostgreSQL has it.", NULL, ctl_deadletter_discard},
     {"snapshot", "create", "", 0, 0, "--node", "Start a round of snapshots now.", NULL, ctl_snapshot_create},
     {"config", "check", "FILE", 1, 1, "", "Check a cluster file, changing nothing.", NULL, ctl_config_check},
-    {"config", "apply", "FILE", 1, 1, "--dry-run --yes --error-unchanged",
+    {"config", "apply", "FILE", 1, 1, "--dry-run --yes --error-unchanged --wait --no-wait",
      "Replace the cluster's configuration with FILE.",
-     "Seen by every process within a second. Refused when a namespace with unsynced objects would lose its table.",
+     "Waits until every live process runs it, about a second; 6 and their names when some do not within --timeout.\n"
+     "Refused when a namespace with unsynced objects would lose its table.",
      ctl_config_apply},
     {"config", "show", "", 0, 0, "", "The configuration in force as INI.", NULL, ctl_config_show},
     {"config", "diff", "FILE", 1, 1, "--error-unchanged", "What applying FILE would change.", NULL, ctl_config_diff},

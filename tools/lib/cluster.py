@@ -5,6 +5,7 @@ Every process is ours: started here, ended here by its pid, with its own directo
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,9 +24,17 @@ class Failure(Exception):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody listens on, below the range from which the kernel takes those of outgoing connections: one of that range
+    may be somebody's before we listen on it."""
+    for _ in range(200):
+        port = random.randint(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise Failure("no free port between 12000 and 32000")
 
 
 def wait_for(what, condition, timeout=30.0):
