@@ -48,7 +48,7 @@ static void scan(struct store *s, const struct fb_req *req, struct fb_buf *list)
             continue;
         if (type.n > 0 && !fb_bytes_is(type, o->kind == FB_KIND_HASH ? "hash" : "string"))
             continue;
-        if (glob.n > 0 && !fb_glob_match(glob, object_key(o)))
+        if ((glob.n > 0 || req->nargs > 2) && !fb_glob_match(glob, object_key(o)))
             continue;
         fb_list_put(&keys, object_key(o));
         found++;

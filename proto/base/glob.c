@@ -67,6 +67,8 @@ bool fb_glob_match(struct fb_bytes pattern, struct fb_bytes text)
     /* where to go back to: behind the latest star, and the text it is to swallow up to. Only the
      * latest one matters. */
     size_t star_p = SIZE_MAX, star_t = 0;
+    if (text.n == 0)
+        return pattern.n == 0;
     while (t < text.n) {
         if (p < pattern.n && pattern.p[p] == '*') {
             star_p = ++p;
@@ -89,9 +91,5 @@ bool fb_glob_match(struct fb_bytes pattern, struct fb_bytes text)
 
 bool fb_glob_is_all(struct fb_bytes pattern)
 {
-    for (size_t i = 0; i < pattern.n; i++) {
-        if (pattern.p[i] != '*')
-            return false;
-    }
-    return pattern.n > 0;
+    return pattern.n == 1 && pattern.p[0] == '*';
 }

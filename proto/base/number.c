@@ -71,7 +71,7 @@ size_t fb_format_i64(int64_t v, char *out)
 
 bool fb_parse_long_double(struct fb_bytes s, long double *out)
 {
-    char text[256];
+    char text[FB_LONG_DOUBLE_BYTES_MAX];
     char *end;
     long double v;
     if (s.n == 0 || s.n >= sizeof(text))

@@ -19,8 +19,8 @@ size_t fb_format_i64(int64_t v, char *out);
 size_t fb_format_u64(uint64_t v, char *out);
 
 /* The rules of Redis's string2ld (INCRBYFLOAT): what strtold takes whole, no leading space, below
- * 256 bytes, not NaN, no overflow. "inf" is taken, as in Redis; the caller refuses a result that is
- * not finite.
+ * 5120 bytes, not NaN, no overflow. "inf" is taken, as in Redis; the caller refuses a result that
+ * is not finite.
  */
 bool fb_parse_long_double(struct fb_bytes s, long double *out);
 /* "%.17Lf" without trailing zeros, as Redis replies to INCRBYFLOAT; "-0" is "0". `v` must be

@@ -128,7 +128,7 @@ struct router_session {
     uint32_t waiting; /* ... of them, waiting for a retry */
     uint32_t writes;  /* ... of them, writes */
     uint32_t map_gen; /* generation under which `sent` were routed */
-    uint32_t watch_pending;
+    uint32_t watch_pending, exec_pending; /* replies the next command depends on */
     bool authed, dead, ending, on_ready, on_stalled, on_resume, on_retry;
     bool reply_off, reply_skip, reply_skip_next;
     bool multi_dirty, watch_failed;

@@ -110,6 +110,7 @@ static void slot_shape(struct router_slot *slot, const struct resp_shape *shape)
 {
     slot->shape = *shape;
     if (shape->match.p != NULL) {
+        (void)fb_buf_reserve(&slot->text, 1); /* an empty pattern is one too */
         fb_buf_put_bytes(&slot->text, shape->match);
         slot->shape.match = fb_buf_view(&slot->text);
     }

@@ -26,17 +26,6 @@ static void local_ping(struct fb_buf *out, const struct fb_bytes *argv, uint32_t
         resp_put_simple(out, "PONG");
 }
 
-static void local_select(struct fb_buf *out, const struct fb_bytes *argv)
-{
-    int64_t db;
-    if (!fb_parse_i64(argv[1], &db) || db < INT32_MIN || db > INT32_MAX)
-        resp_put_error(out, fb_bytes_str("ERR value is not an integer or out of range"));
-    else if (db != 0)
-        resp_put_error(out, fb_bytes_str("ERR DB index is out of range"));
-    else
-        resp_put_ok(out);
-}
-
 static void local_time(const struct router *r, struct fb_buf *out)
 {
     resp_put_array(out, 2);
@@ -99,7 +88,7 @@ void local_run(struct router_session *s, enum resp_cmd id, const struct fb_bytes
         local_reset(s, out);
         break;
     case RESP_CMD_SELECT:
-        local_select(out, argv);
+        resp_put_ok(out); /* 0: all else was refused before */
         break;
     case RESP_CMD_HELLO:
         local_hello(s, argv, argc, out);

@@ -82,9 +82,9 @@ static void client_switch(bool *flag, struct fb_bytes word, struct fb_buf *out)
 static void client_reply(struct router_session *s, struct fb_bytes word, struct fb_buf *out)
 {
     if (bytes_is_nocase(word, "on")) {
-        bool was_off = s->reply_off;
-        s->reply_off = false;
-        if (was_off) /* the place for the reply was muted when the command began */
+        bool was_muted = s->reply_off || s->reply_skip;
+        s->reply_off = s->reply_skip = false;
+        if (was_muted) /* the place for the reply was muted when the command began */
             out = session_reply(s, RESP_CMD_CLIENT_REPLY);
         resp_put_ok(out);
     } else if (bytes_is_nocase(word, "off")) {

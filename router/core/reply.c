@@ -52,7 +52,7 @@ static void render_slot(struct router_session *s, struct router_slot *slot, stru
         resp_render(out, &slot->shape, &ctx, reps, slot->nops);
         break;
     case SLOT_TXN:
-        resp_render_exec(out, slot->txn->q, slot->txn->qn, &ctx, &slot->rep);
+        txn_exec_done(s, slot, &ctx, out);
         break;
     case SLOT_RELAXED:
         render_relaxed(out, slot, &ctx, reps);

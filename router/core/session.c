@@ -96,7 +96,7 @@ struct router_session *router_next_session(struct router *r)
 bool session_may_take(const struct router_session *s)
 {
     const struct router *r = s->router;
-    return s->waiting == 0 && s->watch_pending == 0 && !s->ending &&
+    return s->waiting == 0 && s->watch_pending == 0 && s->exec_pending == 0 && !s->ending &&
            s->tail - s->head < r->config.inflight_per_client &&
            r->ops_used < r->config.inflight_max && (s->sent == 0 || s->map_gen == r->map_gen);
 }
@@ -233,6 +233,8 @@ static void session_command(struct router_session *s, const struct fb_bytes *arg
             local_run(s, (enum resp_cmd)plan.cmd->id, argv, argc, session_reply(s, plan.cmd->id));
         return;
     case RESP_PLAN_ERROR:
+        if (plan.cmd == NULL && bytes_is_nocase(argv[0], "exec")) /* arity: EXECABORT, at once */
+            txn_discard(s);
         if (s->in_multi)
             txn_command(s, &plan, argv, argc);
         else

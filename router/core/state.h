@@ -107,6 +107,7 @@ struct router_txn {
     uint32_t qn, qcap;
     size_t bytes;
     uint16_t part;
+    uint32_t locals; /* commands of the router in the queue, run when EXEC's reply is written */
     bool has_part, spread; /* spread: keys of several partitions */
     struct router_watch *watches;
     uint32_t watch_n, watch_cap, watch_filled;
@@ -220,6 +221,9 @@ void txn_multi(struct router_session *s, struct fb_buf *out);
 void txn_exec(struct router_session *s);
 void txn_watch(struct router_session *s, const struct resp_plan *plan);
 void txn_unwatch(struct router_session *s);
+/* Write EXEC's reply from that of the node, running the router's own commands between. */
+void txn_exec_done(struct router_session *s, struct router_slot *slot,
+                   const struct resp_render_ctx *ctx, struct fb_buf *out);
 void txn_watch_done(struct router_session *s, struct router_slot *slot, struct fb_buf *out);
 
 /* local*.c: append the reply of a command the router answers itself. */

@@ -52,7 +52,7 @@ static struct fb_bytes bytes_copy(struct fb_bytes b)
 {
     if (b.p == NULL)
         return b;
-    return fb_bytes(memcpy(fb_xmalloc(b.n), b.p, b.n), b.n);
+    return fb_bytes(memcpy(fb_xmalloc(b.n + 1), b.p, b.n), b.n); /* empty is not NULL */
 }
 
 static void txn_partition(const struct router *r, struct router_txn *t, uint16_t part)
@@ -110,6 +110,7 @@ static void txn_queue(struct router_session *s, const struct resp_plan *plan,
         for (uint32_t i = 0; i < argc; i++)
             fb_list_put(&list, argv[i]);
         q->ready = fb_buf_view(&list); /* the heap block changes hands */
+        t->locals++;
     }
     s->multi_count = t->qn;
     resp_put_queued(session_reply(s, plan->cmd->id));
@@ -119,7 +120,8 @@ static void txn_queue(struct router_session *s, const struct resp_plan *plan,
 static const char *txn_refusal(const struct router_txn *t, const struct resp_plan *plan,
                                size_t size)
 {
-    if (plan->cmd->flags & RESP_F_NO_MULTI)
+    /* CLIENT REPLY in the middle of EXEC's reply would break that in two */
+    if ((plan->cmd->flags & RESP_F_NO_MULTI) || plan->cmd->id == RESP_CMD_CLIENT_REPLY)
         return "ERR Command not allowed inside a transaction";
     if (plan->kind == RESP_PLAN_OPS &&
         (plan->shape.gather == RESP_GATHER_NODES_SUM ||
@@ -178,23 +180,49 @@ void txn_command(struct router_session *s, const struct resp_plan *plan,
 
 /* --- EXEC --- */
 
-/* Commands of ours between those of the node are answered as if they ran now. */
+/* Argv was kept as a list until its turn in EXEC. */
+static void txn_run_local(struct router_session *s, const struct resp_queued *q, struct fb_buf *out)
+{
+    struct fb_bytes rest = q->ready;
+    struct fb_bytes *argv = fb_xcalloc(fb_list_count(rest), sizeof(*argv));
+    uint32_t argc = 0;
+    while (rest.n > 0 && fb_list_next(&rest, &argv[argc]))
+        argc++;
+    local_run(s, (enum resp_cmd)q->shape.cmd, argv, argc, out);
+    free(argv);
+}
+
+static int txn_local_cb(void *arg, const struct resp_queued *q, struct fb_buf *out)
+{
+    struct router_session *s = arg;
+    txn_run_local(s, q, out);
+    return s->proto;
+}
+
+/* A pipeline's commands of ours are answered as if they ran before the others. */
 static void txn_run_locals(struct router_session *s, struct router_txn *t)
 {
     for (uint32_t i = 0; i < t->qn; i++) {
         struct resp_queued *q = &t->q[i];
-        struct fb_bytes rest = q->ready, *argv;
         struct fb_buf out = {0};
-        uint32_t argc = 0;
-        if (q->ready.p == NULL || q->refused)
+        if (q->nops > 0 || q->refused)
             continue;
-        argv = fb_xcalloc(fb_list_count(rest), sizeof(*argv));
-        while (rest.n > 0 && fb_list_next(&rest, &argv[argc]))
-            argc++;
-        local_run(s, (enum resp_cmd)q->shape.cmd, argv, argc, &out);
-        free(argv);
+        txn_run_local(s, q, &out);
         free((void *)(uintptr_t)q->ready.p);
         q->ready = fb_buf_view(&out);
+    }
+}
+
+void txn_exec_done(struct router_session *s, struct router_slot *slot,
+                   const struct resp_render_ctx *ctx, struct fb_buf *out)
+{
+    struct resp_render_ctx c = *ctx;
+    c.local = txn_local_cb;
+    c.local_arg = s;
+    resp_render_exec(out, slot->txn->q, slot->txn->qn, &c, &slot->rep);
+    if (slot->txn->locals > 0) {
+        fb_assert(s->exec_pending > 0);
+        s->exec_pending--;
     }
 }
 
@@ -276,11 +304,15 @@ void txn_exec(struct router_session *s)
         txn_free(t);
         return;
     }
-    txn_run_locals(s, t);
+    if (t->watch_n == 0 && s->router->relaxed && t->spread) {
+        txn_run_locals(s, t);
+        txn_send_relaxed(s, t);
+        return;
+    }
+    /* they may change the session, when it is known that they run: no command before that */
+    s->exec_pending += t->locals > 0;
     if (t->op_count == 0 && t->watch_n == 0)
         txn_finish_here(s, t);
-    else if (t->watch_n == 0 && s->router->relaxed && t->spread)
-        txn_send_relaxed(s, t);
     else
         txn_send(s, t);
 }

@@ -248,6 +248,13 @@ static void put_form(struct fb_buf *out, const struct resp_shape *shape,
         put_hscan(out, fb_bytes(NULL, 0), shape->match);
     } else if (form == RESP_FORM_SCAN && rep->type == FB_REP_LIST) {
         put_scan(out, shape, ctx, rep->payload);
+    } else if (form == RESP_FORM_LATE_ERROR && rep->type != FB_REP_NIL && rep->type != FB_REP_ERR) {
+        fb_buf_put_bytes(out, shape->match);
+    } else if (form == RESP_FORM_HSCAN_LATE_ERROR && rep->type != FB_REP_ERR) {
+        if (rep->payload.n > 0)
+            fb_buf_put_bytes(out, shape->match);
+        else
+            put_hscan(out, fb_bytes(NULL, 0), fb_bytes(NULL, 0));
     } else if (form == RESP_FORM_FBGET && rep->type == FB_REP_LIST) {
         put_fbget(out, ctx->proto, rep->payload);
     } else {
@@ -366,6 +373,7 @@ void resp_render_exec(struct fb_buf *out, const struct resp_queued *q, size_t n,
                       const struct resp_render_ctx *ctx, const struct fb_rep *txn)
 {
     struct fb_reader rest = fb_reader(txn->payload);
+    struct resp_render_ctx now = *ctx;
     if (txn->type == FB_REP_NIL) {
         resp_put_null_array(out, ctx->proto);
         return;
@@ -379,10 +387,13 @@ void resp_render_exec(struct fb_buf *out, const struct resp_queued *q, size_t n,
         struct fb_rep skip;
         struct source s = {.rest = rest, .n = q[i].nops};
         if (q[i].nops == 0) {
-            fb_buf_put_bytes(out, q[i].ready);
+            if (q[i].refused || now.local == NULL)
+                fb_buf_put_bytes(out, q[i].ready);
+            else
+                now.proto = now.local(now.local_arg, &q[i], out);
             continue;
         }
-        gather(out, &q[i].shape, ctx, s);
+        gather(out, &q[i].shape, &now, s);
         while (source_next(&s, &skip))
             continue;
         rest = s.rest;

@@ -56,6 +56,14 @@ void tr_refuse_syntax(struct tr *t)
     tr_refuse(t, "ERR syntax error");
 }
 
+void tr_refuse_late(struct tr *t, size_t mark, enum resp_form form)
+{
+    fb_assert(t->plan->kind == RESP_PLAN_ERROR && t->plan->nops == 1);
+    t->plan->kind = RESP_PLAN_OPS;
+    t->plan->shape.form = (uint8_t)form;
+    t->plan->shape.match = fb_bytes(t->out->p + mark, t->out->n - mark);
+}
+
 bool tr_word(struct fb_bytes arg, const char *upper)
 {
     size_t n = strlen(upper);
@@ -129,9 +137,13 @@ bool tr_expiry(struct tr *t, struct fb_bytes arg, unsigned units, int64_t *at_ms
 
 bool tr_scan_cursor(struct tr *t, struct fb_bytes arg, uint64_t *out)
 {
-    /* as strtoul reads it, and Redis with it: nothing is 0, zeros and a sign in front are taken */
+    /* as strtoul reads it, and Redis with it: it ends at a NUL, nothing is 0, zeros and a sign in
+     * front are taken */
+    const uint8_t *nul = arg.n > 0 ? memchr(arg.p, 0, arg.n) : NULL;
     bool negative = arg.n > 0 && arg.p[0] == '-';
     size_t i = arg.n > 0 && (arg.p[0] == '-' || arg.p[0] == '+');
+    if (nul != NULL)
+        arg.n = (size_t)(nul - arg.p);
     if (arg.n == 0) {
         *out = 0;
         return true;
@@ -273,7 +285,10 @@ static void tr_local(struct tr *t, enum resp_cmd id)
     case RESP_CMD_SELECT:
         if (!tr_i64(t, t->argv[1], &v))
             return;
-        if (v != 0)
+        if (v < INT32_MIN || v > INT32_MAX)
+            tr_refuse(t,
+                      "ERR value is out of range, value must between -2147483648 and 2147483647");
+        else if (v != 0)
             tr_refuse(t, "ERR DB index is out of range");
         break;
     case RESP_CMD_WAIT:

@@ -45,6 +45,10 @@ enum resp_form {
     RESP_FORM_HSCAN, /* map -> [0, [field, value, ...]] filtered by shape.match */
     RESP_FORM_SCAN,  /* list -> [cursor, [key, ...]] */
     RESP_FORM_FBGET, /* list -> [value, version, dirty, expiry ms] */
+    /* An argument is wrong, but Redis looks at the key first: nil and errors of the node are the
+     * reply, else the error reply in shape.match. */
+    RESP_FORM_LATE_ERROR,
+    RESP_FORM_HSCAN_LATE_ERROR, /* the same where an empty hash is the end of a scan */
 };
 
 /* What rendering needs to remember of a command; copied by value into the router's table of
@@ -54,8 +58,8 @@ struct resp_shape {
     uint8_t form;          /* enum resp_form */
     uint16_t node;         /* SCAN: which node */
     uint16_t cmd;          /* enum resp_cmd, for metrics */
-    struct fb_bytes match; /* HSCAN with MATCH: a view into argv, to be copied when it must outlive
-                              it; else p is NULL */
+    struct fb_bytes match; /* HSCAN with MATCH: a view into argv; a late error: one into `out`. To
+                              be copied when it must outlive them; else p is NULL */
 };
 
 struct resp_plan {

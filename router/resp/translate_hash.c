@@ -52,10 +52,12 @@ static void tr_hscan(struct tr *t)
 {
     uint64_t cursor;
     int64_t count = 10;
+    size_t mark = t->out->n;
     if (!tr_scan_cursor(t, t->argv[2], &cursor) ||
-        !tr_scan_options(t, 3, &count, &t->plan->shape.match, NULL))
+        tr_single(t, FB_OP_HGETALL, RESP_FORM_HSCAN) == NULL)
         return;
-    (void)tr_single(t, FB_OP_HGETALL, RESP_FORM_HSCAN);
+    if (!tr_scan_options(t, 3, &count, &t->plan->shape.match, NULL))
+        tr_refuse_late(t, mark, RESP_FORM_HSCAN_LATE_ERROR);
 }
 
 bool tr_hash(struct tr *t, enum resp_cmd id)

@@ -95,9 +95,15 @@ static void tr_scan(struct tr *t)
     t->plan->shape.node = (uint16_t)(cursor % FB_NODES_MAX);
     r->a = (int64_t)(cursor / FB_NODES_MAX);
     r->b = count;
-    (void)fb_buf_reserve(&t->arena->args, 8 + match.n + type.n);
+    (void)fb_buf_reserve(&t->arena->args, 16 + match.n + sizeof("string"));
+    if (type.p != NULL) /* in any case; of what nobody has there is nothing */
+        type = fb_bytes_str(tr_word(type, "STRING") ? "string"
+                            : tr_word(type, "HASH") ? "hash"
+                                                    : "none");
     tr_arg(t, r, match);
     tr_arg(t, r, type);
+    if (match.p != NULL && match.n == 0)
+        tr_arg(t, r, match); /* a third one: the empty pattern is meant */
 }
 
 static void tr_flush(struct tr *t)

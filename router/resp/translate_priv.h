@@ -48,6 +48,9 @@ bool tr_ops_reserve(struct tr *t, uint32_t n, uint32_t from);
 struct fb_req *tr_op(struct tr *t, enum fb_op op, struct fb_bytes key);
 /* Add one argument to the operation added last; room was reserved. */
 void tr_arg(struct tr *t, struct fb_req *r, struct fb_bytes arg);
+/* After a refusal of an argument that Redis judges only when it has found the key: the plan goes to
+ * the node all the same, and the refusal (in `out` from `mark` on) waits. */
+void tr_refuse_late(struct tr *t, size_t mark, enum resp_form form);
 /* The plan of a command with one operation on argv[1] and no arguments; NULL when refused. */
 struct fb_req *tr_single(struct tr *t, enum fb_op op, enum resp_form form);
 

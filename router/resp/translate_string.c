@@ -115,11 +115,17 @@ static void tr_getex(struct tr *t)
     struct options o = {0};
     struct fb_req *r;
     int64_t at_ms;
-    if (!parse_options(t, 2, false, &o) || !options_expiry(t, &o, &at_ms))
+    size_t mark = t->out->n;
+    if (!parse_options(t, 2, false, &o))
         return;
     r = tr_single(t, o.ttl == 0 ? FB_OP_GET : FB_OP_GETEX, RESP_FORM_AS_IS);
     if (r == NULL)
         return;
+    if (!options_expiry(t, &o, &at_ms)) {
+        r->op = FB_OP_GET;
+        tr_refuse_late(t, mark, RESP_FORM_LATE_ERROR);
+        return;
+    }
     r->flags = o.flags;
     r->b = at_ms;
 }
@@ -174,10 +180,6 @@ static void tr_setrange(struct tr *t)
         return;
     if (offset < 0) {
         tr_refuse(t, "ERR offset is out of range");
-        return;
-    }
-    if (t->argv[3].n > 0 && (uint64_t)offset + t->argv[3].n > FB_VALUE_BYTES_MAX) {
-        tr_refuse(t, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
         return;
     }
     r = single_arg(t, FB_OP_SETRANGE, RESP_FORM_AS_IS, 3);
@@ -288,8 +290,8 @@ bool tr_string(struct tr *t, enum resp_cmd id)
         tr_incrby(t, true);
         break;
     case RESP_CMD_INCRBYFLOAT:
-        if (tr_float(t, t->argv[2], "ERR increment would produce NaN or Infinity"))
-            (void)single_arg(t, FB_OP_INCRBYFLOAT, RESP_FORM_AS_IS, 2);
+        /* Redis looks at the key and its value first, so the node judges the argument */
+        (void)single_arg(t, FB_OP_INCRBYFLOAT, RESP_FORM_AS_IS, 2);
         break;
     case RESP_CMD_FB_SETIF:
         tr_setif(t);

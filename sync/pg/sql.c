@@ -5,7 +5,8 @@
 #include <time.h>
 
 /* 9999-12-31: beyond it PostgreSQL's and our arithmetic part ways; nobody waits for it. */
-#define PG_TIME_MS_MAX INT64_C(253402300799000)
+/* 294276-12-31 23:59:59.999, where timestamptz ends */
+#define PG_TIME_MS_MAX INT64_C(9224318015999999)
 
 void pg_put_ident(struct fb_buf *b, const char *name)
 {
