@@ -1,0 +1,247 @@
+/* The shadow history: answers against versions (history.h). */
+#include "tests/sim/history_impl.h"
+
+#include "proto/wire/version.h"
+
+static bool starts(const struct reply *r, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return r->type == '-' && r->text.n >= n && memcmp(r->text.p, prefix, n) == 0;
+}
+
+static bool contains(const struct reply *r, const char *what)
+{
+    return r->type == '-' && memmem(r->text.p, r->text.n, what, strlen(what)) != NULL;
+}
+
+bool unknown_error(const struct reply *r)
+{
+    return starts(r, "INDETERMINATE");
+}
+
+/* Errors that say nothing about the object: the command was not carried out. */
+bool definite_error(const struct reply *r)
+{
+    return starts(r, "CLUSTERDOWN") || starts(r, "DBDOWN") || starts(r, "OVERLOADED") ||
+           starts(r, "TRYAGAIN") || starts(r, "CROSSSLOT") || starts(r, "EXECABORT") ||
+           starts(r, "LOADING") || contains(r, "nothing changed") ||
+           contains(r, "nothing was changed");
+}
+
+uint32_t lowest(const struct history *h, const struct history_op *op)
+{
+    const struct object *o = op->o;
+    uint32_t floor = op->floor;
+    /* An open between two commands of one connection may refuse the first and run the second, see
+     * router/core/retry.c; then only what was known before it was sent counts. */
+    if (o->told[op->client].conn == op->conn && o->told[op->client].known > floor &&
+        h->parts[o->part].opened_ns < o->told[op->client].at_ns)
+        floor = o->told[op->client].known;
+    return floor < o->n ? floor : o->n - 1;
+}
+
+void learn(struct history_op *op, uint32_t i)
+{
+    struct object *o = op->o;
+    if (i > o->known)
+        o->known = i;
+    if (o->told[op->client].conn != op->conn || i > o->told[op->client].known) {
+        o->told[op->client].conn = op->conn;
+        o->told[op->client].known = i;
+        o->told[op->client].at_ns = op->sent_ns;
+    }
+}
+
+static bool fits_state(const struct history_op *op, const struct shadow *s, uint32_t i,
+                       uint64_t now_ms, const struct reply *r)
+{
+    struct shadow after;
+    enum shadow_effect e = shadow_apply(&op->cmd, s, op->o->v[i].ver, now_ms, &after);
+    bool fits = true;
+    shadow_fini(&after);
+    if (e == SHADOW_WRITES && op->cmd.op != SHADOW_SETIF)
+        return false;
+    if (e == SHADOW_MAY_DELETE && s->kind != FB_KIND_NONE)
+        return false;
+    if (r != NULL)
+        fits = shadow_reply_fits(&op->cmd, s, false, &(struct shadow){0}, r);
+    /* a copy that was evicted and loaded again may have another version, so that FB.SETIF may say
+     * no at any time */
+    return fits;
+}
+
+bool fits_without(const struct history *h, const struct history_op *op, uint32_t i,
+                  const struct reply *r)
+{
+    static const struct shadow absent;
+    const struct shadow *s = &op->o->v[i].state;
+    uint64_t low = op->wall_ms < h->wall_ms ? op->wall_ms : h->wall_ms;
+    bool can_expire = s->kind != FB_KIND_NONE && s->expires_ms != 0;
+
+    if ((!can_expire || (uint64_t)s->expires_ms > low) && fits_state(op, s, i, low, r))
+        return true;
+    return can_expire && (uint64_t)s->expires_ms <= h->wall_max_ms &&
+           fits_state(op, &absent, i, h->wall_max_ms, r);
+}
+
+static void fail_reply(struct history *h, const struct history_op *op, const char *what,
+                       const char *why, const struct reply *r)
+{
+    struct fb_buf cmd = {0}, text = {0};
+    shadow_cmd_text(&op->cmd, &cmd);
+    reply_text(r, &text);
+    fail(h, op->o, what, "client %u sent %.*s at %.6f s and was told %.*s: %s", op->client,
+         (int)cmd.n, (const char *)cmd.p, (double)op->sent_ns / 1e9, (int)text.n,
+         (const char *)text.p, why);
+    fb_buf_fini(&cmd);
+    fb_buf_fini(&text);
+}
+
+/* Which promise does an answer that no version explains break? */
+static void fail_unexplained(struct history *h, const struct history_op *op, const struct reply *r)
+{
+    const struct object *o = op->o;
+    uint32_t from = lowest(h, op);
+    for (uint32_t i = from; i-- > 0;)
+        if (fits_without(h, op, i, r)) {
+            fail_reply(h, op, "I12", "an older version than one told before it was sent", r);
+            return;
+        }
+    if (shadow_op_writes(op->cmd.op)) {
+        fail_reply(h, op, "I18",
+                   "acknowledged, or answered from a state that never was, without "
+                   "a record in the log",
+                   r);
+        return;
+    }
+    for (const struct history_op *w = o->first; w != NULL; w = w->next) {
+        struct shadow after;
+        bool same = shadow_apply(&w->cmd, &o->v[o->n - 1].state, o->v[o->n - 1].ver, h->wall_ms,
+                                 &after) != SHADOW_NOTHING &&
+                    w->made == NONE &&
+                    shadow_reply_fits(&op->cmd, &after, false, &(struct shadow){0}, r);
+        shadow_fini(&after);
+        if (same) {
+            fail_reply(h, op, "I11", "a value that is not in the log", r);
+            return;
+        }
+    }
+    fail_reply(h, op, "P2", "no version of the key explains it", r);
+}
+
+/* An answer of a command that made no version: some state between explains it. */
+static void judge_without(struct history *h, struct history_op *op, const struct reply *r)
+{
+    struct object *o = op->o;
+    uint32_t from = lowest(h, op);
+    for (uint32_t i = from; i < o->n; i++)
+        if (fits_without(h, op, i, r)) {
+            learn(op, i);
+            return;
+        }
+    fail_unexplained(h, op, r);
+}
+
+static void judge_made(struct history *h, struct history_op *op, const struct reply *r)
+{
+    struct object *o = op->o;
+    struct version *v = &o->v[op->made];
+    if (!shadow_reply_fits(&op->cmd, state_before(o, op->made, v->ptime_ms), true, &v->state, r)) {
+        fail_reply(h, op, "P2", "not what its own record says", r);
+        return;
+    }
+    if (op->cmd.op == SHADOW_SETIF && (uint64_t)r->num != v->ver) {
+        fail_reply(h, op, "P2", "the version of another record", r);
+        return;
+    }
+    if (op->made < lowest(h, op) || op->made == 0) {
+        fail_reply(h, op, "I12", "its record is older than what was known before it was sent", r);
+        return;
+    }
+    if (op->level > v->promised)
+        v->promised = op->level;
+    learn(op, op->made);
+}
+
+/* FB.GET tells a version: the value has to be that one's. */
+static void judge_version(struct history *h, const struct history_op *op, const struct reply *r)
+{
+    const struct object *o = op->o;
+    uint64_t ver = (uint64_t)r->items[1].num;
+    if (op->cmd.op != SHADOW_FBGET || fb_ver_epoch(ver) == 0)
+        return;
+    for (uint32_t i = lowest(h, op); i < o->n; i++)
+        if (o->v[i].ver == ver && fits_without(h, op, i, r))
+            return;
+    fail_reply(h, op, "P2",
+               "that version has another value, was lost, or is older than one told "
+               "before it was sent",
+               r);
+}
+
+static void judge_refused(struct history *h, struct history_op *op, const struct reply *r)
+{
+    h->counts.refused++;
+    if (op->made != NONE && !version_regive(h, op->o, op->made))
+        fail_reply(h, op, "I14", "a definite error, and there is a record of it", r);
+}
+
+void history_reply(struct history *h, struct history_op *op, uint64_t now_ns, const struct reply *r)
+{
+    if (h->failed)
+        return;
+    if (unknown_error(r)) {
+        history_unknown(h, op, now_ns);
+        return;
+    }
+    if (op->o->others || starts(r, "REJECTED")) {
+        /* REJECTED: written, and PostgreSQL does not take it */
+    } else if (definite_error(r)) {
+        judge_refused(h, op, r);
+    } else if (op->burned) {
+        if (op->level >= FB_LEVEL_DURABLE)
+            fail_reply(h, op, "I13",
+                       "its record was lost with the power, and it was promised to "
+                       "be on disk",
+                       r);
+    } else {
+        bool lucky =
+            op->made != NONE && r->type == ':' && r->num == 0 &&
+            (op->cmd.op == SHADOW_DEL || op->cmd.op == SHADOW_HDEL || op->cmd.op == SHADOW_PERSIST);
+        h->counts.acknowledged++;
+        /* of two equal commands the other one may have made the record */
+        if (lucky || (op->made != NONE && r->type == 'N' && op->cmd.op == SHADOW_GETDEL))
+            (void)version_regive(h, op->o, op->made);
+        if (op->made != NONE)
+            judge_made(h, op, r);
+        else
+            judge_without(h, op, r);
+        if (!h->failed && op->cmd.op == SHADOW_FBGET && r->type == '*')
+            judge_version(h, op, r);
+    }
+    op_end(h, op);
+}
+
+void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, uint64_t now_ns,
+                       const struct reply *r)
+{
+    struct reply one = {.type = ':'};
+    int64_t made = 0;
+    if (h->failed)
+        return;
+    if (r->type != ':') {
+        for (uint32_t i = 0; i < n; i++)
+            history_reply(h, ops[i], now_ns, r);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        made += ops[i]->made != NONE;
+    if (made != r->num && !ops[0]->o->others) {
+        fail_reply(h, ops[0], "P2", "not as many as its records", r);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        one.num = ops[i]->made != NONE;
+        history_reply(h, ops[i], now_ns, &one);
+    }
+}

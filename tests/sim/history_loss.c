@@ -1,0 +1,97 @@
+/* The shadow history: what a crash took away, against what was promised (history.h). */
+#include "tests/sim/history_impl.h"
+
+#include "proto/wire/version.h"
+
+static const char *loss_text(enum history_loss loss)
+{
+    return loss == HISTORY_KILLED  ? "the process was killed"
+           : loss == HISTORY_POWER ? "power was lost"
+                                   : "the disk was lost";
+}
+
+/* Did the loss break a promise? */
+static bool promised(const struct history *h, const struct object *o, const struct version *v,
+                     enum history_loss loss)
+{
+    if (loss == HISTORY_KILLED)
+        return true; /* what write(2) took survives, whatever was promised */
+    if (loss == HISTORY_POWER)
+        return v->promised >= FB_LEVEL_DURABLE;
+    return v->promised >= FB_LEVEL_DATABASE &&
+           (h->config.row_version == NULL || h->config.row_version(h->config.arg, o->key) < v->ver);
+}
+
+static void burn(struct history *h, struct history_op *op)
+{
+    op->made = NONE;
+    op->burned = true;
+    if (op->txn != NULL)
+        op->txn->burned = true;
+    else if (op->state == OP_UNKNOWN)
+        op_end(h, op);
+}
+
+static void lose(struct history *h, struct object *o, uint64_t keep, enum history_loss loss)
+{
+    if (loss == HISTORY_DISK && h->config.row_version != NULL) {
+        uint64_t row = h->config.row_version(h->config.arg, o->key);
+        keep = row > keep ? row : keep;
+    }
+    while (o->n > 1 && o->v[o->n - 1].rec_ver > keep) {
+        struct version *v = &o->v[o->n - 1];
+        if (!o->others && promised(h, o, v, loss)) {
+            fail(h, o, v->promised >= FB_LEVEL_DURABLE ? "I13" : "I18",
+                 "version %u/%llu is gone (promised %u) though only %s", fb_ver_epoch(v->rec_ver),
+                 (unsigned long long)fb_ver_counter(v->rec_ver), v->promised, loss_text(loss));
+            return;
+        }
+        if (v->by != NULL)
+            burn(h, v->by);
+        shadow_fini(&v->state);
+        o->n--;
+        h->counts.lost_records++;
+    }
+    if (o->known >= o->n)
+        o->known = o->n - 1;
+    for (uint32_t i = 0; i < HISTORY_CLIENTS_MAX; i++)
+        if (o->told[i].known >= o->n)
+            o->told[i].known = o->n - 1;
+    for (struct history_op *op = o->first; op != NULL; op = op->next)
+        if (op->floor >= o->n)
+            op->floor = o->n - 1;
+}
+
+void history_recovered(struct history *h, uint64_t now_ns, uint16_t part, uint64_t last_ver,
+                       enum history_loss loss)
+{
+    struct partition *p = &h->parts[part];
+    (void)now_ns;
+    if (h->failed)
+        return;
+    if (last_ver > p->last_ver)
+        fail(h, NULL, "I3", "partition %u recovered up to %u/%llu, the last record was %u/%llu",
+             part, fb_ver_epoch(last_ver), (unsigned long long)fb_ver_counter(last_ver),
+             fb_ver_epoch(p->last_ver), (unsigned long long)fb_ver_counter(p->last_ver));
+    if (loss == HISTORY_KILLED && last_ver != p->last_ver)
+        fail(h, NULL, "I18",
+             "partition %u recovered up to %u/%llu after a kill, the last record was %u/%llu", part,
+             fb_ver_epoch(last_ver), (unsigned long long)fb_ver_counter(last_ver),
+             fb_ver_epoch(p->last_ver), (unsigned long long)fb_ver_counter(p->last_ver));
+    if (last_ver >= p->group && last_ver < p->group_end && last_ver < p->last_ver)
+        fail(h, NULL, "P2", "partition %u recovered a part of GROUP %u/%llu", part,
+             fb_ver_epoch(p->group), (unsigned long long)fb_ver_counter(p->group));
+    for (uint32_t i = 0; i < BUCKETS && !h->failed; i++)
+        for (struct object *o = h->bucket[i]; o != NULL && !h->failed; o = o->next)
+            if (o->part == part)
+                lose(h, o, last_ver, loss);
+    /* a GROUP that is gone cannot be explained by its transaction again; one that was never written
+     * may still come, of a client that waits */
+    for (struct history_txn *t = h->txns; t != NULL; t = t->next)
+        if (t->n > 0 && t->ops[0]->o->part == part && t->group > last_ver)
+            t->burned = true;
+    p->last_ver = last_ver;
+    p->group = p->group_end = 0;
+    p->group_left = 0;
+    p->group_txn = NULL;
+}
