@@ -135,8 +135,17 @@ void router_tick(struct router *r)
         retry_run(r);
     session_resume_stalled(r);
     for (uint32_t i = 0; i < r->node_count; i++)
-        if (r->nodes[i].collecting != NULL && window_open(r, &r->nodes[i]))
+        if (r->nodes[i].collecting != NULL && window_open(r, &r->nodes[i]) &&
+            !hold_batch(r, &r->nodes[i]))
             node_flush(r, i);
+}
+
+bool router_holding(const struct router *r)
+{
+    for (uint32_t i = 0; i < r->node_count; i++)
+        if (r->nodes[i].hold_since_ns != 0)
+            return true;
+    return false;
 }
 
 uint64_t router_deadline_ns(const struct router *r)
@@ -144,6 +153,8 @@ uint64_t router_deadline_ns(const struct router *r)
     uint64_t least = r->retry != NULL ? retry_deadline(r) : ROUTER_TIME_NEVER;
     for (uint32_t i = 0; i < r->node_count; i++) {
         const struct router_node *n = &r->nodes[i];
+        if (n->hold_since_ns != 0 && n->hold_until_ns < least)
+            least = n->hold_until_ns;
         if (n->collecting != NULL && n->last_sent_ns + r->config.window_wait_ns < least)
             least = n->last_sent_ns + r->config.window_wait_ns;
     }

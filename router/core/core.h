@@ -91,6 +91,7 @@ struct router_config {
     uint64_t request_timeout_ns;  /* sent and not answered: indeterminate */
     uint32_t window;              /* batches in flight to a node before the next waits */
     uint64_t window_wait_ns;      /* ... but at most so long */
+    uint64_t hold_ns;             /* a batch may wait so long for company, see hold.c; 0 = never */
     char password[512];           /* "" = none */
     uint64_t seed;                /* for RANDOMKEY and back-off */
     uint64_t inc;                 /* of this process, goes into frames */
@@ -123,11 +124,12 @@ struct router_session {
     struct resp_parser parser;
     struct router_slot *ring; /* commands in order of arrival: [head, tail) modulo ring_cap */
     uint32_t ring_cap, head, tail;
-    uint32_t ops;     /* operations in the pool that are this session's */
-    uint32_t sent;    /* ... of them, on their way: queued for or sent to a node */
-    uint32_t waiting; /* ... of them, waiting for a retry */
-    uint32_t writes;  /* ... of them, writes */
-    uint32_t map_gen; /* generation under which `sent` were routed */
+    uint32_t ops;           /* operations in the pool that are this session's */
+    uint32_t sent;          /* ... of them, on their way: queued for or sent to a node */
+    uint32_t waiting;       /* ... of them, waiting for a retry */
+    uint32_t writes;        /* ... of them, writes */
+    uint32_t map_gen;       /* generation under which `sent` were routed */
+    uint32_t active_period; /* in which it sent something last */
     uint32_t watch_pending, exec_pending; /* replies the next command depends on */
     bool authed, dead, ending, on_ready, on_stalled, on_resume, on_retry;
     bool reply_off, reply_skip, reply_skip_next;
@@ -201,6 +203,9 @@ size_t router_session_wants(const struct router_session *s, size_t n);
 
 /* Everything that is due: retries, time-outs, batches to nodes. */
 void router_tick(struct router *r);
+/* A batch waits for company for some microseconds, too short to sleep: look for input and call
+ * router_tick again. */
+bool router_holding(const struct router *r);
 /* When router_tick has something to do at the latest; ROUTER_TIME_NEVER if nothing. */
 uint64_t router_deadline_ns(const struct router *r);
 /* Sessions with new output or a wish to be closed, each once; NULL at the end. */

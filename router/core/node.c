@@ -165,6 +165,7 @@ void router_node_down(struct router *r, uint32_t node)
     if (n->collecting != NULL) {
         batch_unref(r, n->collecting);
         n->collecting = NULL;
+        n->hold_since_ns = 0;
     }
     if (n->url[0] == 0)
         n->name[0] = 0;
@@ -208,6 +209,7 @@ void node_enqueue(struct router *r, uint32_t i, struct fb_req *req, uint8_t node
         }
         return;
     }
+    r->nodes[node].last_op_ns = r->now_ns;
     op->state = OP_ON_NODE;
     op->node = node;
     op->s->sent++;
@@ -233,6 +235,8 @@ void node_flush(struct router *r, uint32_t node)
     n->collecting = NULL;
     n->unanswered++;
     n->last_sent_ns = r->now_ns;
+    n->last_count = b->count;
+    n->hold_since_ns = 0;
     r->stats.frames_out++;
     r->stats.ops_out += b->count;
     batch_unref(r, b);

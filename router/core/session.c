@@ -253,6 +253,7 @@ size_t router_session_input(struct router_session *s, const uint8_t *p, size_t n
     struct router *r = s->router;
     size_t done = 0, used;
     s->last_ns = r->now_ns;
+    hold_count(s);
     while (done < n && !s->ending) {
         if (!session_may_take(s)) {
             session_stall(s);

@@ -63,6 +63,10 @@ struct router_node {
     struct router_batch *collecting;
     uint32_t unanswered; /* batches sent of which no reply came yet */
     uint64_t last_sent_ns;
+    uint32_t last_count;    /* operations in it */
+    uint64_t last_op_ns;    /* when one was last put into `collecting` */
+    uint64_t hold_since_ns; /* since when it could have left, 0 = not held */
+    uint64_t hold_until_ns; /* valid while held */
     struct fb_buf out;
 };
 
@@ -140,6 +144,9 @@ struct router {
 
     struct router_session *all, *ready, *retry, *stalled, *resume;
     uint32_t session_count;
+    uint32_t active_now, active_before; /* sessions that sent something in this period, the last */
+    uint32_t active_period;
+    uint64_t active_until_ns; /* end of this period */
     uint64_t timeouts_due_ns;
 
     struct resp_arena arena;
@@ -192,6 +199,12 @@ void op_fail(struct router *r, uint32_t op, enum fb_rep_err code);
 /* Write the replies that are complete at the head of the ring. */
 void session_drain(struct router_session *s);
 void frame_unref(struct router_frame *f);
+
+/* hold.c */
+/* The session sent something. */
+void hold_count(struct router_session *s);
+/* True: the node's batch could leave, but is to wait for more until hold_until_ns at most. */
+bool hold_batch(const struct router *r, struct router_node *n);
 
 /* retry.c */
 void retry_add(struct router *r, uint32_t op, enum router_retry_reason why);

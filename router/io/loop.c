@@ -182,6 +182,11 @@ static bool mailboxes_run(struct loop *l)
     return any;
 }
 
+static void holding_cb(uv_idle_t *h)
+{
+    (void)h; /* that it is active keeps poll from sleeping */
+}
+
 /* Everything collected goes out. */
 static void loop_flush(struct loop *l)
 {
@@ -199,6 +204,10 @@ static void loop_flush(struct loop *l)
             again = true;
         }
     } while (again);
+    if (router_holding(l->core))
+        uv_idle_start(&l->holding, holding_cb);
+    else
+        uv_idle_stop(&l->holding);
     if (l->peers_at_ns != ROUTER_TIME_NEVER)
         peers_dial(l);
 }
@@ -212,6 +221,8 @@ static void timer_cb(uv_timer_t *t)
 static void timer_arm(struct loop *l)
 {
     uint64_t at = router_deadline_ns(l->core), now = fb_mono_ns();
+    if (router_holding(l->core)) /* poll returns at once: armed when that is over */
+        return;
     if (l->peers_at_ns < at)
         at = l->peers_at_ns;
     if (at >= l->timer_at_ns || at - now > UINT64_C(1000000000) * 3600)
@@ -229,6 +240,7 @@ static void loop_end_if_done(struct loop *l)
     uv_close((uv_handle_t *)&l->async, NULL);
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->check, NULL);
+    uv_close((uv_handle_t *)&l->holding, NULL);
     uv_close((uv_handle_t *)&l->timer, NULL);
     uv_close((uv_handle_t *)&l->second, NULL);
 }
@@ -344,6 +356,7 @@ static struct router_config core_config(struct loop *l, const struct settings *s
         .request_timeout_ns = s->request_timeout_ms * 1000000u,
         .window = s->window,
         .window_wait_ns = s->window_wait_us * 1000u,
+        .hold_ns = s->hold_us * 1000u,
         .seed = fb_random_u64(),
         .inc = l->process->inc,
         .maxclients_shown = s->max_clients,
@@ -403,6 +416,7 @@ static void handles_init(struct loop *l)
     /* these only fail on bad arguments; uv_async_init on too many files, which loop_init has had */
     fb_assert(uv_prepare_init(&l->uv, &l->prepare) == 0);
     fb_assert(uv_check_init(&l->uv, &l->check) == 0);
+    fb_assert(uv_idle_init(&l->uv, &l->holding) == 0);
     fb_assert(uv_timer_init(&l->uv, &l->timer) == 0);
     fb_assert(uv_timer_init(&l->uv, &l->second) == 0);
     l->prepare.data = l->check.data = l->timer.data = l->second.data = l;

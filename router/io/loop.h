@@ -58,7 +58,8 @@ struct loop {
     uv_async_t async;
     uv_prepare_t prepare;
     uv_check_t check;
-    uv_timer_t timer; /* the core's deadline and redials */
+    uv_idle_t holding; /* active while poll must not sleep, see router_holding */
+    uv_timer_t timer;  /* the core's deadline and redials */
     uint64_t timer_at_ns;
     uv_timer_t second; /* housekeeping */
     uv_tcp_t listener;

@@ -29,7 +29,7 @@ struct settings {
     char password[512];
     uint32_t threads, max_clients, inflight_per_client, inflight_max, window;
     uint64_t output_bytes_max, retry_deadline_ms, request_timeout_ms, idle_timeout_ms,
-        drain_timeout_ms, window_wait_us;
+        drain_timeout_ms, window_wait_us, hold_us;
 };
 
 /* One client as other threads see it: CLIENT LIST and KILL. */

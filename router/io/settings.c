@@ -45,6 +45,9 @@ const struct fb_option router_options[] = {
      "How long a stopping router waits for what is in flight.", NULL, 0, 0, true, false},
     {"router", "batch_window", FB_OPT_UINT, "1",
      "Batches on their way to a node before the next one collects.", NULL, 1, 64, true, false},
+    {"router", "batch_hold_us", FB_OPT_UINT, "60",
+     "Microseconds a batch may wait for company while many clients are active; 0 = never.", NULL, 0,
+     1000, true, false},
     {"router", "password_file", FB_OPT_TEXT, "",
      "File with the password clients must give (AUTH); empty = none.", NULL, 0, 0, true, false},
     {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9401",
@@ -128,6 +131,7 @@ static void read_limits(struct settings *s, const struct fb_options *o)
     s->drain_timeout_ms = fb_options_uint(o, "router", "drain_timeout");
     s->window = (uint32_t)fb_options_uint(o, "router", "batch_window");
     s->window_wait_us = 1000;
+    s->hold_us = fb_options_uint(o, "router", "batch_hold_us");
 }
 
 enum fb_status settings_reload(const struct settings *start, struct settings *next,

@@ -160,6 +160,88 @@ static void test_window(void **state)
     rig_fini(&g);
 }
 
+#define CROWD 8u
+
+static void crowd_config(struct router_config *c)
+{
+    c->hold_ns = 60000;
+}
+
+/* Time of the microseconds in which a batch is held. */
+static void pass_us(uint64_t us)
+{
+    g.now_ns += us * 1000u;
+    rig_tick(&g, 0);
+}
+
+static void ask(struct router_session *s)
+{
+    rig_input(&g, s, fmt("GET %s\r\n", rig_key(0)));
+}
+
+static void answer_all(void)
+{
+    while (g.seen_count > 0)
+        rig_reply_bulk(&g, 0, "x");
+}
+
+/* Eight clients in turn: a batch waits for half of them, for a gap, or for its time; a lone client
+ * never waits. */
+static void test_hold(void **state)
+{
+    struct router_session *s[CROWD];
+    uint32_t frames;
+    (void)state;
+    rig_init_config(&g, crowd_config);
+    for (uint32_t i = 0; i < CROWD; i++)
+        s[i] = client();
+    ask(s[0]);
+    assert_int_equal(g.frames, 1); /* nothing is known yet: at once */
+    for (uint32_t i = 1; i < CROWD; i++)
+        ask(s[i]);
+    assert_int_equal(g.frames, 1);
+    rig_reply_bulk(&g, 0, "x");
+    assert_int_equal(g.frames, 2);
+    assert_int_equal(g.seen_count, CROWD - 1);
+    answer_all();
+
+    for (uint32_t i = 0; i < CROWD / 2 - 1; i++) {
+        ask(s[i]);
+        pass_us(10);
+        assert_true(router_holding(g.r));
+        assert_true(router_deadline_ns(g.r) <= g.now_ns + 25000);
+    }
+    assert_int_equal(g.frames, 2);
+    ask(s[CROWD / 2 - 1]); /* half of them are here */
+    assert_int_equal(g.frames, 3);
+    assert_int_equal(g.seen_count, CROWD / 2);
+    assert_false(router_holding(g.r));
+    answer_all();
+
+    ask(s[0]);
+    pass_us(24);
+    assert_int_equal(g.frames, 3);
+    pass_us(1); /* nobody came for 25 us */
+    assert_int_equal(g.frames, 4);
+    answer_all();
+
+    ask(s[0]); /* the batch before was of one: no company is expected */
+    assert_int_equal(g.frames, 5);
+    for (uint32_t i = 1; i < CROWD / 2 + 1; i++)
+        ask(s[i]);
+    answer_all();
+    frames = g.frames;
+    for (uint32_t i = 0; i < 3; i++) {
+        ask(s[i]);
+        pass_us(20);
+    }
+    assert_int_equal(g.frames, frames + 1); /* its 60 us are over */
+    answer_all();
+    for (uint32_t i = 0; i < CROWD; i++)
+        router_session_gone(s[i]);
+    rig_fini(&g);
+}
+
 static void test_not_primary(void **state)
 {
     struct router_session *s;
@@ -414,21 +496,14 @@ static void test_garbage_from_node(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set_get),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_multi_key),
-        cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_window),
-        cmocka_unit_test(test_not_primary),
-        cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_connection_lost),
-        cmocka_unit_test(test_no_node),
-        cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_map_change_order),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_limit_of_all),
-        cmocka_unit_test(test_gone_in_flight),
-        cmocka_unit_test(test_garbage_from_node),
+        cmocka_unit_test(test_set_get),         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_multi_key),       cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_window),          cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_not_primary),     cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_connection_lost), cmocka_unit_test(test_no_node),
+        cmocka_unit_test(test_silent),          cmocka_unit_test(test_map_change_order),
+        cmocka_unit_test(test_limits),          cmocka_unit_test(test_limit_of_all),
+        cmocka_unit_test(test_gone_in_flight),  cmocka_unit_test(test_garbage_from_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

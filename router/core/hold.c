@@ -1,0 +1,51 @@
+/* A batch may wait a moment for company.
+ *
+ * A frame costs the same wake-ups of threads on both sides whether it carries one operation or
+ * fifty, and when cores are short these are most of what a lone command costs. Clients that were
+ * answered together ask again together, within the time the machine needs to run them, so a batch
+ * that leaves at the first of them leaves nearly empty. The rule: where the batch before was of
+ * some size, the next one stays open
+ *   - until half of the clients that are active now are in it (the other half is being served),
+ *   - or nobody came for HOLD_GAP_NS,
+ *   - or batch_hold has passed since it could have left.
+ * Lone clients therefore never wait, and neither does anybody where commands come in faster than
+ * the loop takes them. */
+#include "router/core/state.h"
+
+#define HOLD_GAP_NS UINT64_C(25000)
+#define HOLD_SEEN_MIN 4u /* operations of the batch before */
+#define ACTIVE_PERIOD_NS UINT64_C(2000000)
+
+void hold_count(struct router_session *s)
+{
+    struct router *r = s->router;
+    if (r->now_ns >= r->active_until_ns) {
+        bool idle = r->now_ns - r->active_until_ns >= ACTIVE_PERIOD_NS;
+        r->active_before = idle ? 0 : r->active_now;
+        r->active_now = 0;
+        r->active_period++;
+        r->active_until_ns = r->now_ns + ACTIVE_PERIOD_NS;
+    }
+    if (s->active_period == r->active_period)
+        return;
+    s->active_period = r->active_period;
+    r->active_now++;
+}
+
+static uint32_t half_of_active(const struct router *r)
+{
+    return (r->active_now > r->active_before ? r->active_now : r->active_before) / 2;
+}
+
+bool hold_batch(const struct router *r, struct router_node *n)
+{
+    fb_assert(n->collecting != NULL);
+    if (n->last_count < HOLD_SEEN_MIN || n->collecting->count >= half_of_active(r))
+        return false;
+    if (n->hold_since_ns == 0)
+        n->hold_since_ns = r->now_ns;
+    n->hold_until_ns = n->last_op_ns + HOLD_GAP_NS;
+    if (n->hold_until_ns > n->hold_since_ns + r->config.hold_ns)
+        n->hold_until_ns = n->hold_since_ns + r->config.hold_ns;
+    return r->now_ns < n->hold_until_ns;
+}
