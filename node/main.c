@@ -262,8 +262,8 @@ static void second(void *arg)
 
 int main(int argc, char **argv)
 {
-    static struct node n;
-    const struct fb_reload_hooks hooks = {.commit = reload_commit, .arg = &n};
+    struct node *n = fb_xcalloc(1, sizeof(*n)); /* a process may hold more than one start: tests */
+    const struct fb_reload_hooks hooks = {.commit = reload_commit, .arg = n};
     struct fb_options *o;
     struct fb_err err = {0};
 
@@ -271,41 +271,46 @@ int main(int argc, char **argv)
         "forebay-node", "Holds partitions of objects in memory, logs and serves them.",
         option_table, FB_COUNT_OF(option_table), all_sections, argc, argv, &o)) {
     case FB_OPTIONS_EXIT_OK:
+        free(n);
         return 0;
     case FB_OPTIONS_EXIT_USAGE:
+        free(n);
         return 2;
     case FB_OPTIONS_EXIT_BAD:
+        free(n);
         return 1;
     case FB_OPTIONS_RUN:
         break;
     }
-    n.options = o;
-    n.dir.fd = n.dir.lock_fd = -1;
-    n.inc = fb_random_u64();
-    n.started_wall_ms = fb_wall_ms();
-    atomic_store(&n.memory_limit, fb_options_uint(o, "node", "memory"));
-    n.worker_count = (uint32_t)fb_options_uint(o, "node", "threads");
-    if (n.worker_count == 0)
+    n->options = o;
+    n->dir.fd = n->dir.lock_fd = -1;
+    n->inc = fb_random_u64();
+    n->started_wall_ms = fb_wall_ms();
+    atomic_store(&n->memory_limit, fb_options_uint(o, "node", "memory"));
+    n->worker_count = (uint32_t)fb_options_uint(o, "node", "threads");
+    if (n->worker_count == 0)
         /* the other half receives, sends, syncs the log and frees: measured faster than one per
          * core */
-        n.worker_count = ((uint32_t)get_nprocs() + 1) / 2;
-    if (n.worker_count > NODE_WORKERS_MAX)
-        n.worker_count = NODE_WORKERS_MAX;
-    snprintf(n.name, sizeof(n.name), "%s", fb_options_text(o, "process", "name"));
-    fb_process_setup(o, "node", n.name);
-    if (fb_process_start(o, &err) != FB_OK || start(&n, &err) != FB_OK) {
+        n->worker_count = ((uint32_t)get_nprocs() + 1) / 2;
+    if (n->worker_count > NODE_WORKERS_MAX)
+        n->worker_count = NODE_WORKERS_MAX;
+    snprintf(n->name, sizeof(n->name), "%s", fb_options_text(o, "process", "name"));
+    fb_process_setup(o, "node", n->name);
+    if (fb_process_start(o, &err) != FB_OK || start(n, &err) != FB_OK) {
         FB_LOG(ERROR, "node does not start", FB_KS("error", err.msg));
-        stop(&n);
+        stop(n);
         fb_options_free(o);
+        free(n);
         return 1;
     }
-    FB_LOG(INFO, "serving", FB_KS("listen", n.listen), FB_KS("admin", n.admin_bound),
-           FB_KS("data_dir", n.dir.path), FB_KU("threads", n.worker_count),
-           FB_KU("memory", n.memory_limit));
+    FB_LOG(INFO, "serving", FB_KS("listen", n->listen), FB_KS("admin", n->admin_bound),
+           FB_KS("data_dir", n->dir.path), FB_KU("threads", n->worker_count),
+           FB_KU("memory", n->memory_limit));
     fb_process_serve(&o, argc, argv, &hooks, second);
-    FB_LOG(INFO, "stopping", FB_KS("name", n.name));
-    stop(&n);
-    FB_LOG(INFO, "stopped", FB_KS("name", n.name));
+    FB_LOG(INFO, "stopping", FB_KS("name", n->name));
+    stop(n);
+    FB_LOG(INFO, "stopped", FB_KS("name", n->name));
     fb_options_free(o);
+    free(n);
     return 0;
 }

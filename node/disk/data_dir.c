@@ -142,20 +142,46 @@ static enum fb_status refuse_unknown(const struct data_dir *d, struct fb_err *er
     return s;
 }
 
+/* The name of a directory that was just made must outlive a power loss, as everything below it. */
+static enum fb_status sync_parent(const char *path, struct fb_err *err)
+{
+    char parent[sizeof(((struct data_dir *)0)->path)];
+    const char *last = strrchr(path, '/');
+    enum fb_status s;
+    int fd;
+
+    snprintf(parent, sizeof(parent), "%.*s",
+             last == NULL ? 1 : (last == path ? 1 : (int)(last - path)), last == NULL ? "." : path);
+    s = disk_open_dir(parent, &fd, err);
+    if (s == FB_EPERM)
+        return FB_OK; /* who may not read it cannot sync it; the machine's own start made it */
+    if (s != FB_OK)
+        return s;
+    if (fsync(fd) != 0)
+        s = fb_err_set(err, fb_status_of_errno(errno), "sync %s: %s", parent, strerror(errno));
+    close(fd);
+    return s;
+}
+
 static enum fb_status make_dirs(const char *path, struct fb_err *err)
 {
     char part[sizeof(((struct data_dir *)0)->path)];
     size_t n = strlen(path);
     memcpy(part, path, n + 1);
     for (size_t i = 1; i <= n; i++) {
+        enum fb_status s = FB_OK;
         if (part[i] != '/' && part[i] != '\0')
             continue;
         part[i] = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST && errno != EISDIR)
-            return fb_err_set(err, errno == EROFS ? FB_EPERM : fb_status_of_errno(errno),
-                              "create data directory %s: %s: create it and give it to this user, "
-                              "or set another data_dir",
-                              part, strerror(errno));
+        if (mkdir(part, 0700) == 0)
+            s = sync_parent(part, err);
+        else if (errno != EEXIST && errno != EISDIR)
+            s = fb_err_set(err, errno == EROFS ? FB_EPERM : fb_status_of_errno(errno),
+                           "create data directory %s: %s: create it and give it to this user, "
+                           "or set another data_dir",
+                           part, strerror(errno));
+        if (s != FB_OK)
+            return s;
         part[i] = path[i];
     }
     return FB_OK;
@@ -205,6 +231,9 @@ static enum fb_status create_contents(struct data_dir *d, const char *cluster, c
         return fb_err_set(err, fb_status_of_errno(errno), "sync %s: %s", d->path, strerror(errno));
     if (has_identity)
         return FB_OK;
+    s = sync_parent(d->path, err); /* an earlier first start may have been killed before it did */
+    if (s != FB_OK)
+        return s;
     snprintf(text, sizeof(text),
              "# Data directory of a Forebay node. Written once; do not "
              "edit.\nformat=%u\ncluster=%s\nnode=%s\n",

@@ -324,6 +324,22 @@ void sim_net_pause(struct sim_net *n, bool paused)
                 wake(c);
 }
 
+void sim_net_close(struct sim_net *n)
+{
+    for (struct sim_conn *c = n->wire->conns; c != NULL; c = c->all) {
+        bool tell = c->told;
+        if (c->net != n || c->state == CLOSED)
+            continue;
+        c->state = CLOSED;
+        packets_drop(c);
+        if (c->peer != NULL)
+            conn_end(c->peer, n->wire->delay_max_ns, "closed by the peer");
+        if (tell)
+            n->config.closed(n->config.arg, c, "shutting down");
+    }
+    n->dead = true;
+}
+
 static void packet_put(struct sim_conn *to, const uint8_t *p, size_t n)
 {
     struct sim_wire *w = to->net->wire;
@@ -395,6 +411,11 @@ void sim_conn_close(struct sim_conn *c)
     if (c->peer != NULL) /* what was sent before arrives first */
         conn_end(c->peer, c->net->wire->delay_max_ns, "closed by the peer");
     conn_end(c, 0, "closed here");
+}
+
+uint32_t sim_conn_id(const struct sim_conn *c)
+{
+    return c->id;
 }
 
 bool sim_conn_open(const struct sim_conn *c)

@@ -45,6 +45,9 @@ struct sim_conn *sim_net_dial(struct sim_net *n, const char *address, const char
 /* The process is gone. What it had sent may still arrive (a part of it, in order). `machine`: the
  * whole machine went: peers hear nothing for long (up to a minute when they send nothing). */
 void sim_net_kill(struct sim_net *n, bool machine);
+/* The process ends its connections in order and goes: what it had sent arrives. `closed` is called
+ * for each before this returns, then no callback runs any more. */
+void sim_net_close(struct sim_net *n);
 /* SIGSTOP, SIGCONT: nothing is received meanwhile; it comes in order afterwards. */
 void sim_net_pause(struct sim_net *n, bool paused);
 
@@ -52,7 +55,8 @@ void sim_net_pause(struct sim_net *n, bool paused);
  * Errors: FB_ECLOSED, FB_EFULL: `frames` is untouched. */
 FB_MUST_USE enum fb_status sim_conn_send(struct sim_conn *c, struct fb_buf *frames);
 size_t sim_conn_queue_bytes(const struct sim_conn *c);
-void sim_conn_close(struct sim_conn *c); /* `closed` follows, as an event */
+void sim_conn_close(struct sim_conn *c);        /* `closed` follows, as an event */
+uint32_t sim_conn_id(const struct sim_conn *c); /* unique in a world */
 bool sim_conn_open(const struct sim_conn *c);
 void sim_conn_set_user(struct sim_conn *c, void *user);
 void *sim_conn_user(const struct sim_conn *c);

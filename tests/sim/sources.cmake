@@ -1,13 +1,35 @@
-# forebay-sim: whole clusters in one process, driven by a seed.
+# forebay-sim: whole clusters in one process, driven by a seed. The code of the processes is the real one; what lies
+# under it (threads, clocks, files, sockets, the coordinator's store) is replaced at link time.
 set(sim_dir ${CMAKE_CURRENT_LIST_DIR})
 # Which commit it is of: a failing seed means nothing without it. Asked at each build.
 add_custom_target(sim_commit BYPRODUCTS ${CMAKE_CURRENT_BINARY_DIR}/sim_commit.c
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUT=${CMAKE_CURRENT_BINARY_DIR}/sim_commit.c
     -P ${sim_dir}/commit.cmake VERBATIM)
+# The node as a program, but for its threads' and files' ground.
+set(node_dir ${PROJECT_SOURCE_DIR}/node)
+add_library(sim_node OBJECT ${node_dir}/main.c)
+target_compile_definitions(sim_node PRIVATE main=forebay_node_main)
+target_compile_options(sim_node PRIVATE -Wno-missing-prototypes)
+target_link_libraries(sim_node PRIVATE fb_flags fb_sanitize fb_base)
 add_executable(forebay-sim
   ${sim_dir}/main.c ${sim_dir}/kernel.c ${sim_dir}/clock.c ${sim_dir}/net.c ${sim_dir}/world.c
+  ${sim_dir}/proc.c ${sim_dir}/os_rt.c ${sim_dir}/os_file.c ${sim_dir}/os_net.c ${sim_dir}/fs.c
+  ${sim_dir}/coord.c ${sim_dir}/store_sim.c ${sim_dir}/node_proc.c ${sim_dir}/node_check.c
+  ${sim_dir}/node_check_state.c ${sim_dir}/node_check_wire.c
+  $<TARGET_OBJECTS:sim_node>
+  ${node_dir}/io/worker.c ${node_dir}/io/requests.c ${node_dir}/io/feeds.c ${node_dir}/io/flush.c
+  ${node_dir}/io/server.c ${node_dir}/io/cluster.c ${node_dir}/io/recovery.c ${node_dir}/io/snapshotter.c
+  ${node_dir}/io/status.c ${node_dir}/io/admin_verbs.c
+  ${node_dir}/store/slab.c ${node_dir}/store/sieve.c ${node_dir}/store/object.c
   ${CMAKE_CURRENT_BINARY_DIR}/sim_commit.c)
 add_dependencies(forebay-sim sim_commit)
 target_link_libraries(forebay-sim PRIVATE fb_flags fb_warnings fb_sanitize node_core node_disk node_control
-  router_core sync_core fb_wire fb_cluster fb_base)
+  router_core sync_core fb_coord fb_wire fb_cluster fb_base PkgConfig::JANSSON)
 set_target_properties(forebay-sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+foreach(call open openat close read pread pwrite pwritev fsync fdatasync ftruncate fallocate renameat unlinkat fstat
+    fstatat fstatvfs access mkdir mkdirat fcntl fdopendir opendir dirfd readdir closedir abort getpid nanosleep
+    clock_gettime pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock pthread_cond_init
+    pthread_cond_destroy pthread_cond_wait pthread_cond_timedwait pthread_cond_signal pthread_cond_broadcast
+    log_append lane_synced node_recover)
+  target_link_options(forebay-sim PRIVATE -Wl,--wrap=${call})
+endforeach()

@@ -1,60 +1,63 @@
 /* The world of a run (world.h). */
 #include "tests/sim/world.h"
 
-static struct {
-    struct sim *sim;
-    uint32_t pongs, closed;
-} trial;
+#include "tests/sim/coord.h"
+#include "tests/sim/node_proc.h"
+#include "tests/sim/os.h"
 
-static const char *name_of(void *arg)
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct world_module *const modules[] = {&node_module};
+
+static void config_make(struct world *w)
 {
-    return ((struct sim_net_config *)arg)->name;
+    struct fb_err err = {0};
+    const char *text = "[cluster]\n";
+    if (fb_nsset_parse("cluster.conf", fb_bytes_str(text), &w->namespaces, NULL, &err) != FB_OK)
+        sim_violation(w->sim, "world", "%s", err.msg);
+    for (int i = 0; i < FB_UUID_BYTES; i++)
+        w->cluster[i] = (uint8_t)sim_rand(w->sim, SIM_WORLD);
+    w->partitions = (uint32_t)sim_range(w->sim, SIM_WORLD, 1, WORLD_PARTITIONS_MAX);
+    w->coord = sim_coord_new(w->sim, w->cluster, w->partitions, text);
 }
 
-static void trial_opened(void *arg, struct sim_conn *c, const struct fb_hello *peer)
+static bool all_settled(struct world *w, char *why, size_t n)
 {
-    struct fb_buf b = {0};
-    struct fb_frame f = {.kind = FB_FRAME_PING, .id = 7};
-    sim_trace(trial.sim, "%s has a connection to %s", name_of(arg), peer->name);
-    fb_frame_end(&b, fb_frame_begin(&b, &f), 0);
-    if (sim_conn_send(c, &b) != FB_OK)
-        trial.closed++;
-    fb_buf_fini(&b);
-}
-
-static void trial_received(void *arg, struct sim_conn *c, const struct fb_frame *f)
-{
-    (void)c;
-    sim_trace(trial.sim, "%s gets %s", name_of(arg), fb_frame_kind_name(f->kind));
-    trial.pongs++;
-}
-
-static void trial_closed(void *arg, struct sim_conn *c, const char *why)
-{
-    (void)c;
-    sim_trace(trial.sim, "%s closed: %s", name_of(arg), why);
-    trial.closed++;
+    for (size_t i = 0; i < FB_COUNT_OF(modules); i++)
+        if (!modules[i]->settled(w, why, n))
+            return false;
+    return true;
 }
 
 void world_run(struct sim *s)
 {
-    struct sim_wire *w = sim_wire_new(s);
-    struct sim_net_config a = {.role = FB_ROLE_NODE,
-                               .name = "a",
+    struct world w = {.sim = s, .wire = sim_wire_new(s)};
+    const struct sim_plan *plan = sim_plan(s);
+    uint64_t until;
+    char why[400] = "";
 
-                               .opened = trial_opened,
-                               .received = trial_received,
-                               .closed = trial_closed};
-    struct sim_net_config b = a;
-    trial.sim = s;
-    trial.pongs = trial.closed = 0;
-    memcpy(b.name, "b", 2);
-    a.arg = &a;
-    b.arg = &b;
-    sim_net_listen(sim_net_open(w, &a), "a:1");
-    sim_net_dial(sim_net_open(w, &b), "a:1", "a", NULL);
-    sim_run(s, 20 * SIM_S, NULL, NULL);
-    if (trial.pongs < 2 && trial.closed == 0)
-        sim_violation(s, "net", "%u frames arrived and nothing was closed", trial.pongs);
-    sim_wire_free(w);
+    sim_os_world(s);
+    config_make(&w);
+    for (size_t i = 0; i < FB_COUNT_OF(modules); i++)
+        modules[i]->start(&w);
+    (void)sim_run(s, plan->storm_ns, NULL, NULL);
+    sim_heal(s);
+    for (size_t i = 0; i < FB_COUNT_OF(modules); i++)
+        modules[i]->heal(&w);
+    until = sim_now_ns(s) + plan->calm_ns;
+    while (!all_settled(&w, why, sizeof why)) {
+        if (sim_now_ns(s) >= until)
+            sim_violation(s, "I36", "not settled %llu s after the last fault: %s",
+                          (unsigned long long)(plan->calm_ns / SIM_S), why);
+        (void)sim_run(s, sim_now_ns(s) + 500 * SIM_MS, NULL, NULL);
+    }
+    for (size_t i = 0; i < FB_COUNT_OF(modules); i++)
+        modules[i]->finish(&w);
+    for (size_t i = FB_COUNT_OF(modules); i > 0; i--)
+        modules[i - 1]->stop(&w);
+    sim_coord_free(w.coord);
+    sim_wire_free(w.wire);
+    free(w.namespaces);
+    sim_os_world(NULL);
 }

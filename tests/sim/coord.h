@@ -1,0 +1,33 @@
+/* The coordinator as a model: a linearizable compare-and-swap store, for real processes through
+ * proto/coord/backend.h (blocking calls of coroutines), for modelled ones by the functions here.
+ *
+ * Faults: it is slow, does not answer for a while, gives an unknown outcome (done or not), executes
+ * a transaction long after the caller was told "unknown", and watches miss or delay changes.
+ */
+#ifndef FB_TESTS_SIM_COORD_H_
+#define FB_TESTS_SIM_COORD_H_
+
+#include "proto/coord/coord.h"
+#include "tests/sim/proc.h"
+
+struct sim_coord;
+
+/* "meta" (uuid, partitions, seed of placement), "config" (the cluster file) are there from the
+ * start. */
+struct sim_coord *sim_coord_new(struct sim *s, const uint8_t cluster[16], uint32_t partitions,
+                                const char *config);
+void sim_coord_free(struct sim_coord *c);
+
+/* All keys, as of now; free with fb_coord_list_free. Never fails, takes no time. */
+void sim_coord_list(struct sim_coord *c, struct fb_coord_list *out);
+/* NULL deletes. Unconditional, takes no time. */
+void sim_coord_put(struct sim_coord *c, const char *key, const char *value);
+/* fn(arg) some time after each change (an event of its own; several changes may give one). */
+void sim_coord_watch(struct sim_coord *c, sim_fn fn, void *arg);
+uint64_t sim_coord_rev(const struct sim_coord *c);
+/* How many calls of real processes got no definite answer so far. */
+uint64_t sim_coord_failures(const struct sim_coord *c);
+/* It does not answer real processes until then. */
+void sim_coord_away_until(struct sim_coord *c, uint64_t ns);
+
+#endif

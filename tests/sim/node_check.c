@@ -1,0 +1,357 @@
+/* What reaches a node's log, and what its recovery brings back (node_check.h). */
+#include "tests/sim/node_check_impl.h"
+
+#include "node/disk/log_internal.h"
+#include "proto/base/hash.h"
+
+#include <stdlib.h>
+
+static struct node_check *the_check;
+
+struct node_check *node_check_new(struct sim *s, uint32_t partitions)
+{
+    struct node_check *c = fb_xcalloc(1, sizeof *c);
+    c->sim = s;
+    c->partitions = partitions;
+    c->parts = fb_xcalloc(partitions, sizeof *c->parts);
+    the_check = c;
+    return c;
+}
+
+void node_check_free(struct node_check *c)
+{
+    for (uint32_t i = 0; i < c->partitions; i++) {
+        struct part_view *v = &c->parts[i];
+        for (uint32_t k = 0; k < v->key_n; k++)
+            fb_buf_fini(&v->keys[k].key);
+        free(v->keys);
+        free(v->r);
+        free(v->all);
+    }
+    for (uint32_t i = 0; i < NODE_WORKERS_MAX; i++)
+        fb_buf_fini(&c->in_flight[i]);
+    free(c->parts);
+    free(c->batches);
+    free(c->marks);
+    free(c);
+    the_check = NULL;
+}
+
+void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss loss)
+{
+    c->proc = p;
+    c->node = NULL;
+    c->loss = loss;
+    c->generation = 0;
+    c->first_batch = c->batch_n;
+    c->errors_before = p->fs->errors;
+    for (uint32_t i = 0; i < c->partitions; i++) {
+        c->parts[i].floor = loss == NODE_LOSS_ANY ? 0 : c->parts[i].durable;
+        c->parts[i].epoch_started = 0;
+    }
+}
+
+void node_check_end(struct node_check *c)
+{
+    c->node = NULL;
+    memset(c->asked, 0, sizeof c->asked);
+}
+
+struct node *node_check_node(struct node_check *c)
+{
+    /* while it stops its lanes are being freed */
+    return c->node != NULL && !atomic_load(&c->node->stopping) ? c->node : NULL;
+}
+
+void node_check_must_refuse(struct node_check *c, bool yes)
+{
+    c->must_refuse = yes;
+}
+
+uint64_t node_check_written(const struct node_check *c, uint16_t part)
+{
+    return c->parts[part].written;
+}
+
+uint64_t node_check_durable(const struct node_check *c, uint16_t part)
+{
+    return c->parts[part].durable;
+}
+
+/* ---- records ---- */
+
+static uint32_t key_index(struct part_view *v, struct fb_bytes key)
+{
+    uint64_t hash = object_hash(key);
+    for (uint32_t i = 0; i < v->key_n; i++)
+        if (v->keys[i].hash == hash && fb_bytes_equal(fb_buf_view(&v->keys[i].key), key))
+            return i + 1;
+    if (v->key_n == v->key_cap) {
+        v->key_cap = v->key_cap == 0 ? 64 : v->key_cap * 2;
+        v->keys = fb_xrealloc(v->keys, v->key_cap * sizeof *v->keys);
+    }
+    v->keys[v->key_n] = (struct known_key){.hash = hash};
+    fb_buf_put_bytes(&v->keys[v->key_n].key, key);
+    return ++v->key_n;
+}
+
+/* I3: a version names one record for ever. */
+static void check_unique(struct node_check *c, struct part_view *v, uint16_t part, uint64_t ver,
+                         uint64_t content)
+{
+    if ((v->all_n + 1) * 2 > v->all_cap) {
+        uint32_t cap = v->all_cap == 0 ? 256 : v->all_cap * 2;
+        void *old = v->all;
+        uint32_t old_cap = v->all_cap;
+        v->all = fb_xcalloc(cap, sizeof *v->all);
+        v->all_cap = cap;
+        for (uint32_t i = 0; i < old_cap; i++) {
+            struct {
+                uint64_t ver, content;
+            } *e = old;
+            if (e[i].ver == 0)
+                continue;
+            uint32_t at = (uint32_t)(e[i].ver * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (cap - 1);
+            while (v->all[at].ver != 0)
+                at = (at + 1) & (cap - 1);
+            v->all[at].ver = e[i].ver;
+            v->all[at].content = e[i].content;
+        }
+        free(old);
+    }
+    uint32_t at = (uint32_t)(ver * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (v->all_cap - 1);
+    while (v->all[at].ver != 0 && v->all[at].ver != ver)
+        at = (at + 1) & (v->all_cap - 1);
+    if (v->all[at].ver == ver)
+        sim_violation(c->sim, "I3", "partition %u: version %u/%llu is given to a second record",
+                      part, fb_ver_epoch(ver), (unsigned long long)fb_ver_counter(ver));
+    (void)content;
+    v->all[at].ver = ver;
+    v->all[at].content = content;
+    v->all_n++;
+}
+
+static void record_seen(struct node_check *c, const struct fb_record *r, uint64_t content)
+{
+    struct part_view *v = &c->parts[r->part];
+    struct seen *s, *last = v->n > 0 ? &v->r[v->n - 1] : NULL;
+    bool keyed = r->type == FB_RECORD_PUT || r->type == FB_RECORD_DEL ||
+                 r->type == FB_RECORD_EXPIRE || r->type == FB_RECORD_PARK ||
+                 r->type == FB_RECORD_REFRESH || r->type == FB_RECORD_SYNCED;
+
+    check_unique(c, v, r->part, r->ver, content);
+    if (last != NULL && (r->ver <= last->ver || r->prev != last->ver))
+        sim_violation(c->sim, "I2",
+                      "partition %u: record %u/%llu (prev %u/%llu) follows %u/%llu in the log",
+                      r->part, fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver),
+                      fb_ver_epoch(r->prev), (unsigned long long)fb_ver_counter(r->prev),
+                      fb_ver_epoch(last->ver), (unsigned long long)fb_ver_counter(last->ver));
+    if (last != NULL && r->ptime_ms < last->ptime)
+        sim_violation(c->sim, "I30", "partition %u: time goes back in the log at %u/%llu", r->part,
+                      fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver));
+    if (r->type == FB_RECORD_EPOCH_START) {
+        v->epoch_started = fb_ver_epoch(r->ver);
+    } else if (fb_ver_epoch(r->ver) != v->epoch_started && !c->replaying) {
+        sim_violation(c->sim, "I9", "partition %u: a record of epoch %u without its start", r->part,
+                      fb_ver_epoch(r->ver));
+    }
+    if (v->n == v->cap) {
+        v->cap = v->cap == 0 ? 256 : v->cap * 2;
+        v->r = fb_xrealloc(v->r, v->cap * sizeof *v->r);
+    }
+    s = &v->r[v->n++];
+    *s = (struct seen){.ver = r->ver,
+                       .ptime = r->ptime_ms,
+                       .obj_ver = r->obj_ver,
+                       .dsafe = r->changed,
+                       .content = content,
+                       .type = r->type,
+                       .group = r->count,
+                       .expires_ms = r->expires_ms,
+                       .key = keyed ? key_index(v, r->key) : 0,
+                       .value_hash = fb_hash64(r->value.p, r->value.n, 7)};
+    v->written = r->ver;
+}
+
+enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
+                                 struct fb_bytes records, bool urgent, struct fb_err *err);
+enum fb_status __real_log_append(struct log *log, uint32_t lane, uint64_t seq,
+                                 struct fb_bytes records, bool urgent, struct fb_err *err);
+
+enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
+                                 struct fb_bytes records, bool urgent, struct fb_err *err)
+{
+    struct node_check *c = the_check;
+    struct log_lane *l = &log->lanes[lane];
+    struct fb_reader in = fb_reader(records);
+    struct batch *b;
+    const char *name;
+    enum fb_status s;
+
+    fb_buf_clear(&c->in_flight[lane]);
+    fb_buf_put_bytes(&c->in_flight[lane], records);
+    s = __real_log_append(log, lane, seq, records, urgent, err);
+    fb_buf_clear(&c->in_flight[lane]);
+    if (s != FB_OK)
+        return s;
+    if (c->batch_n == c->batch_cap) {
+        c->batch_cap = c->batch_cap == 0 ? 1024 : c->batch_cap * 2;
+        c->batches = fb_xrealloc(c->batches, c->batch_cap * sizeof *c->batches);
+    }
+    b = &c->batches[c->batch_n++];
+    *b = (struct batch){.generation = log->config.generation,
+                        .seq = seq,
+                        .n = log_batch_bytes((uint32_t)records.n),
+                        .lane = lane,
+                        .segment = l->w_segment,
+                        .first_mark = c->mark_n};
+    b->at = l->w_offset - b->n;
+    b->file = sim_os_file(l->w_fd, &b->dir, &name);
+    while (in.n > 0) {
+        const uint8_t *start = in.p;
+        struct fb_record r;
+        if (fb_record_decode(&in, &r) != FB_OK)
+            sim_violation(c->sim, "record", "a batch of the log holds what is no record");
+        record_seen(c, &r, fb_hash64(start, (size_t)(in.p - start), 1));
+        if (b->mark_n > 0 && c->marks[c->mark_n - 1].part == r.part) {
+            c->marks[c->mark_n - 1].ver = r.ver;
+            continue;
+        }
+        if (c->mark_n == c->mark_cap) {
+            c->mark_cap = c->mark_cap == 0 ? 1024 : c->mark_cap * 2;
+            c->marks = fb_xrealloc(c->marks, c->mark_cap * sizeof *c->marks);
+        }
+        c->marks[c->mark_n++] = (struct mark){r.part, r.ver};
+        b->mark_n++;
+    }
+    c->generation = log->config.generation;
+    return FB_OK;
+}
+
+/* I18: the lane is told that everything up to log_seq is on stable storage. Is it? */
+void __wrap_lane_synced(struct lane *l, uint64_t log_seq);
+void __real_lane_synced(struct lane *l, uint64_t log_seq);
+void __wrap_lane_synced(struct lane *l, uint64_t log_seq)
+{
+    struct node_check *c = the_check;
+    for (uint32_t i = c->first_batch; i < c->batch_n; i++) {
+        struct batch *b = &c->batches[i];
+        char name[LOG_NAME_BYTES];
+        if (b->checked || b->lane != l->config.lane || b->seq > log_seq)
+            continue;
+        b->checked = true;
+        log_name_format(name, b->generation, b->lane, b->segment);
+        if (!c->proc->fs->lied && fs_child(c->proc->fs, b->dir, name) != NULL &&
+            (!fs_durable(b->file, b->at, b->n) || !fs_name_durable(c->proc->fs, b->dir, name)))
+            sim_violation(c->sim, "I18", "batch %llu of lane %u is said to be synced and is not",
+                          (unsigned long long)b->seq, b->lane);
+        for (uint32_t k = 0; k < b->mark_n; k++) {
+            struct mark *m = &c->marks[b->first_mark + k];
+            if (m->ver > c->parts[m->part].durable)
+                c->parts[m->part].durable = m->ver;
+        }
+    }
+    __real_lane_synced(l, log_seq);
+}
+
+/* ---- recovery ---- */
+
+static void recovered_part(struct node_check *c, uint16_t part, uint64_t last)
+{
+    struct part_view *v = &c->parts[part];
+    uint32_t n = v->n;
+    if (last > v->written)
+        sim_violation(c->sim, "recovery",
+                      "partition %u: version %u/%llu was recovered, %u/%llu "
+                      "was the last written",
+                      part, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last),
+                      fb_ver_epoch(v->written), (unsigned long long)fb_ver_counter(v->written));
+    if (last < v->floor || (c->loss == NODE_LOSS_NOTHING && last != v->written))
+        sim_violation(c->sim, "I13",
+                      "partition %u: recovered up to %u/%llu, but %u/%llu was %s when the process "
+                      "ended",
+                      part, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last),
+                      fb_ver_epoch(c->loss == NODE_LOSS_NOTHING ? v->written : v->floor),
+                      (unsigned long long)fb_ver_counter(c->loss == NODE_LOSS_NOTHING ? v->written
+                                                                                      : v->floor),
+                      c->loss == NODE_LOSS_NOTHING ? "written" : "on disk");
+    while (n > 0 && v->r[n - 1].ver > last)
+        n--;
+    if (last != 0 && (n == 0 || v->r[n - 1].ver != last))
+        sim_violation(c->sim, "recovery",
+                      "partition %u: recovered up to %u/%llu, which was never "
+                      "written",
+                      part, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last));
+    for (uint32_t i = n; i > 0 && i + 64 > n; i--)
+        if (v->r[i - 1].type == FB_RECORD_GROUP && v->r[i - 1].ver + v->r[i - 1].group > last)
+            sim_violation(c->sim, "I14", "partition %u: half of a transaction was recovered", part);
+    if (n < v->n)
+        sim_trace(c->sim, "check partition %u: %u records are lost, last is %u/%llu", part,
+                  v->n - n, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last));
+    v->n = n;
+    v->written = v->durable = last; /* recovery sealed and synced what it replayed */
+}
+
+/* The batch that was being written was written after all. */
+static void recovered_in_flight(struct node_check *c, uint32_t i, const struct node *n,
+                                struct lane **lanes)
+{
+    struct fb_reader in = fb_reader(fb_buf_view(&c->in_flight[i])), again = in;
+    struct fb_record r;
+    bool there = false;
+    c->replaying = true;
+    while (in.n > 0 && fb_record_decode(&in, &r) == FB_OK)
+        there = there || lane_last_ver(lanes[node_check_lane_of(n, r.part)], r.part) == r.ver;
+    while (there && again.n > 0 && fb_record_decode(&again, &r) == FB_OK)
+        record_seen(c, &r, 0);
+    c->replaying = false;
+    fb_buf_clear(&c->in_flight[i]);
+}
+
+enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
+                                   struct fb_err *err);
+enum fb_status __real_node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
+                                   struct fb_err *err);
+enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
+                                   struct fb_err *err)
+{
+    struct node_check *c = the_check;
+    enum fb_status s = __real_node_recover(n, lanes, last_generation, err);
+    if (s != FB_OK)
+        return s;
+    if (c->must_refuse)
+        sim_violation(c->sim, "I31", "the node starts on a log of which a synced batch is damaged");
+    for (uint32_t i = 0; i < NODE_WORKERS_MAX; i++)
+        recovered_in_flight(c, i, n, lanes);
+    for (uint32_t p = 0; p < c->partitions; p++)
+        recovered_part(c, (uint16_t)p, lane_last_ver(lanes[node_check_lane_of(n, p)], (uint16_t)p));
+    c->node = n;
+    node_check_state(c);
+    return s;
+}
+
+bool node_check_vital_place(struct node_check *c, struct fs_node **f, uint64_t *at)
+{
+    const struct fs_node *dir = fs_lookup(c->proc->fs, "/data/n1/log");
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < c->batch_n; i++) {
+        const struct batch *b = &c->batches[i];
+        bool later = false;
+        char name[LOG_NAME_BYTES];
+        log_name_format(name, b->generation, b->lane, b->segment);
+        if (b->dir != dir || fs_child(c->proc->fs, b->dir, name) != b->file ||
+            b->at + b->n > b->file->size)
+            continue;
+        for (uint32_t k = i + 1; k < c->batch_n && !later; k++)
+            later = c->batches[k].generation == b->generation && c->batches[k].lane == b->lane &&
+                    c->batches[k].checked;
+        if (!later || !b->checked)
+            continue;
+        found++;
+        if (sim_range(c->sim, SIM_DISK, 1, found) == 1) {
+            *f = b->file;
+            *at = b->at + sim_range(c->sim, SIM_DISK, 0, LOG_BATCH_HEADER_BYTES - 1);
+        }
+    }
+    return found > 0;
+}

@@ -1,0 +1,126 @@
+/* What a node says against what is in its log and on its disk (node_check.h). */
+#include "tests/sim/node_check_impl.h"
+
+#include "proto/base/hash.h"
+
+static struct asked *asked_at(struct node_check *c, const struct sim_conn *conn, uint32_t seq)
+{
+    uint64_t h = ((uint64_t)sim_conn_id(conn) << 32 | seq) * UINT64_C(0x9e3779b97f4a7c15);
+    return &c->asked[h >> 51];
+}
+
+void node_check_received(struct node_check *c, const struct sim_conn *conn,
+                         const struct fb_frame *f)
+{
+    struct fb_reader r = fb_reader(f->tail);
+    if (f->kind != FB_FRAME_REQ)
+        return;
+    for (uint32_t i = 0; i < f->count; i++) {
+        struct fb_req req;
+        if (fb_req_decode(&r, &req) != FB_OK)
+            return;
+        *asked_at(c, conn, req.seq) =
+            (struct asked){.conn = conn, .seq = req.seq, .part = req.part, .used = true};
+    }
+}
+
+static void sent_reply(struct node_check *c, const struct sim_conn *conn, const struct fb_rep *r)
+{
+    struct asked *a = asked_at(c, conn, r->seq);
+    struct part_view *v;
+    if (!a->used || a->conn != conn || a->seq != r->seq)
+        return; /* its place was taken by a later one */
+    a->used = false;
+    if (r->type == FB_REP_ERR || a->part >= c->partitions || fb_ver_epoch(r->ver) == 0)
+        return;
+    v = &c->parts[a->part];
+    if (r->ver > v->written)
+        sim_violation(c->sim, "I11",
+                      "a reply shows version %u/%llu of partition %u, which is not "
+                      "in the log",
+                      fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver), a->part);
+    if (r->level == FB_LEVEL_DURABLE && r->ver > v->durable)
+        sim_violation(c->sim, "I13",
+                      "a reply says durable for version %u/%llu of partition %u, "
+                      "which is not on disk",
+                      fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver), a->part);
+}
+
+static const struct seen *seen_find(const struct part_view *v, uint64_t ver)
+{
+    uint32_t lo = 0, hi = v->n;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (v->r[mid].ver < ver)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < v->n && v->r[lo].ver == ver ? &v->r[lo] : NULL;
+}
+
+static void sent_batch(struct node_check *c, const struct fb_feed_batch *b)
+{
+    struct fb_reader r = fb_reader(b->objects);
+    struct part_view *v;
+    uint64_t last = b->from_ver;
+    if (b->status != FB_FEED_OK || b->part >= c->partitions)
+        return;
+    v = &c->parts[b->part];
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct fb_feed_object o;
+        const struct seen *s;
+        if (fb_feed_object_decode(&r, &o) != FB_OK)
+            sim_violation(c->sim, "frame", "a feed batch holds what is no object");
+        if (o.ver > v->durable)
+            sim_violation(c->sim, "I20",
+                          "a feed gives out version %u/%llu of partition %u, which "
+                          "is not on disk",
+                          fb_ver_epoch(o.ver), (unsigned long long)fb_ver_counter(o.ver), b->part);
+        if (o.ver <= last)
+            sim_violation(c->sim, "I21", "a feed of partition %u goes back", b->part);
+        last = o.ver;
+        s = seen_find(v, o.ver);
+        if (s == NULL ||
+            (s->type != FB_RECORD_PUT && s->type != FB_RECORD_DEL && s->type != FB_RECORD_EXPIRE))
+            sim_violation(c->sim, "I20",
+                          "a feed gives out version %u/%llu of partition %u, which "
+                          "is no write of its log",
+                          fb_ver_epoch(o.ver), (unsigned long long)fb_ver_counter(o.ver), b->part);
+        if (s->type == FB_RECORD_PUT && fb_hash64(o.value.p, o.value.n, 7) != s->value_hash)
+            sim_violation(c->sim, "I20", "a feed gives out another value than the record's");
+    }
+    if (b->last && b->scan_end > v->durable)
+        sim_violation(c->sim, "I20", "a feed of partition %u scans beyond what is on disk",
+                      b->part);
+}
+
+void node_check_sent(struct node_check *c, const struct sim_conn *conn, struct fb_bytes frames)
+{
+    size_t at = 0, size;
+    while (at < frames.n) {
+        struct fb_bytes rest = {frames.p + at, frames.n - at};
+        struct fb_frame f;
+        struct fb_err err;
+        struct fb_reader r;
+        if (fb_frame_size(rest, &size) != FB_OK || size == 0 || size > rest.n ||
+            fb_frame_decode(fb_bytes(rest.p, size), &f, &err) != FB_OK)
+            sim_violation(c->sim, "frame", "the node sends a broken frame");
+        at += size;
+        r = fb_reader(f.tail);
+        for (uint32_t i = 0; i < f.count && f.kind == FB_FRAME_REP; i++) {
+            struct fb_rep rep;
+            if (fb_rep_decode(&r, &rep) != FB_OK)
+                sim_violation(c->sim, "frame", "the node sends a broken reply");
+            sent_reply(c, conn, &rep);
+        }
+        for (uint32_t i = 0; i < f.count && f.kind == FB_FRAME_FEED_DATA; i++) {
+            struct fb_feed_batch b;
+            if (fb_feed_batch_decode(&r, &b) != FB_OK)
+                sim_violation(c->sim, "frame", "the node sends a broken feed batch");
+            sent_batch(c, &b);
+        }
+    }
+    if (c->proc->fs->errors > c->errors_before)
+        sim_violation(c->sim, "I19", "the node sends a frame after its disk failed");
+}

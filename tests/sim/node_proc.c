@@ -1,0 +1,444 @@
+/* One machine with forebay-node on it (node_proc.h). */
+#include "tests/sim/node_proc.h"
+
+#include "node/core/lane_impl.h"
+#include "node/io/worker.h"
+#include "tests/sim/coord.h"
+#include "tests/sim/node_main.h"
+#include "tests/sim/os_net.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LOSS_LISTENERS_MAX 8u
+#define ARGS_MAX 24u
+#define DATA_DIR "/data/n1"
+
+struct node_proc {
+    struct world *w;
+    struct sim_proc proc;
+    struct sim_clock clock;
+    struct node_check *check;
+    struct {
+        node_lost_fn fn;
+        void *arg;
+    } lost[LOSS_LISTENERS_MAX];
+    uint32_t lost_n;
+    enum node_loss loss; /* for the next start */
+    bool gone;           /* the directory was taken away since it was last made */
+    bool accept_empty;   /* the operator says so */
+    bool broken_medium;  /* a bit is turned round: the start must notice */
+    bool ever_lied;      /* an fsync lied before the last power loss */
+    struct fs_node *flipped;
+    uint64_t flipped_at;
+    unsigned flipped_bit;
+    uint32_t refusals;     /* starts in a row that ended with an error */
+    uint64_t coord_failed; /* before this start */
+    bool restarting;
+    uint64_t faults_until_ns;
+    /* how it is configured in this run */
+    char args[ARGS_MAX][96];
+    char *argv[ARGS_MAX + 1];
+    int argc, base_argc;
+};
+
+static void start(struct node_proc *n);
+
+void node_proc_on_loss(struct world *w, node_lost_fn fn, void *arg)
+{
+    struct node_proc *n = w->node;
+    fb_assert(n->lost_n < LOSS_LISTENERS_MAX);
+    n->lost[n->lost_n].fn = fn;
+    n->lost[n->lost_n++].arg = arg;
+}
+
+static void tell_loss(struct node_proc *n, enum node_loss loss)
+{
+    if (loss > n->loss)
+        n->loss = loss;
+    for (uint32_t i = 0; i < n->lost_n; i++)
+        n->lost[i].fn(n->lost[i].arg, loss);
+}
+
+struct node_check *node_proc_check(struct world *w)
+{
+    return w->node->check;
+}
+
+bool node_proc_up(struct world *w)
+{
+    return w->node->proc.alive && node_check_node(w->node->check) != NULL;
+}
+
+uint64_t node_proc_dirty(struct world *w)
+{
+    struct node *n = w->node->proc.alive ? node_check_node(w->node->check) : NULL;
+    uint64_t sum = 0;
+    if (n == NULL)
+        return UINT64_MAX;
+    for (uint32_t i = 0; i < n->worker_count; i++) {
+        const struct lane_stats *s = lane_stats(n->workers[i]->lane);
+        sum += atomic_load(&s->objects_dirty) - atomic_load(&s->objects_parked);
+    }
+    return sum;
+}
+
+/* ---- its configuration ---- */
+
+static void arg(struct node_proc *n, const char *fmt, ...) FB_PRINTF(2, 3);
+static void arg(struct node_proc *n, const char *fmt, ...)
+{
+    va_list ap;
+    fb_assert(n->argc < (int)ARGS_MAX);
+    va_start(ap, fmt);
+    vsnprintf(n->args[n->argc], sizeof n->args[0], fmt, ap);
+    va_end(ap);
+    n->argv[n->argc] = n->args[n->argc];
+    n->argv[++n->argc] = NULL;
+}
+
+static void configure(struct node_proc *n)
+{
+    struct sim *s = n->w->sim;
+    bool small = sim_strikes(s, SIM_NODE, SIM_FAULT_OOM_EVICT, 1000000);
+    arg(n, "forebay-node");
+    arg(n, "--process.name=%s", WORLD_NODE_NAME);
+    arg(n, "--process.coordinator=file:///coord");
+    arg(n, "--node.listen=%s", WORLD_NODE_ADDRESS);
+    arg(n, "--node.data_dir=%s", DATA_DIR);
+    arg(n, "--node.threads=%llu", (unsigned long long)sim_range(s, SIM_NODE, 1, 3));
+    arg(n, "--node.segment_bytes=%lluKiB", (unsigned long long)sim_spread(s, SIM_NODE, 4, 256));
+    arg(n, "--node.log_sync_interval=%llums", (unsigned long long)sim_spread(s, SIM_NODE, 2, 200));
+    arg(n, "--node.snapshot_interval=%llums",
+        (unsigned long long)sim_spread(s, SIM_NODE, 500, 30000));
+    arg(n, "--node.snapshot_log_bytes=%lluKiB",
+        (unsigned long long)sim_spread(s, SIM_NODE, 64, 4096));
+    arg(n, "--node.memory=%lluKiB",
+        (unsigned long long)(small ? sim_spread(s, SIM_NODE, 12, 64) : 65536));
+    arg(n, "--admin.listen=127.0.0.1:0");
+    n->base_argc = n->argc;
+}
+
+/* ---- its ends ---- */
+
+static void restart_ev(void *arg_, uint64_t tag)
+{
+    struct node_proc *n = arg_;
+    (void)tag;
+    n->restarting = false;
+    if (!n->proc.alive)
+        start(n);
+}
+
+static void restart_after(struct node_proc *n, uint64_t ns)
+{
+    if (n->restarting)
+        return;
+    n->restarting = true;
+    sim_after(n->w->sim, ns, restart_ev, n, 0);
+}
+
+static void repair_medium(struct node_proc *n)
+{
+    fs_flip(n->flipped, n->flipped_at, n->flipped_bit);
+    n->broken_medium = false;
+    sim_trace(n->w->sim, "operator puts the damaged file back");
+}
+
+/* The directory cannot be used: what is not in PostgreSQL is given up. */
+static void give_up_dir(struct node_proc *n, const char *why)
+{
+    sim_trace(n->w->sim, "operator starts node %s with an empty directory: %s", n->proc.name, why);
+    sim_fs_wipe(n->proc.fs);
+    (void)fs_make(n->proc.fs, n->proc.fs->nodes[0], "data", true);
+    fs_sync(n->proc.fs->nodes[0]);
+    n->accept_empty = true;
+    n->broken_medium = n->ever_lied = false;
+    tell_loss(n, NODE_LOSS_ANY);
+}
+
+/* A start that ended with an error: was there a reason, and what does the operator do? */
+static void refused(struct node_proc *n)
+{
+    const char *why = sim_os_last_error();
+    bool excused = n->proc.fs->errors > 0 || n->proc.fs->full_said ||
+                   sim_coord_failures(n->w->coord) > n->coord_failed;
+    n->refusals++;
+    if (strstr(why, "corrupt") != NULL || strstr(why, "damaged") != NULL ||
+        strstr(why, "records before it are missing") != NULL ||
+        strstr(why, "does not follow") != NULL || strstr(why, "shorter than") != NULL) {
+        if (n->broken_medium)
+            repair_medium(n);
+        else if (n->ever_lied)
+            give_up_dir(n, why);
+        else
+            sim_violation(n->w->sim, "recovery",
+                          "the node refuses to start on a disk that did all "
+                          "it promised: %s",
+                          why);
+        return;
+    }
+    if (strstr(why, "accept_empty_data_dir") != NULL) {
+        if (!n->gone && !n->ever_lied)
+            sim_violation(n->w->sim, "I13", "the data directory is gone although nothing took it");
+        give_up_dir(n, why);
+        return;
+    }
+    if (!excused)
+        sim_violation(n->w->sim, "start", "the node ends without a reason: %s", why);
+    if (n->refusals > 50)
+        sim_violation(n->w->sim, "start", "the node has not started in 50 attempts: %s", why);
+}
+
+/* Before the next start: the disk may lose more. */
+static void strike_disk(struct node_proc *n)
+{
+    struct sim *s = n->w->sim;
+    if (!n->broken_medium && sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_FLIP, 300000) &&
+        node_check_vital_place(n->check, &n->flipped, &n->flipped_at)) {
+        n->flipped_bit = (unsigned)sim_range(s, SIM_DISK, 0, 7);
+        fs_flip(n->flipped, n->flipped_at, n->flipped_bit);
+        n->broken_medium = true;
+        sim_trace(s, "disk turns a bit round in file %u at %llu", n->flipped->number,
+                  (unsigned long long)n->flipped_at);
+    }
+    if (sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_GONE, 100000)) {
+        sim_trace(s, "disk is gone");
+        sim_fs_wipe(n->proc.fs);
+        (void)fs_make(n->proc.fs, n->proc.fs->nodes[0], "data", true);
+        fs_sync(n->proc.fs->nodes[0]);
+        n->broken_medium = n->ever_lied = false;
+        n->gone = true;
+        tell_loss(n, NODE_LOSS_ANY);
+    }
+}
+
+static void ended(struct sim_proc *p, enum sim_death how, int code)
+{
+    static const char *const names[] = {"exits", "stops itself", "is killed", "loses power"};
+    struct node_proc *n = p->user;
+    struct sim *s = n->w->sim;
+    bool lied = p->fs->lied;
+
+    sim_trace(s, "%s %s (%d)", p->name, names[how], code);
+    if (p->net != NULL)
+        sim_net_kill(p->net, how == SIM_POWER);
+    p->net = NULL;
+    node_check_end(n->check);
+    for (uint32_t i = 0; i < p->fs->node_n; i++)
+        p->fs->nodes[i]->lock_of = NULL;
+    if (how == SIM_ABORTED && p->fs->errors == 0 && !p->fs->full_said)
+        sim_violation(s, "abort", "the node stops itself without a reason: %s",
+                      sim_os_last_error());
+    if (how == SIM_POWER) {
+        sim_fs_power_loss(p->fs);
+        n->ever_lied = n->ever_lied || lied;
+    }
+    tell_loss(n,
+              how == SIM_POWER ? (lied ? NODE_LOSS_ANY : NODE_LOSS_UNSYNCED) : NODE_LOSS_NOTHING);
+    if (how == SIM_EXITED && code != 0)
+        refused(n);
+    else if (how != SIM_EXITED || code == 0)
+        n->refusals = 0;
+    p->fs->errors = 0;
+    if (sim_healed(s))
+        p->fs->full_said = false;
+    strike_disk(n);
+    restart_after(n, sim_spread(s, SIM_PROC, 5 * SIM_MS, 4 * SIM_S));
+}
+
+static int node_start(void *arg_)
+{
+    struct node_proc *n = arg_;
+    return forebay_node_main(n->argc, n->argv);
+}
+
+static void start(struct node_proc *n)
+{
+    n->argc = n->base_argc;
+    n->argv[n->argc] = NULL;
+    if (n->accept_empty)
+        arg(n, "--node.accept_empty_data_dir=yes");
+    n->coord_failed = sim_coord_failures(n->w->coord);
+    n->proc.fs->full_said = n->proc.fs->room != UINT64_MAX;
+    sim_trace(n->w->sim, "%s starts%s", n->proc.name, n->accept_empty ? ", as it is" : "");
+    node_check_start(n->check, &n->proc, n->loss);
+    node_check_must_refuse(n->check, n->broken_medium);
+    n->loss = NODE_LOSS_NOTHING;
+    n->accept_empty = false;
+    sim_proc_start(&n->proc, node_start, n);
+}
+
+/* ---- faults ---- */
+
+static void kill_ev(void *arg_, uint64_t tag)
+{
+    struct node_proc *n = arg_;
+    if (n->proc.alive && n->proc.number == tag && !sim_healed(n->w->sim)) {
+        sim_fault(n->w->sim, SIM_FAULT_NODE_STORM);
+        sim_proc_end(&n->proc, sim_chance(n->w->sim, SIM_PROC, 300000) ? SIM_POWER : SIM_KILLED, 0);
+    }
+}
+
+static void resume_ev(void *arg_, uint64_t tag)
+{
+    struct node_proc *n = arg_;
+    if (n->proc.number != tag || !n->proc.alive)
+        return;
+    sim_trace(n->w->sim, "%s goes on", n->proc.name);
+    sim_proc_pause(&n->proc, false);
+    if (n->proc.net != NULL)
+        sim_net_pause(n->proc.net, false);
+}
+
+static void room_ev(void *arg_, uint64_t tag)
+{
+    struct node_proc *n = arg_;
+    (void)tag;
+    n->proc.fs->room = UINT64_MAX;
+    n->proc.fs->low = false;
+    sim_trace(n->w->sim, "disk has room again");
+}
+
+static void strike_proc(struct node_proc *n)
+{
+    struct sim *s = n->w->sim;
+    struct sim_proc *p = &n->proc;
+    if (!p->alive)
+        return;
+    if (sim_strikes(s, SIM_PROC, SIM_FAULT_NODE_KILL, 8000)) {
+        sim_proc_end(p, SIM_KILLED, 0);
+        if (sim_fault_on(s, SIM_FAULT_NODE_STORM))
+            sim_after(s, sim_spread(s, SIM_PROC, SIM_MS, 3 * SIM_S), kill_ev, n, p->number + 1);
+    } else if (sim_strikes(s, SIM_PROC, SIM_FAULT_NODE_POWER, 6000)) {
+        sim_proc_end(p, SIM_POWER, 0);
+        if (sim_fault_on(s, SIM_FAULT_NODE_STORM))
+            sim_after(s, sim_spread(s, SIM_PROC, SIM_MS, 3 * SIM_S), kill_ev, n, p->number + 1);
+    } else if (sim_strikes(s, SIM_PROC, SIM_FAULT_NODE_STOP, 6000)) {
+        sim_trace(s, "%s is told to stop", p->name);
+        p->stop_wanted = true;
+    } else if (!p->paused && sim_strikes(s, SIM_PROC, SIM_FAULT_NODE_PAUSE, 6000)) {
+        uint64_t ns = sim_spread(s, SIM_PROC, 10 * SIM_MS, 20 * SIM_S);
+        sim_trace(s, "%s is paused for %llu ms", p->name, (unsigned long long)(ns / SIM_MS));
+        sim_proc_pause(p, true);
+        if (p->net != NULL)
+            sim_net_pause(p->net, true);
+        sim_after(s, ns, resume_ev, n, p->number);
+    }
+}
+
+static void strike_machine(struct node_proc *n)
+{
+    struct sim *s = n->w->sim;
+    if (sim_strikes(s, SIM_CLOCK, SIM_FAULT_CLOCK_JUMP, 5000)) {
+        sim_clock_jump(&n->clock);
+        sim_trace(s, "%s clock is set to %llu", n->proc.name,
+                  (unsigned long long)sim_clock_wall_ms(&n->clock));
+    }
+    if (n->proc.fs->room == UINT64_MAX && sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_FULL, 4000)) {
+        n->proc.fs->room = sim_range(s, SIM_DISK, 0, 600000);
+        n->proc.fs->low = sim_chance(s, SIM_DISK, 700000);
+        n->proc.fs->full_said = true;
+        sim_trace(s, "disk has room for %llu more bytes", (unsigned long long)n->proc.fs->room);
+        sim_after(s, sim_spread(s, SIM_DISK, 100 * SIM_MS, 10 * SIM_S), room_ev, n, 0);
+    }
+}
+
+static void faults_ev(void *arg_, uint64_t tag)
+{
+    struct node_proc *n = arg_;
+    struct sim *s = n->w->sim;
+    (void)tag;
+    node_check_state(n->check);
+    if (node_proc_up(n->w))
+        n->gone = false;
+    strike_proc(n);
+    strike_machine(n);
+    sim_after(s, sim_range(s, SIM_PROC, 20, 180) * SIM_MS, faults_ev, n, 0);
+}
+
+/* ---- the module ---- */
+
+static void on_sent(struct sim_proc *from, const struct sim_conn *c, struct fb_bytes frames)
+{
+    struct node_proc *n = from->user;
+    node_check_sent(n->check, c, frames);
+}
+
+static void on_received(struct sim_proc *to, const struct sim_conn *c, const struct fb_frame *f)
+{
+    struct node_proc *n = to->user;
+    node_check_received(n->check, c, f);
+}
+
+static void module_start(struct world *w)
+{
+    struct node_proc *n = fb_xcalloc(1, sizeof *n);
+    w->node = n;
+    n->w = w;
+    sim_clock_init(&n->clock, w->sim);
+    n->proc = (struct sim_proc){.sim = w->sim,
+                                .name = WORLD_NODE_NAME,
+                                .clock = &n->clock,
+                                .fs = sim_fs_new(w->sim),
+                                .user = n,
+                                .ended = ended};
+    (void)fs_make(n->proc.fs, n->proc.fs->nodes[0], "data", true);
+    fs_sync(n->proc.fs->nodes[0]);
+    n->check = node_check_new(w->sim, w->partitions);
+    sim_os_net_world(w->wire, on_sent, on_received);
+    configure(n);
+    start(n);
+    sim_after(w->sim, SIM_S, faults_ev, n, 0);
+}
+
+static void module_heal(struct world *w)
+{
+    struct node_proc *n = w->node;
+    n->proc.fs->room = UINT64_MAX;
+    n->proc.fs->low = false;
+    sim_clock_heal(&n->clock);
+    if (n->proc.alive && n->proc.paused)
+        resume_ev(n, n->proc.number);
+}
+
+static bool module_settled(struct world *w, char *why, size_t size)
+{
+    struct node *n = w->node->proc.alive ? node_check_node(w->node->check) : NULL;
+    if (n == NULL) {
+        snprintf(why, size, "the node does not run: %s", sim_os_last_error());
+        return false;
+    }
+    for (uint32_t p = 0; p < w->partitions; p++)
+        if (n->open_epoch == NULL || atomic_load(&n->open_epoch[p]) == 0) {
+            snprintf(why, size, "partition %u is not open: %s", p, n->last_problem);
+            return false;
+        }
+    return true;
+}
+
+static void module_finish(struct world *w)
+{
+    struct node_proc *n = w->node;
+    node_check_state(n->check);
+}
+
+static void module_stop(struct world *w)
+{
+    struct node_proc *n = w->node;
+    n->proc.ended = NULL;
+    if (n->proc.alive)
+        sim_proc_end(&n->proc, SIM_KILLED, 0);
+    node_check_free(n->check);
+    sim_fs_free(n->proc.fs);
+    free(n);
+    w->node = NULL;
+}
+
+const struct world_module node_module = {.name = "node",
+                                         .start = module_start,
+                                         .heal = module_heal,
+                                         .settled = module_settled,
+                                         .finish = module_finish,
+                                         .stop = module_stop};

@@ -1,0 +1,21 @@
+/* forebay-node in the simulator: its whole program on one simulated machine, struck by faults,
+ * started again. A module of the world (world.h). */
+#ifndef FB_TESTS_SIM_NODE_PROC_H_
+#define FB_TESTS_SIM_NODE_PROC_H_
+
+#include "tests/sim/node_check.h"
+#include "tests/sim/world.h"
+
+extern const struct world_module node_module;
+
+/* Called each time the process has ended, with what its next start may find missing (an
+ * NODE_LOSS_ANY may follow later, for the same end, when the directory turns out unusable). */
+typedef void (*node_lost_fn)(void *arg, enum node_loss loss);
+void node_proc_on_loss(struct world *w, node_lost_fn fn, void *arg);
+/* For checkers: NULL while the process is down or recovers. */
+struct node_check *node_proc_check(struct world *w);
+/* Objects of all lanes that wait for PostgreSQL; UINT64_MAX while it is down. */
+uint64_t node_proc_dirty(struct world *w);
+bool node_proc_up(struct world *w);
+
+#endif
