@@ -50,6 +50,19 @@ static void append(struct wait_list *list, struct rep_wait *w)
 
 static void finish(struct lane *l, struct rep_wait *w);
 
+/* PostgreSQL was asked for and did not get it in time: the answer is no success, and says how far
+ * it came (I13). */
+static void level_missed(struct fb_rep *rep, uint8_t reached)
+{
+    rep->type = FB_REP_ERR;
+    rep->num = FB_REP_ERR_UNKNOWN;
+    rep->level = reached;
+    rep->payload = fb_bytes_str(
+        reached >= FB_LEVEL_DURABLE
+            ? "it was carried out and is on disk; whether PostgreSQL gets it is not known yet"
+            : "it was carried out and is in the log; whether PostgreSQL gets it is not known yet");
+}
+
 static void group_one_less(struct lane *l, struct rep_group *g, uint8_t level)
 {
     struct fb_rep *rep = &g->reply->rep;
@@ -65,6 +78,8 @@ static void group_one_less(struct lane *l, struct rep_group *g, uint8_t level)
                                .type = FB_REP_ERR,
                                .ver = g->rejected_ver,
                                .payload = fb_buf_view(&g->rejected)};
+    else if (g->level < FB_LEVEL_DATABASE)
+        level_missed(rep, g->level);
     finish(l, g->reply);
     fb_buf_fini(&g->rejected);
     free(g);
@@ -272,10 +287,11 @@ static bool fate_late(struct lane *l, struct rep_wait *w, const void *arg)
     const struct part *p = arg;
     if (w->deadline_ns > l->mono_ns)
         return false;
-    /* the level it has reached by now, stated as such */
     w->rep.level = p->synced_ver >= w->at ? FB_LEVEL_DURABLE : FB_LEVEL_LOCAL;
     if (w->late_is_nil)
         w->rep.type = FB_REP_NIL;
+    else if (w->group == NULL)
+        level_missed(&w->rep, w->rep.level);
     return true;
 }
 
@@ -290,6 +306,10 @@ static bool fate_closed(struct lane *l, struct rep_wait *w, const void *arg)
     const struct part *p = arg;
     (void)l;
     w->rep.level = p->synced_ver >= w->at ? FB_LEVEL_DURABLE : FB_LEVEL_LOCAL;
+    if (w->late_is_nil)
+        w->rep.type = FB_REP_NIL;
+    else if (w->group == NULL)
+        level_missed(&w->rep, w->rep.level);
     return true;
 }
 

@@ -326,6 +326,29 @@ static void put_array(struct fb_buf *out, int proto, struct source s)
     }
 }
 
+/* Of a write on several keys some were refused: definite errors, but not for the whole (I14). True:
+ * answered. */
+static bool put_partial(struct fb_buf *out, const struct resp_shape *shape, struct source s,
+                        const struct fb_rep *err)
+{
+    struct fb_rep rep;
+    bool changed = false;
+    size_t at;
+    if (err->num == FB_REP_ERR_UNKNOWN ||
+        (shape->gather != RESP_GATHER_ALL_OK && shape->gather != RESP_GATHER_SUM))
+        return false;
+    while (source_next(&s, &rep)) /* reads have no level */
+        changed |= rep.level != FB_LEVEL_NONE &&
+                   (rep.type == FB_REP_OK || (rep.type == FB_REP_INT && rep.num != 0));
+    if (!changed)
+        return false;
+    fb_buf_put_str(out, "-INDETERMINATE some of the keys were changed and some were not:");
+    at = out->n;
+    resp_render_err(out, err);
+    out->p[at] = ' '; /* its '-' would begin a line */
+    return true;
+}
+
 static void gather(struct fb_buf *out, const struct resp_shape *shape,
                    const struct resp_render_ctx *ctx, struct source s)
 {
@@ -341,7 +364,8 @@ static void gather(struct fb_buf *out, const struct resp_shape *shape,
         return;
     }
     if (find_error(s, shape->gather != RESP_GATHER_ARRAY, &rep)) {
-        resp_render_err(out, &rep);
+        if (!put_partial(out, shape, s, &rep))
+            resp_render_err(out, &rep);
         return;
     }
     switch ((enum resp_gather)shape->gather) {

@@ -20,7 +20,7 @@ struct resp_render_ctx {
 
 /* Append the reply of one command. `reps` are the replies of its ops in their order (of all nodes
  * for NODES_*). With several ops: a reply that says "may or may not have happened" wins, then the
- * first error, then the gathered value.
+ * first error, then the gathered value; an error beside keys that were changed says INDETERMINATE.
  */
 void resp_render(struct fb_buf *out, const struct resp_shape *shape,
                  const struct resp_render_ctx *ctx, const struct fb_rep *reps, size_t n);

@@ -225,6 +225,39 @@ static void test_levels_and_feed(void **state)
     harness_close(&h);
 }
 
+/* PostgreSQL does not get a write of level database in time, or the partition is closed first: that
+ * is no success, and the answer says what was reached (I13). */
+static void test_level_missed(void **state)
+{
+    struct harness h;
+    struct fb_rep rep;
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    assert_int_equal(DO(&h, SET, "k", 0, 0, 0, FB_LEVEL_DATABASE, 1, "w").type, 255);
+    assert_int_equal(DO(&h, SYNC, "k", 500, 0, 0, 0, 0).type, 255);
+    harness_sync(&h);
+    h.mono_ns += 20 * UINT64_C(1000000000);
+    lane_now(h.lane, h.mono_ns, h.wall_ms);
+    lane_tick(h.lane);
+    harness_tick(&h);
+    assert_true(harness_pop(&h, &rep));
+    expect_err(rep, "it was carried out and is on disk");
+    assert_int_equal(rep.num, FB_REP_ERR_UNKNOWN);
+    assert_int_equal(rep.level, FB_LEVEL_DURABLE);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(rep.type, FB_REP_NIL);
+    assert_int_equal(DO(&h, SET, "k", 0, 0, 0, FB_LEVEL_DATABASE, 1, "x").type, 255);
+    assert_int_equal(DO(&h, SYNC, "k", 0, 0, 0, 0, 0).type, 255);
+    lane_close_partition(h.lane, part_of("k"));
+    harness_tick(&h);
+    assert_true(harness_pop(&h, &rep));
+    expect_err(rep, "it was carried out and is in the log");
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(rep.type, FB_REP_NIL);
+    harness_close(&h);
+}
+
 static void test_park(void **state)
 {
     struct harness h;
@@ -518,12 +551,19 @@ static void test_txn_database(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strings),    cmocka_unit_test(test_not_primary),
-        cmocka_unit_test(test_loads),      cmocka_unit_test(test_levels_and_feed),
-        cmocka_unit_test(test_park),       cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_txn),        cmocka_unit_test(test_txn_database),
-        cmocka_unit_test(test_hash),       cmocka_unit_test(test_eviction_and_overload),
-        cmocka_unit_test(test_soft_limit), cmocka_unit_test(test_old_copy),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_not_primary),
+        cmocka_unit_test(test_loads),
+        cmocka_unit_test(test_levels_and_feed),
+        cmocka_unit_test(test_level_missed),
+        cmocka_unit_test(test_park),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_txn),
+        cmocka_unit_test(test_txn_database),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_eviction_and_overload),
+        cmocka_unit_test(test_soft_limit),
+        cmocka_unit_test(test_old_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,6 +160,7 @@ static void test_gather(void **state)
                            rep(FB_REP_ERR, FB_REP_ERR_UNKNOWN, "y")};
     struct fb_rep keys[] = {rep(FB_REP_BULK, 0, "a"), rep(FB_REP_NIL, 0, ""),
                             rep(FB_REP_BULK, 0, "b")};
+    struct fb_rep deleted[] = {rep(FB_REP_INT, 1, ""), rep(FB_REP_ERR, FB_REP_ERR_NOT_PRIMARY, "")};
     (void)state;
     many(RESP_GATHER_SUM, RESP_FORM_AS_IS, ints, 2, ":5\r\n");
     many(RESP_GATHER_NODES_SUM, RESP_FORM_OK, ints, 2, "+OK\r\n");
@@ -168,6 +169,17 @@ static void test_gather(void **state)
     many(RESP_GATHER_ALL_OK, RESP_FORM_AS_IS, bad, 2, "-DBDOWN x\r\n");
     many(RESP_GATHER_ALL_OK, RESP_FORM_AS_IS, bad, 3,
          "-INDETERMINATE the write may or may not have happened: y\r\n");
+    /* a definite error of one key beside another that was changed is none for the whole (I14) */
+    bad[0].level = FB_LEVEL_LOCAL;
+    many(RESP_GATHER_ALL_OK, RESP_FORM_AS_IS, bad, 2,
+         "-INDETERMINATE some of the keys were changed and some were not: DBDOWN x\r\n");
+    deleted[0].level = FB_LEVEL_LOCAL;
+    many(RESP_GATHER_SUM, RESP_FORM_AS_IS, deleted, 2,
+         "-INDETERMINATE some of the keys were changed and some were not: CLUSTERDOWN no primary "
+         "serves this key now (nothing changed)\r\n");
+    deleted[0].num = 0;
+    many(RESP_GATHER_SUM, RESP_FORM_AS_IS, deleted, 2,
+         "-CLUSTERDOWN no primary serves this key now (nothing changed)\r\n");
     many(RESP_GATHER_ARRAY, RESP_FORM_AS_IS, bad, 2, "-DBDOWN x\r\n");
     many(RESP_GATHER_NODES_ANY, RESP_FORM_AS_IS, keys, 3, "$1\r\nb\r\n");
     many(RESP_GATHER_NODES_ANY, RESP_FORM_AS_IS, keys + 1, 1, "$-1\r\n");
