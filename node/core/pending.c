@@ -2,6 +2,8 @@
  * together (I11). */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/probe.h"
+
 #include <stdlib.h>
 
 #define NIL UINT32_MAX
@@ -155,6 +157,7 @@ uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint6
     r.value = object_value(next);
     log_record(l, p, &r);
     next->ver = r.ver;
+    FB_PROBE3(apply, p->id, r.ver, type);
     x->changed_at_ms = r.ptime_ms;
     STAT_ADD(l, sync_enqueued, 1);
     if (published != NULL && (object_flags(published) & OBJECT_DIRTY))

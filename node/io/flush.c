@@ -3,6 +3,7 @@
 
 #include "proto/base/hash.h"
 #include "proto/base/log.h"
+#include "proto/base/probe.h"
 
 static void send_or_close(struct peer *p, struct fb_buf *b)
 {
@@ -62,6 +63,7 @@ static void flush_replies(struct worker *w, struct lane_effects *e)
         if (d->items == 0)
             continue;
         fb_assert(pl->open);
+        FB_PROBE2(ack, w->index, d->items);
         if (d->out.n - pl->frame_mark > FB_FRAME_BYTES_MAX / 2)
             split_frame(w, pl);
         else

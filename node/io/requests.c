@@ -4,6 +4,7 @@
 
 #include "node/core/read.h"
 #include "proto/base/log.h"
+#include "proto/base/probe.h"
 
 #include <stdlib.h>
 
@@ -159,6 +160,7 @@ static void one_request(struct worker *w, struct peer *p, const struct fb_req *r
         }
     }
     lane = node_lane_of(w->node, req->part);
+    FB_PROBE3(route, w->index, req->part, lane);
     if (lane == w->index) {
         lane_request(w->lane, worker_dest(w, p), req);
         return;
@@ -188,6 +190,7 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
 {
     struct fb_reader r = fb_reader(f->tail);
     w->frame_number++;
+    FB_PROBE3(receive, w->index, f->count, f->tail.n);
     for (uint32_t i = 0; i < f->count; i++) {
         const uint8_t *start = r.p;
         struct fb_req req;

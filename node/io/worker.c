@@ -4,6 +4,7 @@
 #include "node/core/read.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/probe.h"
 #include "proto/base/random.h"
 #include "proto/rt/watchdog.h"
 
@@ -234,6 +235,7 @@ static void write_log(struct worker *w)
         log_sync_soon(w->node->log, w->index);
     fb_beat("publishes what was written");
     lane_written(w->lane);
+    FB_PROBE3(commit, w->index, w->log_seq, e->log.n);
 }
 
 void worker_relieve(struct worker *w)

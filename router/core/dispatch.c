@@ -1,6 +1,7 @@
 /* From a plan to operations on their way: slots of the session's ring, flags, partitions. */
 #include "router/core/state.h"
 
+#include "proto/base/probe.h"
 #include "proto/cluster/slot.h"
 
 #include <stdlib.h>
@@ -89,6 +90,7 @@ void dispatch_op(struct router_session *s, uint32_t slot, uint32_t index, struct
     }
     s->ops++;
     node = node_for(r, op);
+    FB_PROBE3(route, s->id, req->part, node);
     node_enqueue(r, i, req, node);
     if (node == ROUTER_NODE_NONE)
         retry_add(r, i, ROUTER_RETRY_NO_NODE);

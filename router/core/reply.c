@@ -1,6 +1,8 @@
 /* Replies of nodes: into the slots of their commands, and in order into the clients' buffers. */
 #include "router/core/state.h"
 
+#include "proto/base/probe.h"
+
 void frame_unref(struct router_frame *f)
 {
     if (f == NULL)
@@ -80,6 +82,7 @@ void session_drain(struct router_session *s)
         before = out->n;
         render_slot(s, slot, out);
         session_count(r, slot, out->n > before && out->p[before] == '-');
+        FB_PROBE3(ack, s->id, slot->cmd, r->now_ns - slot->start_ns);
         s->close |= slot->last;
         slot_release(slot);
         s->head++;

@@ -1,6 +1,8 @@
 /* One client connection: taking commands off its bytes, stalling, ending. */
 #include "router/core/state.h"
 
+#include "proto/base/probe.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -213,6 +215,7 @@ static void session_command(struct router_session *s, const struct fb_bytes *arg
     fb_buf_clear(&r->args);
     resp_translate(&plan, &r->arena, &r->args, argv, argc, r->wall_ms);
     s->last_cmd = plan.cmd != NULL ? plan.cmd->id : RESP_CMD_NONE;
+    FB_PROBE3(receive, s->id, s->last_cmd, argc);
     switch (plan.kind) {
     case RESP_PLAN_OPS:
         if (FB_UNLIKELY(s->in_multi))

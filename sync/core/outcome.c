@@ -1,6 +1,8 @@
 /* What the result of an operation means for its feeds (PROTOCOL 11, errors by SQLSTATE). */
 #include "sync/core/state.h"
 
+#include "proto/base/probe.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -55,6 +57,7 @@ static void send_pos(struct sync_core *s, struct feed *f, uint64_t ver, uint64_t
                               .ver = ver,
                               .dsafe = ver, /* mode single: what is committed survives */
                               .xid = xid};
+    FB_PROBE2(ack, f->part, ver);
     if (out != NULL)
         fb_feed_pos_encode(out, &pos);
 }

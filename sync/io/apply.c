@@ -2,6 +2,7 @@
 #include "sync/io/apply.h"
 
 #include "proto/base/clock.h"
+#include "proto/base/probe.h"
 #include "proto/rt/watchdog.h"
 
 #include <stdio.h>
@@ -45,6 +46,7 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
     uint64_t start = fb_mono_ns();
 
     op->err.feed = UINT32_MAX;
+    FB_PROBE2(apply, op->kind, op->batch.feed_count);
     switch (op->kind) {
     case SYNC_OP_ATTACH:
         op->class = attach(a, op);
@@ -62,6 +64,7 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
     }
     op->err.class = op->class;
     op->took_ns = fb_mono_ns() - start;
+    FB_PROBE3(commit, op->kind, op->class, op->took_ns);
     if (op->kind == SYNC_OP_APPLY && op->class == PG_OK) {
         fb_histogram_observe_ns(a->duration, op->took_ns, 1);
         fb_histogram_observe_rows(a->rows, op->batch.rows_updated + op->batch.rows_inserted +

@@ -1,6 +1,7 @@
 /* The event thread: owns the core and everything the core's inputs come from. */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/probe.h"
 #include "proto/base/random.h"
 #include "sync/io/admin.h"
 #include "sync/io/engine_state.h"
@@ -210,6 +211,7 @@ static void feed_frame(struct sync_engine *g, struct sync_link *l, struct fb_net
         } else if (f->f.kind == FB_FRAME_FEED_DATA) {
             struct fb_feed_batch b;
             st = fb_feed_batch_decode(&in, &b);
+            FB_PROBE3(receive, b.part, b.count, b.status);
             if (st == FB_OK)
                 sync_core_batch(g->core, l->peer, &b);
         } else {
@@ -330,6 +332,7 @@ static void outputs(struct sync_engine *g)
         job = fb_xcalloc(1, sizeof(*job));
         job->op = op;
         job->state = fb_cluster_state_get(g->state);
+        FB_PROBE2(route, i, op->kind);
         sync_applier_run(g->applier[i], job);
     }
     while (sync_core_take_event(g->core, &ev))

@@ -4,7 +4,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 build_packages="cmake ninja-build gcc pkg-config libc6-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler libpq-dev liburcu-dev
- libxxhash-dev libjansson-dev libuv1-dev libmicrohttpd-dev libcmocka-dev"
+ libxxhash-dev libjansson-dev libuv1-dev libmicrohttpd-dev systemtap-sdt-dev libcmocka-dev"
 # redis-tools and psql (from postgresql) are what the README's tour types
 run_packages="postgresql python3 redis-tools"
 # hosts of tests: client libraries, Redis to compare with, another compiler for warnings

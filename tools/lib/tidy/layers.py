@@ -63,6 +63,7 @@ PURE_EXCEPT = {
     "proto/base/clock.c": ("time.h",),
     "proto/base/log.c": ("stdatomic.h", "time.h", "unistd.h"),
     "proto/base/random.c": ("sys/random.h",),
+    "proto/base/probe.h": ("sys/sdt.h",),
 }
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"\n]+)[>"]', re.M)
