@@ -99,6 +99,9 @@ struct lane_stats {
     _Atomic uint64_t objects_clean, objects_dirty, objects_tombstone, objects_negative,
         objects_parked;
     _Atomic uint64_t dirty_bytes, memory_bytes;
+    /* misses: loads that a request started; of them _aged because the copy of a row was too old,
+     * _negative because "not there" was; _joined: requests that waited for one under way */
+    _Atomic uint64_t misses_aged, misses_negative, misses_joined;
     _Atomic uint64_t hits, misses, loads_found, loads_absent, loads_failed, loads_stale;
     _Atomic uint64_t evictions, expired, records, sync_enqueued, sync_coalesced, rejected_overload,
         rejected_invalid, throttled;

@@ -142,7 +142,13 @@ static bool enqueue_key(struct lane *l, struct part *p, const struct fb_req *req
     op.cur = newest_object(l, op.key, op.hash);
     if (!e->loading && load_needed(&op)) {
         STAT_ADD(l, misses, 1);
+        if (op.cur != NULL && (object_flags(op.cur) & OBJECT_NEGATIVE))
+            STAT_ADD(l, misses_negative, 1);
+        else if (op.cur != NULL)
+            STAT_ADD(l, misses_aged, 1);
         load_start(l, e);
+    } else if (e->loading) {
+        STAT_ADD(l, misses_joined, 1);
     }
     at = &w->places[w->place_n++];
     *at = (struct place){.waiter = w, .entry = e};

@@ -8,8 +8,9 @@
 
 struct totals {
     uint64_t clean, dirty, tombstone, negative, parked, dirty_bytes, memory_bytes, hits, misses,
-        loads_found, loads_absent, loads_failed, loads_stale, evictions, expired, records, enqueued,
-        coalesced, overload, invalid, feed_rows, conflicts, parks, throttled, oldest_dirty_wall_ms;
+        misses_aged, misses_negative, misses_joined, loads_found, loads_absent, loads_failed,
+        loads_stale, evictions, expired, records, enqueued, coalesced, overload, invalid, feed_rows,
+        conflicts, parks, throttled, oldest_dirty_wall_ms;
 };
 
 static uint64_t get(const _Atomic uint64_t *v)
@@ -32,6 +33,9 @@ static struct totals sum(const struct node *n)
         t.memory_bytes += get(&s->memory_bytes);
         t.hits += get(&s->hits);
         t.misses += get(&s->misses);
+        t.misses_aged += get(&s->misses_aged);
+        t.misses_negative += get(&s->misses_negative);
+        t.misses_joined += get(&s->misses_joined);
         t.loads_found += get(&s->loads_found);
         t.loads_absent += get(&s->loads_absent);
         t.loads_failed += get(&s->loads_failed);
@@ -193,7 +197,12 @@ PLAIN_LIST(X)
 static void misses_gauge(void *arg, struct fb_buf *out)
 {
     struct totals t = sum(arg);
-    fb_gauge_emit(out, "forebay_cache_misses_total", "reason=\"absent\"", (double)t.misses);
+    fb_gauge_emit(out, "forebay_cache_misses_total", "reason=\"absent\"",
+                  (double)(t.misses - t.misses_aged - t.misses_negative));
+    fb_gauge_emit(out, "forebay_cache_misses_total", "reason=\"aged\"", (double)t.misses_aged);
+    fb_gauge_emit(out, "forebay_cache_misses_total", "reason=\"joined\"", (double)t.misses_joined);
+    fb_gauge_emit(out, "forebay_cache_misses_total", "reason=\"negative\"",
+                  (double)t.misses_negative);
 }
 
 static void rejected_gauge(void *arg, struct fb_buf *out)
@@ -234,7 +243,10 @@ void node_metrics_register(struct node *n)
 {
     fb_gauge_register("forebay_objects", "Objects in memory by state.", objects_gauge, n);
     fb_gauge_register("forebay_memory_bytes", "Bytes of memory by kind.", memory_gauge, n);
-    fb_gauge_register("forebay_cache_misses_total", "Requests that needed PostgreSQL.",
+    fb_gauge_register("forebay_cache_misses_total",
+                      "Requests that needed PostgreSQL: absent, nothing was in memory; aged, a "
+                      "copy of a row was too "
+                      "old; negative, \"not there\" was; joined, a load was under way.",
                       misses_gauge, n);
     fb_gauge_register("forebay_rejected_total", "Writes refused before anything happened.",
                       rejected_gauge, n);

@@ -36,6 +36,18 @@ static void gauge_coordinator(void *arg, struct fb_buf *out)
     fb_gauge_emit(out, "coordinator_up", NULL, p->agent != NULL && fb_agent_up(p->agent) ? 1 : 0);
 }
 
+static void gauge_map(void *arg, struct fb_buf *out)
+{
+    struct sync_process *p = arg;
+    uint64_t rev = 0;
+
+    pthread_mutex_lock(&p->mtx);
+    if (p->state != NULL)
+        rev = p->state->map->rev;
+    pthread_mutex_unlock(&p->mtx);
+    fb_gauge_emit(out, "map_epoch", NULL, (double)rev);
+}
+
 void sync_metrics_register(struct sync_process *p)
 {
     const char *rows = "Rows written to PostgreSQL, by operation";
@@ -43,6 +55,7 @@ void sync_metrics_register(struct sync_process *p)
     fb_gauge_register("db_up", "1 while PostgreSQL answers", gauge_db_up, p);
     fb_gauge_register("dead_letters", "Objects PostgreSQL refused", gauge_dead_letters, p);
     fb_gauge_register("coordinator_up", "1 while the coordinator answers", gauge_coordinator, p);
+    fb_gauge_register("map_epoch", "Coordinator revision of the map in use.", gauge_map, p);
     m.updated = fb_counter_register("sync_rows_total", "op=\"update\"", rows);
     m.inserted = fb_counter_register("sync_rows_total", "op=\"insert\"", rows);
     m.deleted = fb_counter_register("sync_rows_total", "op=\"delete\"", rows);

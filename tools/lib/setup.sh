@@ -8,7 +8,8 @@ build_packages="cmake ninja-build gcc pkg-config libc6-dev libnng-dev libprotobu
 # redis-tools and psql (from postgresql) are what the README's tour types
 run_packages="postgresql python3 redis-tools"
 # hosts of tests: client libraries, Redis to compare with, another compiler for warnings
-test_packages="python3-redis redis-server redis-tools nutcracker nodejs npm clang clang-format-14 iproute2"
+# (prometheus has promtool, which checks our metrics; its service is not started, see install_quietly)
+test_packages="prometheus python3-redis redis-server redis-tools nutcracker nodejs npm clang clang-format-14 iproute2"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
@@ -18,6 +19,17 @@ as_root() {
     elif command -v sudo >/dev/null; then sudo "$@"
     else die "packages are missing and there is no sudo; run as root: apt-get install $*"; fi
 }
+
+# A subshell: its end, whatever it is, takes back what keeps packages from starting services of their own.
+install_quietly() (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'as_root rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+        as_root chmod 755 $policy
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@" </dev/null
+)
 
 # install_packages NAME...: only what dpkg does not know as installed.
 install_packages() {
@@ -36,8 +48,8 @@ install_packages() {
         as_root mkdir -p /etc/postgresql-common
         echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" \
-        </dev/null >/tmp/forebay-apt.$$.log 2>&1 || { tail -20 /tmp/forebay-apt.$$.log >&2; die "apt-get install failed"; }
+    install_quietly "${missing[@]}" >/tmp/forebay-apt.$$.log 2>&1 ||
+        { tail -20 /tmp/forebay-apt.$$.log >&2; die "apt-get install failed"; }
     rm -f /tmp/forebay-apt.$$.log
 }
 
