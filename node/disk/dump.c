@@ -101,23 +101,29 @@ static enum fb_status print_batch(const struct log_item *item, enum disk_dump_de
     return FB_OK;
 }
 
-/* A place with nothing right in it: torn, unless something right is behind it. */
+/* A place with nothing right in it: torn, unless something behind it says that it had been synced.
+ */
 static enum fb_status explain_bad(const struct log_image *image, const struct log_segment_header *h,
                                   const struct totals *t, struct fb_err *err)
 {
     struct log_behind behind = {0};
 
     log_look_behind(image, t->offset, h, &behind);
-    if (behind.footer || behind.seq_max >= t->seq || behind.synced_max >= t->seq)
+    if (behind.footer || behind.synced_max >= t->seq)
         return fb_err_set(err, FB_ECORRUPT,
                           "offset %" PRIu64 ": a bad batch where sequence %" PRIu64
-                          " should be, and good data behind it",
+                          " should be, which had been synced",
                           t->offset, t->seq);
     if (image->n != h->segment_bytes)
         return fb_err_set(err, FB_ECORRUPT,
                           "offset %" PRIu64 ": the file has %" PRIu64 " bytes and no footer; "
                           "it was made with %" PRIu64,
                           t->offset, image->n, h->segment_bytes);
+    if (behind.seq_max >= t->seq)
+        return fb_err_set(err, FB_ETORN,
+                          "offset %" PRIu64
+                          ": an incomplete batch, good ones up to sequence %" PRIu64 " behind it",
+                          t->offset, behind.seq_max);
     return fb_err_set(err, FB_ETORN, "offset %" PRIu64 ": an incomplete batch at the end",
                       t->offset);
 }

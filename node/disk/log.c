@@ -290,6 +290,23 @@ static enum fb_status look_at_disk(struct log *log, struct fb_err *err)
     return FB_OK;
 }
 
+/* The file of the marks. Marks of an older generation in it mean nothing any more. Its name gets to
+ * the disk with the first segment's. */
+static enum fb_status marks_open(struct log *log, struct fb_err *err)
+{
+    int e;
+    log->marks_fd = openat(log->dir_fd, LOG_MARKS_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    e = log->marks_fd < 0
+            ? errno
+            : log_preallocate(log->marks_fd, (uint64_t)LOG_LANES_MAX * LOG_MARK_BYTES);
+    if (e == 0)
+        return FB_OK;
+    if (!disk_is_full(e))
+        disk_die(LOG_MARKS_NAME, "create", e);
+    return fb_err_set(err, FB_ENOSPC, "no room for %s/%s: %s: free some space", log->dir,
+                      LOG_MARKS_NAME, strerror(e));
+}
+
 static enum fb_status first_segments(struct log *log, struct fb_err *err)
 {
     uint64_t bytes = log->config.segment_bytes;
@@ -323,6 +340,8 @@ static void log_free(struct log *log)
     }
     if (log->reserve_fd >= 0)
         close(log->reserve_fd);
+    if (log->marks_fd >= 0)
+        close(log->marks_fd);
     if (log->dir_fd >= 0)
         close(log->dir_fd);
     pthread_cond_destroy(&log->wake);
@@ -341,7 +360,7 @@ static struct log *log_new(const struct log_config *config)
     log->config.segment_bytes &= ~UINT64_C(7);
     log->dir = fb_xstrdup(config->dir);
     log->config.dir = log->dir;
-    log->dir_fd = log->reserve_fd = -1;
+    log->dir_fd = log->marks_fd = log->reserve_fd = -1;
     pthread_mutex_init(&log->mtx, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -376,6 +395,8 @@ enum fb_status log_open(const struct log_config *config, struct log **out, struc
     s = disk_open_dir(log->dir, &log->dir_fd, err);
     if (s == FB_OK)
         s = look_at_disk(log, err);
+    if (s == FB_OK)
+        s = marks_open(log, err);
     if (s == FB_OK)
         s = first_segments(log, err);
     log_check_disk(log);

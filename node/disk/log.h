@@ -79,13 +79,13 @@ struct log_recovery {
     uint64_t bytes;           /* of the batches replayed, headers included */
     uint32_t torn_tails;      /* cut (truncated and synced) */
 };
-/* A torn tail is cut; corruption (PROTOCOL 16: a valid batch behind the bad one, a position below a
- * known synced sequence, or a sealed segment; a missing segment or generation in the middle) is
- * FB_ECORRUPT: err names file and offset and what to do, nothing is changed on disk. Batches given
- * before were good, but must not be served. On success every segment on disk is sealed and synced:
- * what was replayed will be there at the next start, too. What this cannot see: the oldest segments
- * of a lane gone (that is what a trim leaves), and a last batch that was damaged after its sync
- * while nothing later was written; the first shows as a gap of the records' prev. Other errors:
+/* A torn tail is cut, also one with good batches behind a hole, as a power loss leaves it;
+ * corruption (README: a bad batch at or below a sequence that was reported as synced, or in a
+ * sealed segment; a missing segment behind a sealed one; a missing generation) is FB_ECORRUPT: err
+ * names file and offset and what to do, nothing is changed on disk. Batches given before were good,
+ * but must not be served. On success every segment on disk is sealed and synced: what was replayed
+ * will be there at the next start, too. What this cannot see: the oldest segments of a lane gone
+ * (that is what a trim leaves), which shows as a gap of the records' prev. Other errors:
  * FB_EUNSUPPORTED a newer format; FB_EIO; FB_ENOSPC while sealing; whatever `batch` returned.
  * Blocks; one thread; reads whole segments into memory (one at a time). */
 FB_MUST_USE enum fb_status log_recover(struct log_recovery *r, struct fb_err *err);

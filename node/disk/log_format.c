@@ -114,6 +114,26 @@ bool log_footer_decode(const uint8_t in[LOG_FOOTER_BYTES], struct log_footer *f,
     return true;
 }
 
+void log_mark_encode(uint8_t out[LOG_MARK_BYTES], const struct log_mark *m, uint64_t salt)
+{
+    memset(out, 0, LOG_MARK_BYTES);
+    fb_put_u32(out, LOG_MARK_MAGIC);
+    fb_put_u32(out + 4, m->lane);
+    fb_put_u64(out + 8, m->generation);
+    fb_put_u64(out + 16, m->seq);
+    seal(out, LOG_MARK_BYTES, salt);
+}
+
+bool log_mark_decode(const uint8_t in[LOG_MARK_BYTES], struct log_mark *m, uint64_t salt)
+{
+    if (fb_get_u32(in) != LOG_MARK_MAGIC || !sealed(in, LOG_MARK_BYTES, salt))
+        return false;
+    m->lane = fb_get_u32(in + 4);
+    m->generation = fb_get_u64(in + 8);
+    m->seq = fb_get_u64(in + 16);
+    return true;
+}
+
 uint32_t log_payload_checksum(const void *p, size_t length, uint64_t salt)
 {
     return (uint32_t)fb_hash64(p, length, salt);

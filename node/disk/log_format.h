@@ -9,8 +9,11 @@
  * checksum u32 A zero header is the end of what was written: the rest of the preallocated file is
  * zero.
  *
- * `salt` is random for each lane of each generation and seeds every checksum of batches and
- * footers. A value that a client stored can therefore not look like a batch, nor can blocks of an
+ * mark 32 (file "synced"): magic u32, lane u32, generation u64, sequence u64, zero u32, checksum
+ * u32
+ *
+ * `salt` is random for each lane of each generation and seeds every checksum of batches, footers
+ * and marks. A value that a client stored can therefore not look like a batch, nor can blocks of an
  * old file.
  */
 #ifndef FB_NODE_DISK_LOG_FORMAT_H_
@@ -20,6 +23,8 @@
 #include "proto/base/status.h"
 
 #define LOG_FORMAT 1u
+#define LOG_MARK_MAGIC 0x434e5953u /* "SYNC" */
+#define LOG_MARK_BYTES 32u
 #define LOG_MAGIC "FBLOGSG1"
 #define LOG_BATCH_MAGIC 0x48435442u  /* "BTCH" */
 #define LOG_FOOTER_MAGIC 0x544f4f46u /* "FOOT" */
@@ -29,6 +34,8 @@
 #define LOG_SEGMENT_BYTES_MIN 4096u
 #define LOG_SEGMENT_BYTES_MAX (1u << 30)
 #define LOG_NAME_BYTES 32u
+#define LOG_LANES_MAX 64u
+#define LOG_MARKS_NAME "synced"
 
 struct log_segment_header {
     uint64_t generation;
@@ -61,6 +68,14 @@ struct log_footer {
     uint64_t chain;    /* payload checksums folded in order */
 };
 
+/* What was reported as synced of one lane, beside the segments (file LOG_MARKS_NAME): the place of
+ * lane n is n * LOG_MARK_BYTES, within one sector. */
+struct log_mark {
+    uint32_t lane;
+    uint64_t generation;
+    uint64_t seq;
+};
+
 /* Pure; any thread. Decoders are false for anything that is not exactly right. */
 void log_segment_header_encode(uint8_t out[LOG_HEADER_BYTES], const struct log_segment_header *h);
 /* FB_ECORRUPT, or FB_EUNSUPPORTED for a newer format. */
@@ -73,6 +88,9 @@ bool log_batch_header_decode(const uint8_t in[LOG_BATCH_HEADER_BYTES], struct lo
                              uint64_t salt);
 void log_footer_encode(uint8_t out[LOG_FOOTER_BYTES], const struct log_footer *f, uint64_t salt);
 bool log_footer_decode(const uint8_t in[LOG_FOOTER_BYTES], struct log_footer *f, uint64_t salt);
+
+void log_mark_encode(uint8_t out[LOG_MARK_BYTES], const struct log_mark *m, uint64_t salt);
+bool log_mark_decode(const uint8_t in[LOG_MARK_BYTES], struct log_mark *m, uint64_t salt);
 
 /* Payload with its padding. */
 static inline uint64_t log_padded(uint64_t n)

@@ -17,7 +17,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define LOG_LANES_MAX 64u
 #define LOG_BATCH_BYTES_MAX (256u << 20)
 #define LOG_RESERVE_NAME "reserve"
 
@@ -56,6 +55,7 @@ struct log {
     struct log_config config; /* const, but sync_interval_ms: mtx */
     char *dir;                /* const */
     int dir_fd;               /* const */
+    int marks_fd;             /* const; fsync thread writes */
     uint64_t previous_generation;
     struct log_lane *lanes;
     struct fb_thread *thread;

@@ -49,6 +49,7 @@ struct recovery {
     struct log_file *files;
     size_t count;
     struct log_image image;
+    uint8_t marks[LOG_LANES_MAX * LOG_MARK_BYTES]; /* zeros where there are none */
     struct repair *repairs;
     size_t repair_count;
     uint64_t done_bytes;
@@ -111,17 +112,34 @@ static enum fb_status judge(struct recovery *c, struct lane_scan *l, size_t k, u
             return s;
         h.segment = c->files[i].segment;
         log_look_behind(&c->image, i == k ? offset : 0, &h, &behind);
-        if (i == k && behind.footer)
-            return corrupt(c, f, offset, "a bad batch in a sealed segment", err);
-        if (behind.seq_max >= l->expect || behind.footer)
-            return corrupt(c, f, offset, "a bad batch, and good ones behind it", err);
+        /* Good batches behind alone prove nothing: what was not synced gets to the disk in any
+         * order, and a power loss leaves holes. A footer does: everything before it was synced. */
+        if (behind.footer)
+            return corrupt(c, f, offset,
+                           i == k ? "a bad batch in a sealed segment"
+                                  : "a bad batch, and a sealed segment behind it",
+                           err);
         if (behind.synced_max >= l->expect || l->synced_max >= l->expect)
             return corrupt(c, f, offset, "a bad batch that had been synced", err);
         if (i == k && proven && c->files[k].bytes != l->header.segment_bytes)
             return corrupt(c, f, c->files[k].bytes, "the file was cut short", err);
     }
     l->cut = true;
+    if (behind.seq_max >= l->expect)
+        FB_LOG(WARN, "the unsynced end of the log has a hole, as a power loss leaves it: cut there",
+               FB_KS("file", f->name), FB_KU("offset", offset), FB_KU("from_batch", l->expect),
+               FB_KU("to_batch", behind.seq_max));
     return FB_OK;
+}
+
+/* The same for the end of segment `k`, which is not sealed and has nothing bad in it: what follows
+ * does not continue it. */
+static enum fb_status judge_end(struct recovery *c, struct lane_scan *l, size_t k,
+                                struct fb_err *err)
+{
+    enum fb_status s = judge(c, l, k, l->offset, false, err);
+    c->r->torn_tails += l->cut;
+    return s;
 }
 
 static enum fb_status check_header(struct recovery *c, struct lane_scan *l, size_t k,
@@ -189,6 +207,18 @@ static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bo
     }
 }
 
+/* What the file of the marks says about the lane: its last sequence reported as synced, 0 = nothing
+ * is known. */
+static uint64_t marked(const struct recovery *c, const struct log_segment_header *h)
+{
+    struct log_mark m;
+    if (h->lane >= LOG_LANES_MAX ||
+        !log_mark_decode(c->marks + (size_t)h->lane * LOG_MARK_BYTES, &m, h->salt) ||
+        m.generation != h->generation || m.lane != h->lane)
+        return 0;
+    return m.seq;
+}
+
 /* Opens segment k: header, order, continuity. Leaves l->cut set when the lane ended before it. */
 static enum fb_status enter(struct recovery *c, struct lane_scan *l, size_t k, bool proven,
                             struct fb_err *err)
@@ -199,8 +229,11 @@ static enum fb_status enter(struct recovery *c, struct lane_scan *l, size_t k, b
     enum fb_status s;
     bool readable;
 
-    if (k > l->first && f->segment != c->files[k - 1].segment + 1)
-        return corrupt(c, f, 0, "the segment before this one is missing", err);
+    if (k > l->first && f->segment != c->files[k - 1].segment + 1) {
+        if (proven)
+            return corrupt(c, f, 0, "the segment before this one is missing", err);
+        return judge_end(c, l, k - 1, err); /* names get to the disk in any order, too */
+    }
     s = log_image_read(&c->image, c->r->dir, f, err);
     if (s != FB_OK)
         return s;
@@ -222,12 +255,12 @@ static enum fb_status enter(struct recovery *c, struct lane_scan *l, size_t k, b
         if (proven)
             return corrupt(c, f, 0, "the sequence does not continue that of the segment before",
                            err);
-        s = judge(c, l, k - 1, l->offset, false, err);
-        c->r->torn_tails += l->cut;
-        return s;
+        return judge_end(c, l, k - 1, err);
     }
     if (l->any_header && !l->sealed)
         repair_later(c, &c->files[k - 1], l, true);
+    if (!l->any_header)
+        l->synced_max = marked(c, &h);
     l->any_header = true;
     l->header = h;
     l->expect = h.first_seq;
@@ -261,6 +294,9 @@ static enum fb_status scan_lane(struct recovery *c, struct lane_scan *l, struct 
             break;
     }
     last = l->cut ? k : l->end - 1;
+    if (l->synced_max >= l->expect)
+        return corrupt(c, &c->files[last], l->offset, "batches that had been synced are missing",
+                       err);
     for (size_t i = l->end; i-- > last + 1;)
         c->repairs[c->repair_count++] = (struct repair){.file = &c->files[i], .remove = true};
     if (!l->sealed && !l->newest)
@@ -355,15 +391,43 @@ static enum fb_status repair_all(struct recovery *c, struct fb_err *err)
 
     if (s != FB_OK)
         return s;
-    for (int removals = 1; removals >= 0;
-         removals--) /* empty files go first: a last segment has none behind it */
-        for (size_t i = 0; s == FB_OK && i < c->repair_count; i++)
-            if (c->repairs[i].remove == removals)
-                s = repair_one(c, dir_fd, &c->repairs[i], err);
+    /* Empty files go first: a last segment has none behind it. Then the last segment of a lane
+     * before the one in front of it: a footer that says "more follows" claims that what follows is
+     * whole. */
+    for (int removals = 1; removals >= 0; removals--)
+        for (size_t i = 0; s == FB_OK && i < c->repair_count; i++) {
+            const struct repair *p = &c->repairs[removals ? i : c->repair_count - 1 - i];
+            if (p->remove == removals)
+                s = repair_one(c, dir_fd, p, err);
+        }
     if (s == FB_OK && fsync(dir_fd) != 0)
         disk_die(c->r->dir, "fsync of the directory", errno);
     close(dir_fd);
     return s;
+}
+
+/* Lacking or short: nothing is known about what was synced last. */
+static enum fb_status read_marks(struct recovery *c, struct fb_err *err)
+{
+    int dir_fd, fd, e;
+    enum fb_status s = disk_open_dir(c->r->dir, &dir_fd, err);
+
+    if (s != FB_OK)
+        return s;
+    fd = openat(dir_fd, LOG_MARKS_NAME, O_RDONLY | O_CLOEXEC);
+    e = errno;
+    close(dir_fd);
+    if (fd < 0 && e == ENOENT)
+        return FB_OK;
+    if (fd >= 0) {
+        s = disk_pread(fd, c->marks, sizeof(c->marks), 0);
+        e = errno;
+        close(fd);
+        if (s != FB_EIO)
+            return FB_OK;
+    }
+    return fb_err_set(err, fb_status_of_errno(e), "read %s/%s: %s", c->r->dir, LOG_MARKS_NAME,
+                      strerror(e));
 }
 
 enum fb_status log_recover(struct log_recovery *r, struct fb_err *err)
@@ -381,7 +445,9 @@ enum fb_status log_recover(struct log_recovery *r, struct fb_err *err)
     c.repairs = fb_xcalloc(c.count + 1, sizeof(*c.repairs));
     for (size_t i = 0; i < c.count; i++)
         c.total_bytes += c.files[i].bytes;
-    s = scan_all(&c, err);
+    s = read_marks(&c, err);
+    if (s == FB_OK)
+        s = scan_all(&c, err);
     if (s == FB_OK)
         s = repair_all(&c, err);
     log_image_fini(&c.image);

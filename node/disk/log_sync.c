@@ -113,6 +113,22 @@ static void mark(struct log_lane *l, uint32_t number, uint64_t sealed_bytes)
     pthread_mutex_unlock(&l->mtx);
 }
 
+/* Notes beside the log what is reported now: recovery then tells a hole that a power loss left
+ * above it from damage below it. Not synced: until it is on disk, which the kernel or the next
+ * start sees to, recovery knows less, never something wrong. Hence no room for it is no reason to
+ * stop. */
+static void write_mark(struct log *log, uint32_t lane, uint64_t seq)
+{
+    struct log_mark m = {.lane = lane, .generation = log->config.generation, .seq = seq};
+    uint8_t bytes[LOG_MARK_BYTES];
+    int e;
+
+    log_mark_encode(bytes, &m, log->lanes[lane].salt);
+    e = disk_pwrite(log->marks_fd, bytes, sizeof(bytes), (uint64_t)lane * LOG_MARK_BYTES);
+    if (e != 0 && !disk_is_full(e))
+        disk_die(LOG_MARKS_NAME, "write", e);
+}
+
 /* Everything written to the lane so far becomes durable, oldest segment first; full segments are
  * sealed, but only once the segment behind has its name and header on disk: a footer that says
  * "more" must be right after a power loss. */
@@ -138,6 +154,7 @@ static void sync_lane(struct log *log, uint32_t lane)
         sync_names(log);
         mark(l, g.number, 0);
     }
+    write_mark(log, lane, written);
     atomic_store(&l->synced_seq, written);
     if (log->config.synced != NULL)
         log->config.synced(log->config.arg, lane, written);

@@ -19,6 +19,10 @@ static enum fb_status remove_file(struct log *log, const char *name, uint64_t by
         return fb_err_set(err, fb_status_of_errno(e), "remove log segment %s/%s: %s", log->dir,
                           name, strerror(e));
     }
+    /* One after the other also on disk: a file system may keep a later deletion and lose an earlier
+     * one, and what is left would look like a segment missing in the middle. */
+    if (fsync(log->dir_fd) != 0)
+        disk_die(log->dir, "fsync of the directory", errno);
     atomic_fetch_sub(&log->bytes, bytes);
     return FB_OK;
 }
@@ -38,6 +42,28 @@ static enum fb_status remove_older(struct log *log, struct fb_err *err)
     return s;
 }
 
+/* The oldest segment, when nothing of it is needed. The next one's header must be durable: it is
+ * the first of its lane from now on. */
+static bool superfluous(struct log_lane *l, uint64_t keep_seq, struct log_segment *out)
+{
+    bool yes;
+    pthread_mutex_lock(&l->mtx);
+    yes = l->segment_count > 1 && l->segments[0].sealed && l->segments[0].last_seq < keep_seq &&
+          l->segments[1].name_synced;
+    *out = l->segments[0];
+    pthread_mutex_unlock(&l->mtx);
+    return yes;
+}
+
+/* Only this thread takes from the front, so the first is still the one that was deleted. */
+static void forget_first(struct log_lane *l)
+{
+    pthread_mutex_lock(&l->mtx);
+    l->segment_count--;
+    memmove(l->segments, l->segments + 1, l->segment_count * sizeof(*l->segments));
+    pthread_mutex_unlock(&l->mtx);
+}
+
 enum fb_status log_trim(struct log *log, uint32_t lane, uint64_t keep_seq, bool drop_older,
                         struct fb_err *err)
 {
@@ -47,20 +73,12 @@ enum fb_status log_trim(struct log *log, uint32_t lane, uint64_t keep_seq, bool 
     fb_assert(lane < log->config.lanes);
     if (drop_older)
         s = remove_older(log, err);
-    pthread_mutex_lock(&l->mtx);
-    /* The next segment's header must be durable: it is the first of its lane from now on. */
-    while (s == FB_OK && l->segment_count > 1 && l->segments[0].sealed &&
-           l->segments[0].last_seq < keep_seq && l->segments[1].name_synced) {
+    for (struct log_segment g; s == FB_OK && superfluous(l, keep_seq, &g);) {
         char name[LOG_NAME_BYTES];
-        log_name_format(name, log->config.generation, lane, l->segments[0].number);
-        s = remove_file(log, name, l->segments[0].file_bytes, err);
-        if (s != FB_OK)
-            break;
-        l->segment_count--;
-        memmove(l->segments, l->segments + 1, l->segment_count * sizeof(*l->segments));
+        log_name_format(name, log->config.generation, lane, g.number);
+        s = remove_file(log, name, g.file_bytes, err);
+        if (s == FB_OK)
+            forget_first(l);
     }
-    pthread_mutex_unlock(&l->mtx);
-    if (s == FB_OK && fsync(log->dir_fd) != 0)
-        disk_die(log->dir, "fsync of the directory", errno);
     return s;
 }

@@ -317,6 +317,31 @@ static enum fb_status create_store(struct file_coord *f, struct fb_err *err)
     return s;
 }
 
+/* Makes the directory so that it is there after a power loss, too. */
+static enum fb_status make_dir(const char *dir, struct fb_err *err)
+{
+    struct fb_buf up = {0};
+    enum fb_status s = FB_OK;
+    int fd;
+
+    if (mkdir(dir, 0700) != 0)
+        return errno == EEXIST
+                   ? FB_OK
+                   : fb_err_set(err, fb_status_of_errno(errno),
+                                "create coordinator directory %s: %s", dir, strerror(errno));
+    fb_buf_put(&up, dir, strlen(dir));
+    fb_buf_put(&up, "/..", 4);
+    fd = open((const char *)up.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Who may not read it cannot sync it. */
+    if (fd < 0 ? errno != EACCES : fsync(fd) != 0)
+        s = fb_err_set(err, fb_status_of_errno(errno), "sync the directory above %s: %s", dir,
+                       strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    fb_buf_fini(&up);
+    return s;
+}
+
 enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord **out,
                                   struct fb_err *err)
 {
@@ -331,9 +356,11 @@ enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord 
     enum fb_status s;
     int fd;
 
-    if (create && mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return fb_err_set(err, fb_status_of_errno(errno), "create coordinator directory %s: %s",
-                          dir, strerror(errno));
+    if (create) {
+        s = make_dir(dir, err);
+        if (s != FB_OK)
+            return s;
+    }
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return fb_err_set(err, fb_status_of_errno(errno), "open coordinator directory %s: %s", dir,

@@ -137,6 +137,10 @@ enum fb_status file_state_load(struct file_state *st, int dirfd, const char *dir
     else
         s = read_all(fd, (size_t)id.st_size, dir, &text, err);
     close(fd);
+    /* Another process may have put it in place and not have synced the directory yet. What is acted
+     * upon must not be gone after a power loss. */
+    if (s == FB_OK && fsync(dirfd) != 0)
+        s = errno_status(dir, STATE_NAME, "sync the directory of", err);
     if (s == FB_OK)
         s = parse(st, dir, fb_buf_view(&text), &id, err);
     fb_buf_fini(&text);

@@ -7,3 +7,4 @@ target_link_options(disk_log_fault PRIVATE
 target_link_options(disk_crash PRIVATE
   -Wl,--wrap=pwritev -Wl,--wrap=pwrite -Wl,--wrap=fdatasync -Wl,--wrap=fsync -Wl,--wrap=ftruncate
   -Wl,--wrap=fallocate -Wl,--wrap=renameat -Wl,--wrap=unlinkat)
+fb_add_crash_test(disk_crash_states SOURCES unit/disk/crash_states_test.c LIBS node_disk)

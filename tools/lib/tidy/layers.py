@@ -104,7 +104,7 @@ def _project(f, line, name, tree):
             yield f.at(line, f"folder {f.folder or 'top level'} is not in the table of layers",
                        "a folder that is, or a new row in tools/lib/tidy/layers.py")
         elif folder.startswith("tests/") and not _within(f.folder, folder) and folder not in TEST_SHARED:
-            yield f.at(line, f'"{name}" belongs to another test', "a header of a folder above, or of tests/unit/pg")
+            yield f.at(line, f'"{name}" belongs to another test', "a header of a folder above, or of tests/unit/pg or crash")
         return
     allowed = ARROWS[f.folder]
     if f.ext == ".h":
@@ -115,7 +115,7 @@ def _project(f, line, name, tree):
 
 
 # Helpers of tests that other tests may use: a real PostgreSQL.
-TEST_SHARED = ("tests/unit/pg",)
+TEST_SHARED = ("tests/unit/pg", "tests/unit/crash")
 
 
 def check(tree):

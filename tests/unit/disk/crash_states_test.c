@@ -1,0 +1,515 @@
+/* Goal: whatever a power loss leaves of a data directory, at any moment of its life, the node
+ * starts by itself and has everything that was reported durable; what it has besides is a prefix of
+ * what was written; and a power loss during that start changes nothing about it.
+ *
+ * Method: two lives of a directory (made, log with rolls, syncs in the middle of which the writer
+ * goes on, snapshots, trims, a clean stop; then the same without its end) are recorded and every
+ * state is rebuilt (unit/crash); recovery itself is recorded on some of those states and treated
+ * likewise. The long form takes more subsets:  FB_CRASH_LONG=1  (tools/crash-states). */
+#include "tests/unit/crash/states.h"
+#include "tests/unit/disk/disk_util.h"
+
+#include "node/disk/data_dir.h"
+#include "node/disk/snapshot.h"
+
+#include "proto/base/log.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+#define LANES 2u
+#define SEGMENT 4096u
+#define PART 3u
+
+enum note {
+    NOTE_OPENING, /* data_dir_open is called, of life a */
+    NOTE_OPENED,
+    NOTE_APPENDING, /* a = life * 256 + lane, b = sequence */
+    NOTE_SYNCED,
+    NOTE_TRIMMING,       /* a = life * 256 + lane, b = first sequence that must stay */
+    NOTE_DROPPING,       /* everything of earlier lives */
+    NOTE_SNAPSHOT_BEGUN, /* b = version */
+    NOTE_SNAPSHOT,
+    NOTE_CLOSING, /* data_dir_close of life a with a marker */
+    NOTE_CLOSED,
+};
+
+/* ---- a life ---- */
+
+struct life {
+    uint64_t number; /* also the log's generation */
+    struct log *log;
+    uint64_t seq[LANES];
+    uint64_t version; /* of the latest snapshot */
+    pthread_t writer;
+    sem_t syncing, go_on; /* a sync of another thread is about to happen; the writer had its turn */
+};
+
+static void on_synced(void *arg, uint32_t lane, uint64_t seq)
+{
+    const struct life *l = arg;
+    crash_note(NOTE_SYNCED, l->number << 8 | lane, seq);
+}
+
+static void append(struct life *l, uint32_t lane, unsigned count)
+{
+    while (count-- > 0) {
+        l->seq[lane]++;
+        crash_note(NOTE_APPENDING, l->number << 8 | lane, l->seq[lane]);
+        util_append(l->log, l->number, lane, l->seq[lane], l->seq[lane]);
+    }
+}
+
+/* In the fsync thread, before each of its syncs: the writer's turn. */
+static void give_turn(void *arg)
+{
+    struct life *l = arg;
+    if (pthread_equal(pthread_self(), l->writer))
+        return;
+    sem_post(&l->syncing);
+    sem_wait(&l->go_on);
+}
+
+/* Syncs what is there; before each of the thread's own syncs `more` batches are written, as long as
+ * there are `turns`. */
+static void sync_lane(struct life *l, uint32_t lane, unsigned more, unsigned turns)
+{
+    uint64_t goal = l->seq[lane];
+    struct timespec pause = {.tv_nsec = 50000};
+    crash_before_sync(give_turn, l);
+    log_sync_soon(l->log, lane);
+    while (log_synced_seq(l->log, lane) < goal) {
+        if (sem_trywait(&l->syncing) != 0) {
+            nanosleep(&pause, NULL);
+            continue;
+        }
+        if (turns > 0) {
+            turns--;
+            append(l, lane, more);
+        }
+        sem_post(&l->go_on);
+    }
+    crash_before_sync(NULL, NULL);
+}
+
+static void snapshot(struct life *l, const char *dir)
+{
+    struct snapshot_info info = {.part = PART, .generation = l->number};
+    struct snapshot_writer *w;
+    struct fb_buf b = {0};
+    struct fb_err err;
+
+    l->version += 10;
+    info.start_ver = l->version;
+    info.start_log_seq = l->seq[0];
+    crash_note(NOTE_SNAPSHOT_BEGUN, 0, l->version);
+    assert_int_equal(snapshot_create(dir, &info, &w, &err), FB_OK);
+    for (uint64_t i = 1; i <= 3; i++) {
+        util_payload(l->version, PART, i, 400, &b);
+        assert_int_equal(snapshot_append(w, fb_buf_view(&b), &err), FB_OK);
+    }
+    assert_int_equal(snapshot_commit(w, 1, &err), FB_OK);
+    crash_note(NOTE_SNAPSHOT, 0, l->version);
+    fb_buf_fini(&b);
+}
+
+static void trim(struct life *l, uint32_t lane, uint64_t keep, bool older)
+{
+    struct fb_err err;
+    crash_note(NOTE_TRIMMING, l->number << 8 | lane, keep);
+    if (older)
+        crash_note(NOTE_DROPPING, l->number, 0);
+    assert_int_equal(log_trim(l->log, lane, keep, older, &err), FB_OK);
+}
+
+static const uint8_t cluster[16] = "crash states";
+
+static void begin(struct life *l, struct data_dir *d, const char *root, uint64_t number,
+                  uint64_t version)
+{
+    char path[128];
+    struct util_seen seen = {.first = 1};
+    struct fb_err err;
+    struct log_config c = {.lanes = LANES,
+                           .segment_bytes = SEGMENT,
+                           .generation = number,
+                           .sync_interval_ms = 60000,
+                           .arg = l,
+                           .synced = on_synced};
+
+    *l = (struct life){.number = number, .version = version, .writer = pthread_self()};
+    sem_init(&l->syncing, 0, 0);
+    sem_init(&l->go_on, 0, 0);
+    snprintf(path, sizeof(path), "%s/data", root);
+    crash_note(NOTE_OPENING, number, 0);
+    if (data_dir_open(path, cluster, "node-1", d, &err) != FB_OK)
+        fail_msg("%s", err.msg);
+    crash_note(NOTE_OPENED, number, 0);
+    assert_int_equal(util_recover(d->log_path, &seen, NULL, &err), FB_OK);
+    c.dir = d->log_path;
+    assert_int_equal(log_open(&c, &l->log, &err), FB_OK);
+    fb_buf_fini(&seen.expect);
+}
+
+static void live(struct life *l, const struct data_dir *d, bool older)
+{
+    append(l, 0, 12);
+    append(l, 1, 5);
+    sync_lane(l, 0, 9, 3);
+    append(l, 1, 9);
+    sync_lane(l, 1, 2, 1);
+    snapshot(l, d->snapshot_path);
+    append(l, 0, 31); /* rolls twice without a sync */
+    sync_lane(l, 0, 10, 4);
+    snapshot(l, d->snapshot_path);
+    append(l, 0, 6);
+    sync_lane(l, 0, 0, 0);
+    trim(l, 0, l->seq[0] - 20, older);
+    snapshot(l, d->snapshot_path);
+    trim(l, 0, l->seq[0], older);
+    append(l, 0, 14);
+    append(l, 1, 7);
+}
+
+/* ---- what must be there ---- */
+
+struct must {
+    uint64_t appending[UTIL_GENERATIONS_MAX][LANES];
+    uint64_t synced[UTIL_GENERATIONS_MAX][LANES];
+    uint64_t trimming[UTIL_GENERATIONS_MAX][LANES];
+    bool dropping;
+    uint64_t opening, opened, closing, closed; /* lives */
+    uint64_t snapshot_begun, snapshot, snapshots;
+};
+
+static void must_until(struct must *m, const struct crash_record *r, size_t ops)
+{
+    memset(m, 0, sizeof(*m));
+    for (size_t i = 0; i < ops; i++) {
+        const struct crash_op *op = &r->ops[i];
+        uint64_t g = op->a >> 8, lane = op->a & 255;
+        if (op->kind != CRASH_NOTE)
+            continue;
+        switch ((enum note)op->note) {
+        case NOTE_OPENING:
+            m->opening = op->a;
+            break;
+        case NOTE_OPENED:
+            m->opened = op->a;
+            break;
+        case NOTE_APPENDING:
+            m->appending[g][lane] = op->b;
+            break;
+        case NOTE_SYNCED:
+            m->synced[g][lane] = op->b;
+            break;
+        case NOTE_TRIMMING:
+            m->trimming[g][lane] = op->b;
+            break;
+        case NOTE_DROPPING:
+            m->dropping = true;
+            break;
+        case NOTE_SNAPSHOT_BEGUN:
+            m->snapshot_begun = op->b;
+            break;
+        case NOTE_SNAPSHOT:
+            m->snapshot = op->b;
+            m->snapshots++;
+            break;
+        case NOTE_CLOSING:
+            m->closing = op->a;
+            break;
+        case NOTE_CLOSED:
+            m->closed = op->a;
+            break;
+        }
+    }
+}
+
+/* ---- checks of a state ---- */
+
+/* A recovery that was recorded, and what the state it began with had to give. */
+struct torn {
+    struct crash_record record;
+    struct must must;
+};
+
+struct checking {
+    struct crash_plan plan;
+    struct must must;
+    bool nested; /* the record is one of a recovery: `must` is of the moment it began */
+    uint64_t cut, start_again_every, states, recoveries;
+    /* some of the states, for recording their recovery */
+    struct torn *torn;
+    size_t torn_count, torn_max;
+};
+
+static void wrong(struct checking *c, const char *what, const char *detail)
+{
+    crash_state_print(&c->plan);
+    fail_msg("%s: %s", what, detail);
+}
+
+struct seen_snapshot {
+    uint64_t version, blocks;
+    struct fb_buf expect;
+};
+
+static enum fb_status see_block(void *arg, uint16_t part, struct fb_bytes items, struct fb_err *err)
+{
+    struct seen_snapshot *s = arg;
+    (void)err;
+    assert_int_equal(part, PART);
+    util_payload(s->version, PART, ++s->blocks, 400, &s->expect);
+    assert_true(fb_bytes_equal(items, fb_buf_view(&s->expect)));
+    return FB_OK;
+}
+
+static void check_snapshots(struct checking *c, const char *dir)
+{
+    struct snapshot_info *list, info;
+    struct seen_snapshot seen = {0};
+    struct fb_err err;
+    size_t count;
+
+    if (snapshot_list(dir, &list, &count, &err) != FB_OK)
+        wrong(c, "list of the snapshots", err.msg);
+    for (size_t i = 0; i < count; i++) {
+        seen.version = list[i].start_ver;
+        seen.blocks = 0;
+        if (snapshot_read(dir, list[i].name, &info, see_block, &seen, &err) != FB_OK)
+            wrong(c, "snapshot", err.msg);
+        if (seen.blocks != 3)
+            wrong(c, "snapshot", "not all blocks");
+    }
+    if (count < (c->must.snapshots < 2 ? c->must.snapshots : 2))
+        wrong(c, "snapshots", "fewer than were committed");
+    if (count > 0 &&
+        (list[0].start_ver < c->must.snapshot || list[0].start_ver > c->must.snapshot_begun))
+        wrong(c, "snapshots", "the newest is not the one that was committed last");
+    free(list);
+    fb_buf_fini(&seen.expect);
+}
+
+/* Batches as recovery gives them: contents and order are checked, the beginning by the caller. */
+struct batches {
+    uint64_t first[UTIL_GENERATIONS_MAX][LANES], last[UTIL_GENERATIONS_MAX][LANES];
+    uint64_t generation;
+    struct fb_buf expect;
+};
+
+static enum fb_status see_batch(void *arg, uint64_t generation, uint32_t lane, uint64_t seq,
+                                struct fb_bytes records, struct fb_err *err)
+{
+    struct batches *s = arg;
+    (void)err;
+    assert_true(generation >= s->generation && generation < UTIL_GENERATIONS_MAX && lane < LANES);
+    s->generation = generation;
+    if (s->first[generation][lane] == 0)
+        s->first[generation][lane] = seq;
+    else
+        assert_int_equal(seq, s->last[generation][lane] + 1);
+    s->last[generation][lane] = seq;
+    util_payload(generation, lane, seq, util_payload_bytes(seq), &s->expect);
+    assert_true(fb_bytes_equal(records, fb_buf_view(&s->expect)));
+    return FB_OK;
+}
+
+static uint32_t recover(struct checking *c, const char *dir, struct batches *out,
+                        uint64_t *generation)
+{
+    struct log_recovery r = {.dir = dir, .arg = out, .batch = see_batch};
+    struct fb_err err;
+
+    memset(out, 0, sizeof(*out));
+    c->recoveries++;
+    if (log_recover(&r, &err) != FB_OK)
+        wrong(c, "recovery of the log", err.msg);
+    *generation = r.last_generation;
+    fb_buf_fini(&out->expect);
+    return r.torn_tails;
+}
+
+static void check_batches(struct checking *c, const struct batches *b)
+{
+    for (uint64_t g = 1; g < UTIL_GENERATIONS_MAX; g++)
+        for (uint32_t lane = 0; lane < LANES; lane++) {
+            const struct must *m = &c->must;
+            char text[160];
+            bool dropped = m->dropping && g < m->opened;
+            snprintf(text, sizeof(text),
+                     "generation %llu lane %u: %llu to %llu; synced %llu, written %llu, kept %llu",
+                     (unsigned long long)g, lane, (unsigned long long)b->first[g][lane],
+                     (unsigned long long)b->last[g][lane], (unsigned long long)m->synced[g][lane],
+                     (unsigned long long)m->appending[g][lane],
+                     (unsigned long long)m->trimming[g][lane]);
+            if (b->last[g][lane] > m->appending[g][lane])
+                wrong(c, "more than was written", text);
+            if (!dropped && b->last[g][lane] < m->synced[g][lane])
+                wrong(c, "something that was reported as synced is missing", text);
+            if (!dropped && b->first[g][lane] > 1 && b->first[g][lane] > m->trimming[g][lane])
+                wrong(c, "the beginning is missing", text);
+        }
+}
+
+/* The start after the start: the same is there, and the log can be written to. */
+static void check_start_again(struct checking *c, const char *dir, const struct batches *first,
+                              uint64_t generation)
+{
+    struct log_config lc = {.dir = dir,
+                            .lanes = LANES,
+                            .segment_bytes = SEGMENT,
+                            .generation = generation + 1,
+                            .sync_interval_ms = 60000};
+    struct batches again;
+    struct fb_err err;
+    struct log *log;
+
+    if (log_open(&lc, &log, &err) != FB_OK)
+        wrong(c, "the next generation of the log", err.msg);
+    util_append(log, generation + 1, 0, 1, 2);
+    log_close(log);
+    if (recover(c, dir, &again, &generation) != 0)
+        wrong(c, "second recovery", "a torn tail");
+    if (again.last[lc.generation][0] != 2)
+        wrong(c, "second recovery", "what was written since the first is missing");
+    again.first[lc.generation][0] = again.last[lc.generation][0] = 0;
+    if (memcmp(again.last, first->last, sizeof(again.last)) != 0 ||
+        memcmp(again.first, first->first, sizeof(again.first)) != 0)
+        wrong(c, "second recovery", "not the same as the first");
+}
+
+/* Records the same recovery again, on the same state. */
+static void record_recovery(struct checking *c, const char *log_dir)
+{
+    struct batches b;
+    uint64_t generation;
+    crash_state_again(&c->plan);
+    crash_record(c->plan.dir);
+    (void)recover(c, log_dir, &b, &generation);
+    c->torn[c->torn_count].record = crash_record_end();
+    c->torn[c->torn_count++].must = c->must;
+}
+
+static void check_state(void *arg, size_t ops)
+{
+    struct checking *c = arg;
+    struct data_dir d;
+    struct batches b;
+    struct fb_err err;
+    char path[128];
+    uint64_t generation;
+    uint32_t torn;
+
+    c->states++;
+    if (!c->nested)
+        must_until(&c->must, c->plan.record, ops);
+    snprintf(path, sizeof(path), "%s/data", c->plan.dir);
+    if (data_dir_open(path, cluster, "node-1", &d, &err) != FB_OK)
+        wrong(c, "data directory", err.msg);
+    if (!c->nested) {
+        /* The marker of a clean stop: there once data_dir_close returned, gone once the next open
+         * did, and in between it may be either. */
+        if (d.was_clean && (c->must.closing == 0 || c->must.opened > c->must.closing))
+            wrong(c, "clean marker", "of a directory that is in use");
+        if (!d.was_clean && c->must.closed != 0 && c->must.opening == c->must.closed)
+            wrong(c, "clean marker", "missing after a clean stop");
+        if (d.was_clean && d.clean_inc != c->must.closing * 100)
+            wrong(c, "clean marker", "of another incarnation");
+    }
+    check_snapshots(c, d.snapshot_path);
+    torn = recover(c, d.log_path, &b, &generation);
+    c->cut += torn;
+    if (torn != 0 && d.was_clean)
+        wrong(c, "clean marker", "but the log was not closed");
+    check_batches(c, &b);
+    data_dir_close(&d, 0);
+    if (c->states % c->start_again_every == 0)
+        check_start_again(c, d.log_path, &b, generation);
+    else if (torn != 0 && c->torn_count < c->torn_max && c->cut % 61 == 0)
+        record_recovery(c, d.log_path);
+}
+
+static bool long_form(void)
+{
+    return getenv("FB_CRASH_LONG") != NULL;
+}
+
+static uint64_t seed(void)
+{
+    const char *s = getenv("FB_CRASH_SEED");
+    return s != NULL ? strtoull(s, NULL, 10) : 1;
+}
+
+static void power_loss(void **state)
+{
+    char root[64], scratch[64];
+    struct crash_record record;
+    struct crash_tally t, nested = {0};
+    struct life l;
+    struct data_dir d;
+    bool more = long_form();
+    struct checking c = {.start_again_every = more ? 3 : 9, .torn_max = more ? 400 : 20};
+    (void)state;
+
+    util_dir(root, sizeof(root));
+    util_dir(scratch, sizeof(scratch));
+    crash_record(root);
+    begin(&l, &d, root, 1, 0);
+    live(&l, &d, false);
+    log_close(l.log);
+    crash_note(NOTE_CLOSING, 1, 0);
+    data_dir_close(&d, 100);
+    crash_note(NOTE_CLOSED, 1, 0);
+    begin(&l, &d, root, 2, l.version);
+    live(&l, &d, true);
+    record = crash_record_end();
+    log_close(l.log);
+    data_dir_close(&d, 0);
+
+    c.torn = fb_xcalloc(c.torn_max, sizeof(*c.torn));
+    c.plan = (struct crash_plan){.record = &record,
+                                 .dir = scratch,
+                                 .seed = seed(),
+                                 .every = more ? 1 : 7,
+                                 .all_below = more ? 11 : 6,
+                                 .random = more ? 300 : 12,
+                                 .regular_max = more ? 400 : 12,
+                                 .pairs = more,
+                                 .arg = &c,
+                                 .check = check_state};
+    t = crash_states(&c.plan);
+    print_message(
+        "%zu operations, %llu states, %llu distinct, at most %u parts in doubt; %llu torn "
+        "tails cut; %llu recoveries\n",
+        record.count, (unsigned long long)t.states, (unsigned long long)t.distinct, t.unsynced_max,
+        (unsigned long long)c.cut, (unsigned long long)c.recoveries);
+    assert_true(t.distinct > 2000 && c.cut > 300 && c.torn_count == c.torn_max);
+    crash_record_free(&record);
+
+    c.nested = true;
+    c.start_again_every = 50;
+    for (size_t i = 0; i < c.torn_count; i++) {
+        c.plan.record = &c.torn[i].record;
+        c.plan.every = 1;
+        c.must = c.torn[i].must;
+        t = crash_states(&c.plan);
+        nested.states += t.states;
+        nested.distinct += t.distinct;
+        crash_record_free(&c.torn[i].record);
+    }
+    print_message("power loss during %zu recoveries: %llu states, %llu distinct\n", c.torn_count,
+                  (unsigned long long)nested.states, (unsigned long long)nested.distinct);
+    assert_true(nested.distinct > 5 * c.torn_count);
+
+    util_remove(root);
+    util_remove(scratch);
+    free(c.torn);
+}
+
+int main(void)
+{
+    fb_log_set_level(FB_LOG_ERROR); /* recovery explains what it cuts, thousands of times */
+    const struct CMUnitTest tests[] = {cmocka_unit_test(power_loss)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
