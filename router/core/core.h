@@ -203,8 +203,8 @@ size_t router_session_wants(const struct router_session *s, size_t n);
 
 /* Everything that is due: retries, time-outs, batches to nodes. */
 void router_tick(struct router *r);
-/* A batch waits for company for some microseconds, too short to sleep: look for input and call
- * router_tick again. */
+/* A batch waits for company, for some microseconds: look for input and call router_tick again
+ * within 20 us or so. */
 bool router_holding(const struct router *r);
 /* When router_tick has something to do at the latest; ROUTER_TIME_NEVER if nothing. */
 uint64_t router_deadline_ns(const struct router *r);

@@ -5,7 +5,8 @@
  * answered together ask again together, within the time the machine needs to run them, so a batch
  * that leaves at the first of them leaves nearly empty. The rule: where the batch before was of
  * some size, the next one stays open
- *   - until half of the clients that are active now are in it (the other half is being served),
+ *   - until half of the clients that are active now are in it (the other half is being served), or
+ *     their share where there are several nodes,
  *   - or nobody came for HOLD_GAP_NS,
  *   - or batch_hold has passed since it could have left.
  * Lone clients therefore never wait, and neither does anybody where commands come in faster than
@@ -32,15 +33,16 @@ void hold_count(struct router_session *s)
     r->active_now++;
 }
 
-static uint32_t half_of_active(const struct router *r)
+static uint32_t enough(const struct router *r)
 {
-    return (r->active_now > r->active_before ? r->active_now : r->active_before) / 2;
+    uint32_t active = r->active_now > r->active_before ? r->active_now : r->active_before;
+    return active / 2 / (r->order_count > 0 ? r->order_count : 1);
 }
 
 bool hold_batch(const struct router *r, struct router_node *n)
 {
     fb_assert(n->collecting != NULL);
-    if (n->last_count < HOLD_SEEN_MIN || n->collecting->count >= half_of_active(r))
+    if (n->last_count < HOLD_SEEN_MIN || n->collecting->count >= enough(r))
         return false;
     if (n->hold_since_ns == 0)
         n->hold_since_ns = r->now_ns;

@@ -12,6 +12,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#define HOLD_NAP_NS 20000
 
 void loop_time(struct loop *l)
 {
@@ -182,9 +186,14 @@ static bool mailboxes_run(struct loop *l)
     return any;
 }
 
+/* A batch is held: others have the core meanwhile, and what clients sent by then comes out of one
+ * poll. libuv's own time-outs are whole milliseconds. That the handle is active keeps the poll that
+ * follows from sleeping. */
 static void holding_cb(uv_idle_t *h)
 {
-    (void)h; /* that it is active keeps poll from sleeping */
+    const struct timespec nap = {.tv_nsec = HOLD_NAP_NS};
+    (void)h;
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL); /* woken early: a shorter nap */
 }
 
 /* Everything collected goes out. */
@@ -311,6 +320,9 @@ static void second_cb(uv_timer_t *t)
 static void loop_thread(void *arg)
 {
     struct loop *l = arg;
+    /* this thread's; without it a nap would take 50 us more. Fails nowhere on Linux, and a longer
+     * nap is no fault. */
+    (void)prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     atomic_store(&l->sleeping, false); /* late callbacks of connections wake nobody */
     metrics_publish(l->process, router_stats(l->core), &l->published);
