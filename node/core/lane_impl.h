@@ -347,6 +347,8 @@ void reconcile_soon(struct lane *l);
 /* recover.c */
 /* After the last item of a snapshot, before anything else of the partition. */
 void snapshot_sort(struct part *p);
+/* Does the key of a record about an object belong to the record's partition? */
+bool recover_key_ok(const struct lane *l, const struct fb_record *r);
 void recover_park(struct lane *l, struct part *p, const struct fb_record *r);
 /* expire.c, evict.c */
 void expire_object(struct lane *l, struct part *p, const struct object *o, uint64_t hash);

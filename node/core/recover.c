@@ -2,6 +2,8 @@
  * opened. */
 #include "node/core/lane_impl.h"
 
+#include "proto/cluster/slot.h"
+
 #include <stdlib.h>
 
 static uint8_t object_flags_of(const struct lane *l, uint16_t nsid, const struct fb_record *r)
@@ -25,6 +27,20 @@ static enum fb_status bad(struct fb_err *err, const struct fb_record *r, const c
                       (unsigned long long)fb_ver_counter(r->ver), what);
 }
 
+bool recover_key_ok(const struct lane *l, const struct fb_record *r)
+{
+    switch (r->type) {
+    case FB_RECORD_PUT:
+    case FB_RECORD_DEL:
+    case FB_RECORD_EXPIRE:
+    case FB_RECORD_PARK:
+    case FB_RECORD_REFRESH:
+        return r->key.n > 0 && fb_key_partition(r->key, l->config.partitions) == r->part;
+    default:
+        return true;
+    }
+}
+
 static enum fb_status replay_write(struct lane *l, struct part *p, const struct fb_record *r,
                                    struct fb_err *err)
 {
@@ -34,7 +50,7 @@ static enum fb_status replay_write(struct lane *l, struct part *p, const struct 
     struct object *o;
     struct object_extra *x;
 
-    if (nsid == NSID_NONE || r->key.n == 0)
+    if (nsid == NSID_NONE)
         return bad(err, r, "its key has no valid namespace");
     if ((r->kind != FB_KIND_NONE) != (r->type == FB_RECORD_PUT) ||
         (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)))
@@ -134,6 +150,10 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
 
     if (r->part >= l->config.partitions)
         return bad(err, r, "there is no such partition");
+    if (fb_ver_epoch(r->ver) == 0 || fb_ver_epoch(r->ver) > FB_EPOCH_MAX)
+        return bad(err, r, "there is no such epoch");
+    if (!recover_key_ok(l, r))
+        return bad(err, r, "its key belongs to another partition");
     p = part_get(l, r->part);
     fb_assert(!p->open);
     snapshot_sort(p);

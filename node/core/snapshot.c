@@ -200,8 +200,7 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
     struct object_extra *x = NULL;
     struct object *o;
 
-    if (nsid == NSID_NONE || r->key.n == 0 ||
-        (r->kind == FB_KIND_NONE) != (r->type == FB_RECORD_DEL) ||
+    if (nsid == NSID_NONE || (r->kind == FB_KIND_NONE) != (r->type == FB_RECORD_DEL) ||
         (r->kind == FB_KIND_NONE && !dirty) ||
         (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)) ||
         store_find_own(l->store, r->key, hash) != NULL)
@@ -247,7 +246,8 @@ static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_
 
     switch (r->type) {
     case FB_RECORD_META:
-        if (r->value.n != META_BYTES)
+        if (r->value.n != META_BYTES || fb_ver_epoch(fb_get_u64(r->value.p)) == 0 ||
+            fb_ver_epoch(fb_get_u64(r->value.p)) > FB_EPOCH_MAX)
             break;
         p->last_ver = p->snapshot_ver = fb_get_u64(r->value.p);
         p->ptime = fb_get_u64(r->value.p + 8);
@@ -294,7 +294,7 @@ enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_by
     while (r.n > 0) {
         struct fb_record rec;
         enum fb_status st = fb_record_decode(&r, &rec);
-        if (st != FB_OK || rec.part != part)
+        if (st != FB_OK || rec.part != part || !recover_key_ok(l, &rec))
             return fb_err_set(err, FB_ECORRUPT,
                               "partition %u: an item of the snapshot cannot be decoded", part);
         st = take_item(l, p, &rec, err);

@@ -50,9 +50,9 @@ static bool text_sealed(char *text)
 static bool text_value(const char *text, const char *key, char *out, size_t cap)
 {
     size_t k = strlen(key);
-    for (const char *line = text; line != NULL && *line != '\0';
-         line = strchr(line, '\n'), line += line != NULL) {
+    for (const char *line = text, *end; *line != '\0'; line = *end == '\n' ? end + 1 : end) {
         size_t n;
+        end = line + strcspn(line, "\n");
         if (strncmp(line, key, k) != 0 || line[k] != '=')
             continue;
         n = strcspn(line + k + 1, "\n");

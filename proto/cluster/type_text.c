@@ -141,8 +141,10 @@ static bool take_digits(struct fb_bytes *s, size_t min, size_t max, unsigned *ou
     size_t n = 0;
     for (*out = 0; n < s->n && n < max && is_digit(s->p[n]); n++)
         *out = *out * 10 + (unsigned)(s->p[n] - '0');
-    s->p += n;
-    s->n -= n;
+    if (n > 0) { /* an empty text may have no bytes at all */
+        s->p += n;
+        s->n -= n;
+    }
     return n >= min;
 }
 

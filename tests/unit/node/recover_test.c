@@ -1,0 +1,109 @@
+/* Goal: a log or snapshot whose checksums are right and whose content no lane could have written is
+ * refused as corrupt. Method: single records. */
+#include "tests/unit/node/harness.h"
+
+#include "proto/cluster/slot.h"
+#include "proto/rt/rcu.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct store *store;
+
+static struct lane *fresh(void)
+{
+    struct lane_config c = {.lanes = 1, .partitions = HARNESS_PARTS};
+    struct fb_err err;
+    assert_int_equal(store_new(HARNESS_PARTS, 16, &store, &err), FB_OK);
+    return lane_new(&c, store);
+}
+
+static void expect(struct lane *l, struct fb_record r, enum fb_status want, const char *text)
+{
+    struct fb_err err = {0};
+    assert_int_equal(lane_recover_record(l, &r, &err), want);
+    if (want != FB_OK)
+        assert_non_null(strstr(err.msg, text));
+}
+
+static struct fb_record put(const char *key, uint64_t ver)
+{
+    struct fb_record r = {.type = FB_RECORD_PUT,
+                          .kind = FB_KIND_STRING,
+                          .ver = ver,
+                          .key = fb_bytes_str(key),
+                          .value = fb_bytes_str("v")};
+    r.part = fb_key_partition(r.key, HARNESS_PARTS);
+    return r;
+}
+
+static void test_records(void **state)
+{
+    static const uint8_t about_a_key[] = {FB_RECORD_PUT, FB_RECORD_DEL, FB_RECORD_EXPIRE,
+                                          FB_RECORD_PARK, FB_RECORD_REFRESH};
+    struct lane *l = fresh();
+    struct fb_record r;
+    (void)state;
+
+    expect(l, put("a", 7), FB_ECORRUPT, "no such epoch");
+    expect(l, put("a", UINT64_C(1) << 63), FB_ECORRUPT, "no such epoch");
+    for (size_t i = 0; i < FB_COUNT_OF(about_a_key); i++) {
+        r = put("a", fb_ver(1, 0));
+        r.part = (uint16_t)((r.part + 1) % HARNESS_PARTS);
+        r.type = about_a_key[i];
+        expect(l, r, FB_ECORRUPT, "belongs to another partition");
+        r = put("", fb_ver(1, 0));
+        r.type = about_a_key[i];
+        expect(l, r, FB_ECORRUPT, "belongs to another partition");
+    }
+    expect(l, put("a", fb_ver(1, 0)), FB_OK, "");
+    lane_free(l);
+    store_free(store);
+}
+
+static enum fb_status snapshot_of(struct lane *l, uint64_t ver)
+{
+    struct fb_buf items = {0};
+    struct fb_err err = {0};
+    uint8_t meta[24] = {0};
+    struct fb_record r = {
+        .type = FB_RECORD_META, .ver = fb_ver(1, 0), .value = fb_bytes(meta, sizeof(meta))};
+    enum fb_status s;
+    fb_put_u64(meta, ver);
+    fb_record_encode(&items, &r);
+    s = lane_recover_snapshot(l, 0, fb_buf_view(&items), &err);
+    fb_buf_fini(&items);
+    return s;
+}
+
+static void test_snapshot(void **state)
+{
+    struct lane *l = fresh();
+    struct fb_buf items = {0};
+    struct fb_err err = {0};
+    struct fb_record r = put("a", fb_ver(1, 1));
+    (void)state;
+
+    assert_int_equal(snapshot_of(l, 5), FB_ECORRUPT);
+    assert_int_equal(snapshot_of(l, UINT64_MAX), FB_ECORRUPT);
+    assert_int_equal(snapshot_of(l, fb_ver(1, 5)), FB_OK);
+    r.part = (uint16_t)((r.part + 1) % HARNESS_PARTS);
+    fb_record_encode(&items, &r);
+    assert_int_equal(lane_recover_snapshot(l, r.part, fb_buf_view(&items), &err), FB_ECORRUPT);
+    fb_buf_fini(&items);
+    lane_free(l);
+    store_free(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_records),
+                                       cmocka_unit_test(test_snapshot)};
+    rcu_register_thread();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
