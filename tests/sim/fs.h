@@ -55,7 +55,8 @@ struct sim_fs {
     uint32_t node_n, node_cap;
     uint64_t room;   /* bytes that files may still take; UINT64_MAX = plenty */
     bool low;        /* statvfs says below 5 % */
-    uint64_t errors; /* calls that failed with EIO */
+    uint64_t errors; /* calls that change something and failed with EIO */
+    bool failed;     /* any call failed with EIO */
     bool full_said;  /* a call failed with ENOSPC */
     bool lied;       /* an fsync said yes and did nothing since the last power loss */
     uint32_t lose;   /* per million: how much of what is not synced a power loss takes; by run */

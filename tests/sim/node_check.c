@@ -42,6 +42,7 @@ void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss l
     c->proc = p;
     c->node = NULL;
     c->loss = loss;
+    c->recovered = false;
     c->generation = 0;
     c->first_batch = c->batch_n;
     c->errors_before = p->fs->errors;
@@ -55,6 +56,11 @@ void node_check_end(struct node_check *c)
 {
     c->node = NULL;
     memset(c->asked, 0, sizeof c->asked);
+}
+
+bool node_check_recovered(const struct node_check *c)
+{
+    return c->recovered;
 }
 
 struct node *node_check_node(struct node_check *c)
@@ -326,6 +332,7 @@ enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t
     for (uint32_t p = 0; p < c->partitions; p++)
         recovered_part(c, (uint16_t)p, lane_last_ver(lanes[node_check_lane_of(n, p)], (uint16_t)p));
     c->node = n;
+    c->recovered = true;
     node_check_state(c);
     return s;
 }

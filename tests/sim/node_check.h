@@ -24,6 +24,8 @@ void node_check_free(struct node_check *c);
  * nothing. */
 void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss loss);
 void node_check_end(struct node_check *c);
+/* Has this incarnation come through its recovery? What it may find missing is judged there. */
+bool node_check_recovered(const struct node_check *c);
 /* Frames of routers and sync processes on their way in, and out. */
 void node_check_received(struct node_check *c, const struct sim_conn *conn,
                          const struct fb_frame *f);

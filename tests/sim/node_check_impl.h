@@ -71,7 +71,7 @@ struct node_check {
     uint64_t errors_before;
     /* a batch whose write was under way when the process ended: it may be there or not */
     struct fb_buf in_flight[NODE_WORKERS_MAX];
-    bool replaying, must_refuse;
+    bool replaying, must_refuse, recovered;
     struct asked asked[ASKED_MAX];
 };
 

@@ -71,16 +71,28 @@ bool node_proc_up(struct world *w)
     return w->node->proc.alive && node_check_node(w->node->check) != NULL;
 }
 
+/* Objects and tombstones of one partition above its checkpoints. */
+static uint64_t part_dirty(struct part *p)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; p != NULL && i < p->feed_cap; i++) {
+        const struct feed *f = p->feeds[i];
+        if (f == NULL)
+            continue;
+        for (uint32_t s = f->dirty.head; s != SLOT_NONE; s = slab_slot(p->sp, s)->next)
+            n += slab_object(p->sp, s)->ver > f->ckpt;
+    }
+    return n;
+}
+
 uint64_t node_proc_dirty(struct world *w)
 {
     struct node *n = w->node->proc.alive ? node_check_node(w->node->check) : NULL;
     uint64_t sum = 0;
     if (n == NULL)
         return UINT64_MAX;
-    for (uint32_t i = 0; i < n->worker_count; i++) {
-        const struct lane_stats *s = lane_stats(n->workers[i]->lane);
-        sum += atomic_load(&s->objects_dirty) - atomic_load(&s->objects_parked);
-    }
+    for (uint32_t p = 0; p < w->partitions; p++)
+        sum += part_dirty(n->workers[p % n->worker_count]->lane->parts[p]);
     return sum;
 }
 
@@ -162,7 +174,7 @@ static void give_up_dir(struct node_proc *n, const char *why)
 static void refused(struct node_proc *n)
 {
     const char *why = sim_os_last_error();
-    bool excused = n->proc.fs->errors > 0 || n->proc.fs->full_said ||
+    bool excused = n->proc.fs->failed || n->proc.fs->full_said ||
                    sim_coord_failures(n->w->coord) > n->coord_failed;
     n->refusals++;
     if (strstr(why, "corrupt") != NULL || strstr(why, "damaged") != NULL ||
@@ -225,6 +237,8 @@ static void ended(struct sim_proc *p, enum sim_death how, int code)
     if (p->net != NULL)
         sim_net_kill(p->net, how == SIM_POWER);
     p->net = NULL;
+    if (node_check_recovered(n->check))
+        n->loss = NODE_LOSS_NOTHING;
     node_check_end(n->check);
     for (uint32_t i = 0; i < p->fs->node_n; i++)
         p->fs->nodes[i]->lock_of = NULL;
@@ -242,6 +256,7 @@ static void ended(struct sim_proc *p, enum sim_death how, int code)
     else if (how != SIM_EXITED || code == 0)
         n->refusals = 0;
     p->fs->errors = 0;
+    p->fs->failed = false;
     if (sim_healed(s))
         p->fs->full_said = false;
     strike_disk(n);
@@ -265,7 +280,6 @@ static void start(struct node_proc *n)
     sim_trace(n->w->sim, "%s starts%s", n->proc.name, n->accept_empty ? ", as it is" : "");
     node_check_start(n->check, &n->proc, n->loss);
     node_check_must_refuse(n->check, n->broken_medium);
-    n->loss = NODE_LOSS_NOTHING;
     n->accept_empty = false;
     sim_proc_start(&n->proc, node_start, n);
 }

@@ -15,7 +15,7 @@ add_executable(forebay-sim
   ${sim_dir}/main.c ${sim_dir}/kernel.c ${sim_dir}/clock.c ${sim_dir}/net.c ${sim_dir}/world.c
   ${sim_dir}/proc.c ${sim_dir}/os_rt.c ${sim_dir}/os_file.c ${sim_dir}/os_net.c ${sim_dir}/fs.c
   ${sim_dir}/coord.c ${sim_dir}/store_sim.c ${sim_dir}/node_proc.c ${sim_dir}/node_check.c
-  ${sim_dir}/node_check_state.c ${sim_dir}/node_check_wire.c
+  ${sim_dir}/raw_sync.c ${sim_dir}/raw_client.c ${sim_dir}/node_check_state.c ${sim_dir}/node_check_wire.c
   $<TARGET_OBJECTS:sim_node>
   ${node_dir}/io/worker.c ${node_dir}/io/requests.c ${node_dir}/io/feeds.c ${node_dir}/io/flush.c
   ${node_dir}/io/server.c ${node_dir}/io/cluster.c ${node_dir}/io/recovery.c ${node_dir}/io/snapshotter.c

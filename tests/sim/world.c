@@ -4,11 +4,13 @@
 #include "tests/sim/coord.h"
 #include "tests/sim/node_proc.h"
 #include "tests/sim/os.h"
+#include "tests/sim/raw.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct world_module *const modules[] = {&node_module};
+static const struct world_module *const modules[] = {&node_module, &raw_sync_module,
+                                                     &raw_client_module};
 
 static void config_make(struct world *w)
 {
