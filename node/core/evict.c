@@ -8,6 +8,8 @@ bool evictable(struct lane *l, const struct object *o)
 
     if (slot_extra(l->parts[p->id], o) != NULL || (object_flags(o) & OBJECT_DIRTY))
         return false;
+    if (feed_frozen(f))
+        return false;
     if (fb_ver_epoch(o->ver) != 0 && (f == NULL || o->ver > f->dsafe))
         return false;
     if (key_is_loading(l, object_key(o), object_hash(object_key(o))))

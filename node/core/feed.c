@@ -2,8 +2,6 @@
  * 10). */
 #include "node/core/lane_impl.h"
 
-#include <stdlib.h>
-
 void feed_note(struct lane *l, struct part *p, struct feed *f)
 {
     uint64_t now = part_now(l, p);
@@ -34,11 +32,25 @@ static void note_oldest(struct lane *l, uint64_t ms)
         atomic_store_explicit(&l->stats.oldest_dirty_wall_ms, ms, memory_order_relaxed);
 }
 
+void feed_note_empty(struct lane *l, struct part *p, struct feed *f)
+{
+    f->due = true; /* asked for now: a sync process leaves an empty feed alone otherwise */
+    feed_note(l, p, f);
+    f->due = false;
+    f->announced = false;
+}
+
+/* Notes of feeds that only wait for dsafe are this rare, in rounds of notes. */
+#define UNSAFE_ROUNDS 10u
+
 void feeds_tick(struct lane *l)
 {
+    uint64_t frozen = 0;
+
     if (l->mono_ns < l->next_note_ns)
         return;
     l->next_note_ns = l->mono_ns + NOTE_PERIOD_NS;
+    l->note_round++;
     atomic_store_explicit(&l->stats.oldest_dirty_wall_ms, 0, memory_order_relaxed);
     for (uint32_t i = 0; i < l->config.partitions; i++) {
         struct part *p = l->parts[i];
@@ -51,8 +63,13 @@ void feeds_tick(struct lane *l)
                 continue;
             conf = l->ns[n].conf;
             waits_tick(l, p, f);
-            if (f->dirty.count == 0)
+            frozen += feed_frozen(f);
+            if (f->dirty.count == 0) {
+                /* who told the checkpoint may be gone, and with it when it is safe */
+                if (f->dsafe < f->ckpt && l->note_round % UNSAFE_ROUNDS == 0)
+                    feed_note_empty(l, p, f);
                 continue;
+            }
             note_oldest(l, f->oldest_ms);
             if (conf != NULL && conf->max_dirty_age_ms != 0 && f->oldest_ms != 0 &&
                 part_now(l, p) > f->oldest_ms + conf->max_dirty_age_ms)
@@ -60,66 +77,7 @@ void feeds_tick(struct lane *l)
             feed_note(l, p, f);
         }
     }
-}
-
-static int by_ver(const void *a, const void *b)
-{
-    const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
-    return (x->ver > y->ver) - (x->ver < y->ver);
-}
-
-/* PostgreSQL is behind what it once confirmed: everything above its checkpoint is still resident
- * (I25) and becomes dirty again. Rare, so a walk over the partition. */
-static void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver)
-{
-    uint32_t used = atomic_load_explicit(&p->sp->used, memory_order_relaxed), n = 0;
-    struct object **all = fb_xmalloc((used + 1) * sizeof *all);
-
-    for (uint32_t i = 0; i < used; i++) {
-        struct object *o = slab_object(p->sp, i);
-        if (o == NULL || o->ns != f->nsid || (object_flags(o) & OBJECT_NEGATIVE) || o->ver <= ver ||
-            fb_ver_epoch(o->ver) == 0)
-            continue;
-        all[n++] = o;
-    }
-    qsort(all, n, sizeof *all, by_ver);
-    for (uint32_t i = 0; i < n; i++) {
-        struct object_extra *x = slot_extra(p, all[i]), *fresh;
-        struct object *copy;
-        uint64_t hash = object_hash(object_key(all[i]));
-        if (x != NULL) { /* keeps its place after all that moved before it */
-            slot_list_remove(p->sp, x->parked_list ? &f->parked : &f->dirty, all[i]->slot);
-            slot_list_append(p->sp, &f->dirty, all[i]->slot);
-            x->parked_list = false;
-            /* the row it is based on may be lost, with columns that were written before */
-            x->changed = x->changed_since_feed = row_writable_mask(&l->ns[f->nsid]);
-            maybe_applied(x, all[i]->ver, FB_KIND_NONE);
-            base_forget(l, p, all[i], x);
-            continue;
-        }
-        fresh = fb_xcalloc(1, sizeof *fresh);
-        fresh->changed = row_writable_mask(&l->ns[f->nsid]);
-        fresh->changed_at_ms = part_now(l, p);
-        copy = object_new(object_key(all[i]), all[i]->ns_len, all[i]->ns, p->id, all[i]->kind,
-                          all[i]->vlen);
-        memcpy(copy->bytes + copy->klen, object_value(all[i]).p, copy->vlen);
-        copy->ver = all[i]->ver;
-        atomic_store_explicit(&copy->expires_ms, object_expires(all[i]), memory_order_relaxed);
-        /* the row may be older or missing: find out by content */
-        atomic_store_explicit(&copy->flags,
-                              (uint8_t)((object_flags(all[i]) | OBJECT_DIRTY | OBJECT_BLIND) &
-                                        ~(OBJECT_TOKEN_KNOWN | OBJECT_HAS_BASE)),
-                              memory_order_relaxed);
-        struct pending *e = pending_find(l, object_key(copy), hash);
-        if (e != NULL) { /* the pending version takes over as the dirty one */
-            object_free(copy);
-            extra_free(fresh);
-            continue;
-        }
-        part_install(l, p, copy, fresh, hash);
-    }
-    free(all);
-    f->ckpt = f->dsafe = ver;
+    atomic_store_explicit(&l->stats.feeds_frozen, frozen, memory_order_relaxed);
 }
 
 static void emit(struct lane *l, struct feed *f, const struct object *o, struct object_extra *x,
@@ -209,16 +167,15 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     f = feed_get(p, nsid);
     f->verified_epoch = p->epoch;
     b.history = p->history;
-    if (req->from_ver > f->ckpt) {
-        sync_pos(l, p, f, req->from_ver, req->from_ver, 0);
-    } else if (req->from_ver < f->ckpt) {
-        if (req->from_ver < f->purge_ver) {
-            b.status = FB_FEED_RESYNC;
-            b.purge_ver = f->purge_ver;
-            answer(l, dest, &b);
-            return;
-        }
-        feed_regress(l, p, f, req->from_ver);
+    if (req->from_ver >= f->ckpt) {
+        sync_pos(l, p, f, req->from_ver, req->dsafe, 0);
+    } else if (req->behind < f->ckpt) {
+        b.status = FB_FEED_BEHIND; /* an old view, or PostgreSQL lost commits: to be read again */
+        b.scan_end = f->ckpt;
+        answer(l, dest, &b);
+        return;
+    } else {
+        feed_regressed(l, p, f, req->from_ver);
     }
     b.purge_ver = f->purge_ver;
     hold = feed_may_hold(l);

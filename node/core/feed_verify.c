@@ -17,9 +17,6 @@ void feeds_verify(struct lane *l, struct part *p)
         f = feed_get(p, i);
         if (f->verified_epoch == p->epoch || f->dirty.count > 0)
             continue;
-        f->due = true; /* asked for now: a sync process leaves an empty feed alone otherwise */
-        feed_note(l, p, f);
-        f->due = false;
-        f->announced = false;
+        feed_note_empty(l, p, f);
     }
 }

@@ -53,6 +53,11 @@ static void dirty_count(struct lane *l, const struct object *o, struct object_ex
     store_dirty_add(l->store, delta);
 }
 
+struct slot_list *feed_list_of(struct feed *f, const struct object_extra *x)
+{
+    return x->list == LIST_PARKED ? &f->parked : x->list == LIST_GRAVES ? &f->graves : &f->dirty;
+}
+
 /* Out of whatever list the slot is in. */
 static void unlink_slot(struct part *p, const struct object *o, const struct object_extra *x)
 {
@@ -60,7 +65,7 @@ static void unlink_slot(struct part *p, const struct object *o, const struct obj
         sieve_remove(p->sp, o->slot);
     } else {
         struct feed *f = feed_find(p, o->ns);
-        slot_list_remove(p->sp, x->parked_list ? &f->parked : &f->dirty, o->slot);
+        slot_list_remove(p->sp, feed_list_of(f, x), o->slot);
     }
 }
 
@@ -86,7 +91,7 @@ void part_install(struct lane *l, struct part *p, struct object *next, struct ob
     slot->extra = extra;
     if (extra != NULL) {
         struct feed *f = feed_get(p, next->ns);
-        extra->parked_list = false;
+        extra->list = LIST_DIRTY;
         slot_list_append(p->sp, &f->dirty, next->slot);
         if (f->oldest_ms == 0)
             f->oldest_ms = extra->changed_at_ms ? extra->changed_at_ms : 1;
@@ -137,11 +142,11 @@ void mapped_deadline(struct lane *l, struct part *p, struct object *o)
         memory_order_relaxed);
 }
 
-void feed_parked_move(struct part *p, struct feed *f, const struct object *o)
+void feed_list_move(struct part *p, struct feed *f, const struct object *o, enum feed_list to)
 {
     struct object_extra *x = slot_extra(p, o);
-    fb_assert(x != NULL && !x->parked_list);
+    fb_assert(x != NULL && x->list == LIST_DIRTY && to != LIST_DIRTY);
     slot_list_remove(p->sp, &f->dirty, o->slot);
-    slot_list_append(p->sp, &f->parked, o->slot);
-    x->parked_list = true;
+    x->list = (uint8_t)to;
+    slot_list_append(p->sp, feed_list_of(f, x), o->slot);
 }

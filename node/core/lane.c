@@ -63,7 +63,7 @@ void lane_free(struct lane *l)
     fb_buf_fini(&l->fx.log);
     fb_buf_fini(&l->fx.load_bytes);
     fb_buf_fini(&l->fx.refused);
-    fb_buf_fini(&l->fx.refused);
+    fb_buf_fini(&l->fx.regressed);
     fb_buf_fini(&l->fx.notes);
     fb_buf_fini(&l->txn_log);
     fb_buf_fini(&l->payload);
@@ -99,6 +99,7 @@ void lane_effects_clear(struct lane *l)
     fx->load_count = 0;
     fb_buf_clear(&fx->load_bytes);
     fb_buf_clear(&fx->refused);
+    fb_buf_clear(&fx->regressed);
     fb_buf_clear(&fx->notes);
     fx->note_count = 0;
     fx->sync_wanted = false;
@@ -229,6 +230,8 @@ void lane_notes_all(struct lane *l)
         for (uint32_t f = 0; f < p->feed_cap; f++)
             if (p->feeds[f] != NULL && p->feeds[f]->dirty.count > 0)
                 feed_note(l, p, p->feeds[f]);
+            else if (p->feeds[f] != NULL && p->feeds[f]->dsafe < p->feeds[f]->ckpt)
+                feed_note_empty(l, p, p->feeds[f]);
         feeds_verify(l, p);
     }
 }

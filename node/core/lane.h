@@ -78,8 +78,10 @@ struct lane_effects {
     struct fb_buf load_bytes;
     struct fb_buf notes; /* encoded fb_feed_note items for every connected sync process */
     uint32_t note_count;
-    struct fb_buf refused; /* {u16 part, u64 checkpoint, u64 end of our log}: partitions the lane
-                              closed because PostgreSQL is ahead of their log (PROTOCOL 8) */
+    struct fb_buf regressed; /* {u16 part, u16 n, namespace, u64 checkpoint, u64 PostgreSQL's, u64
+                                purge_ver}: feeds of which PostgreSQL lost commits */
+    struct fb_buf refused;   /* {u16 part, u64 checkpoint, u64 end of our log}: partitions the lane
+                                closed because PostgreSQL is ahead of their log (PROTOCOL 8) */
     bool sync_wanted; /* somebody waits for `durable`: fsync now rather than at the next interval */
 };
 
@@ -106,6 +108,9 @@ struct lane_stats {
     _Atomic uint64_t evictions, expired, records, sync_enqueued, sync_coalesced, rejected_overload,
         rejected_invalid, throttled;
     _Atomic uint64_t feed_rows, conflicts, parks;
+    _Atomic uint64_t regressions;          /* feeds of which PostgreSQL lost commits */
+    _Atomic uint64_t regressions_lossy;    /* those below what was dropped here */
+    _Atomic uint64_t feeds_frozen;         /* now: nothing of them is dropped */
     _Atomic uint64_t oldest_dirty_wall_ms; /* 0 = nothing dirty */
 };
 

@@ -40,6 +40,8 @@ struct park_info {
     char message[];
 };
 
+enum feed_list { LIST_DIRTY, LIST_PARKED, LIST_GRAVES };
+
 /* Kept beside an object while it is dirty, parked, or a tombstone that may not be dropped yet. */
 struct object_extra {
     uint64_t changed;            /* columns changed since the base */
@@ -51,10 +53,10 @@ struct object_extra {
     uint64_t group_last; /* last ver of the GROUP that wrote it, 0 = none */
     uint64_t changed_at_ms;
     uint8_t emitted_kind;
-    bool maybe_gone;  /* one of them was a tombstone */
-    bool parked_list; /* in feed.parked instead of feed.dirty */
-    bool rewritten;   /* in feed.rewritten */
-    uint32_t bytes;   /* counted as dirty */
+    bool maybe_gone; /* one of them was a tombstone */
+    uint8_t list;    /* enum feed_list it stands in */
+    bool rewritten;  /* in feed.rewritten */
+    uint32_t bytes;  /* counted as dirty */
     struct park_info *park;
 };
 
@@ -65,8 +67,9 @@ struct wait_list {
 
 struct feed { /* one (partition, namespace) */
     uint16_t nsid;
-    struct slot_list dirty;  /* ver order: dirty objects and tombstones above dsafe */
+    struct slot_list dirty;  /* ver order: what the checkpoint has not passed */
     struct slot_list parked; /* parked objects the checkpoint has passed */
+    struct slot_list graves; /* tombstones it has passed, above dsafe; ver order */
     uint64_t ckpt, dsafe, purge_ver;
     uint64_t gone_ver;   /* greatest version of an object that is not here any more and is, or may
                             become, absent in PostgreSQL: see absent_ver */
@@ -168,6 +171,7 @@ struct lane {
     uint64_t throttled_until_ns;
     struct loads loads;
     uint64_t next_tick_ns, next_note_ns;
+    uint32_t note_round;
     uint32_t expire_part, expire_slot, evict_part;
     bool disk_low;
     bool reconcile_due; /* at the end of the tick */
@@ -221,7 +225,9 @@ void extra_free(struct object_extra *x);
 struct object_extra *slot_extra(struct part *p, const struct object *o);
 /* Deadline of a clean copy of a mapped row. */
 void mapped_deadline(struct lane *l, struct part *p, struct object *o);
-void feed_parked_move(struct part *p, struct feed *f, const struct object *o);
+/* From the dirty list to another one. */
+void feed_list_move(struct part *p, struct feed *f, const struct object *o, enum feed_list to);
+struct slot_list *feed_list_of(struct feed *f, const struct object_extra *x);
 /* record.c */
 void log_record(struct lane *l, struct part *p, struct fb_record *r);
 /* pending.c */
@@ -324,12 +330,20 @@ void waits_close(struct lane *l, struct part *p);
 void waits_fini(struct wait_list *w);
 /* feed.c, sync_pos.c */
 void feed_note(struct lane *l, struct part *p, struct feed *f);
+/* Asks the sync processes to look at a feed that has nothing to give. */
+void feed_note_empty(struct lane *l, struct part *p, struct feed *f);
 /* feed_verify.c: asks the sync processes for the checkpoints of a partition that was opened. */
 void feeds_verify(struct lane *l, struct part *p);
 void feed_due(struct lane *l, struct part *p, struct feed *f);
 void feeds_tick(struct lane *l);
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe,
               uint64_t xid);
+/* feed_regress.c: PostgreSQL is back at `ver`, below the feed's checkpoint. regressed logs and
+ * counts it; regress is what it means for the objects, also in a replay (live = false). */
+void feed_regressed(struct lane *l, struct part *p, struct feed *f, uint64_t ver);
+void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver, bool live);
+/* PostgreSQL is behind what was dropped here: nothing more is dropped until it has caught up. */
+bool feed_frozen(const struct feed *f);
 /* Effects of a checkpoint that was at `was` on objects; `live` also appends records for re-based
  * objects. */
 void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid,

@@ -31,7 +31,7 @@ struct feed *feed_get(struct part *p, uint16_t nsid)
     if (p->feeds[nsid] == NULL) {
         struct feed *f = fb_xcalloc(1, sizeof *f);
         f->nsid = nsid;
-        f->dirty = f->parked = SLOT_LIST_EMPTY;
+        f->dirty = f->parked = f->graves = SLOT_LIST_EMPTY;
         p->feeds[nsid] = f;
     }
     return p->feeds[nsid];

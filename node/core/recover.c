@@ -136,6 +136,11 @@ static enum fb_status replay_synced(struct lane *l, struct part *p, const struct
     f = feed_get(p, nsid);
     if (r->obj_ver < f->ckpt && r->obj_ver >= r->ver)
         return bad(err, r, "its checkpoint is above itself");
+    if (r->flags & FB_RECORD_REGRESSED) {
+        if (r->obj_ver < f->ckpt)
+            feed_regress(l, p, f, r->obj_ver, false);
+        return FB_OK;
+    }
     if (r->obj_ver > f->ckpt)
         f->ckpt = r->obj_ver;
     if (r->changed > f->dsafe)

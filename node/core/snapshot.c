@@ -145,8 +145,9 @@ static int by_ver(const void *a, const void *b)
     return (x->ver > y->ver) - (x->ver < y->ver);
 }
 
-/* Parked objects that the checkpoint has passed: the feed has nothing to do about them. */
-static void move_parked(struct part *p, struct feed *f)
+/* Parked objects and tombstones that the checkpoint has passed: the feed has nothing to do about
+ * them. */
+static void move_passed(struct part *p, struct feed *f)
 {
     uint32_t at = f->dirty.head, next;
 
@@ -156,7 +157,9 @@ static void move_parked(struct part *p, struct feed *f)
         if (o->ver > f->ckpt)
             break;
         if (object_flags(o) & OBJECT_PARKED)
-            feed_parked_move(p, f, o);
+            feed_list_move(p, f, o, LIST_PARKED);
+        else if (o->kind == FB_KIND_NONE)
+            feed_list_move(p, f, o, LIST_GRAVES);
     }
     f->oldest_ms =
         f->dirty.head == SLOT_NONE ? 0 : slab_slot(p->sp, f->dirty.head)->extra->changed_at_ms;
@@ -187,7 +190,7 @@ void snapshot_sort(struct part *p)
         if (f == NULL || f->dirty.count == 0)
             continue;
         sort_list(p, f);
-        move_parked(p, f);
+        move_passed(p, f);
     }
 }
 

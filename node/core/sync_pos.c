@@ -119,6 +119,31 @@ static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint
     f->rewritten_n = kept;
 }
 
+/* I28: a tombstone goes when PostgreSQL cannot lose it any more, and purge_ver follows. */
+static void bury(struct lane *l, struct part *p, struct feed *f, struct object *o)
+{
+    fb_assert(o->kind == FB_KIND_NONE && o->ver <= f->dsafe);
+    if (o->ver > f->purge_ver)
+        f->purge_ver = o->ver;
+    if (o->ver > f->gone_ver)
+        f->gone_ver = o->ver;
+    part_remove(l, p, o);
+}
+
+static void graves_apply(struct lane *l, struct part *p, struct feed *f, bool live)
+{
+    uint32_t i, next;
+
+    for (i = f->graves.head; i != SLOT_NONE; i = next) {
+        struct object *o = slab_object(p->sp, i);
+        next = slab_slot(p->sp, i)->next;
+        if (o->ver > f->dsafe)
+            break;
+        if (!live || pending_find(l, object_key(o), object_hash(object_key(o))) == NULL)
+            bury(l, p, f, o);
+    }
+}
+
 void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid,
                   bool live)
 {
@@ -132,20 +157,18 @@ void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, 
         if (live && pending_find(l, object_key(o), object_hash(object_key(o))) != NULL)
             continue; /* its newer version takes the place in the list with this tick */
         if (object_flags(o) & OBJECT_PARKED) {
-            feed_parked_move(p, f, o);
+            feed_list_move(p, f, o, LIST_PARKED);
         } else if (o->kind != FB_KIND_NONE) {
             set_base(o, true, xid);
             part_clean(l, p, o);
         } else if (o->ver <= f->dsafe) {
-            if (o->ver > f->purge_ver)
-                f->purge_ver = o->ver; /* I28 */
-            if (o->ver > f->gone_ver)
-                f->gone_ver = o->ver;
-            part_remove(l, p, o);
+            bury(l, p, f, o);
         } else {
             set_base(o, false, 0);
+            feed_list_move(p, f, o, LIST_GRAVES);
         }
     }
+    graves_apply(l, p, f, live);
     if (live)
         rewritten_apply(l, p, f, was, xid);
     if (live && f->reopened && f->ckpt > was) {

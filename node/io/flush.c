@@ -183,6 +183,27 @@ static void report_refused(struct worker *w, struct lane_effects *e)
     }
 }
 
+static void report_regressed(struct lane_effects *e)
+{
+    struct fb_reader r = fb_reader(fb_buf_view(&e->regressed));
+    while (r.n > 0) {
+        uint16_t part = fb_take_u16(&r);
+        struct fb_bytes ns = fb_take(&r, fb_take_u16(&r));
+        uint64_t was = fb_take_u64(&r), now = fb_take_u64(&r), purged = fb_take_u64(&r);
+        if (purged > now)
+            FB_LOG(ERROR,
+                   "PostgreSQL lost more than database_safety says: of this feed versions up to "
+                   "`dropped` are not in memory any more, their rows may be old or missing; the "
+                   "rest is written again, and nothing is evicted until then",
+                   FB_KU("part", part), FB_KB("namespace", ns), FB_KU("checkpoint", now),
+                   FB_KU("was", was), FB_KU("dropped", purged));
+        else
+            FB_LOG(WARN, "PostgreSQL lost commits; what they had is written again",
+                   FB_KU("part", part), FB_KB("namespace", ns), FB_KU("checkpoint", now),
+                   FB_KU("was", was));
+    }
+}
+
 void worker_flush(struct worker *w)
 {
     struct lane_effects *e = lane_effects(w->lane);
@@ -191,6 +212,7 @@ void worker_flush(struct worker *w)
     if (e->load_count > 0)
         flush_loads(w, e);
     report_refused(w, e);
+    report_regressed(e);
     if (e->note_count > 0)
         for (uint32_t s = 0; s < w->sync_count; s++)
             send_items(w, w->syncs[s], FB_FRAME_NOTE, &e->notes, e->note_count);

@@ -10,7 +10,8 @@ struct totals {
     uint64_t clean, dirty, tombstone, negative, parked, dirty_bytes, memory_bytes, hits, misses,
         misses_aged, misses_negative, misses_joined, loads_found, loads_absent, loads_failed,
         loads_stale, evictions, expired, records, enqueued, coalesced, overload, invalid, feed_rows,
-        conflicts, parks, throttled, oldest_dirty_wall_ms;
+        conflicts, parks, throttled, oldest_dirty_wall_ms, regressions, regressions_lossy,
+        feeds_frozen;
 };
 
 static uint64_t get(const _Atomic uint64_t *v)
@@ -51,6 +52,9 @@ static struct totals sum(const struct node *n)
         t.conflicts += get(&s->conflicts);
         t.parks += get(&s->parks);
         t.throttled += get(&s->throttled);
+        t.regressions += get(&s->regressions);
+        t.regressions_lossy += get(&s->regressions_lossy);
+        t.feeds_frozen += get(&s->feeds_frozen);
         if (oldest != 0 && (t.oldest_dirty_wall_ms == 0 || oldest < t.oldest_dirty_wall_ms))
             t.oldest_dirty_wall_ms = oldest;
     }
@@ -175,6 +179,8 @@ static void memory_gauge(void *arg, struct fb_buf *out)
     X(enqueued, "forebay_sync_enqueued_total", "Objects that became dirty.", t.enqueued)            \
     X(coalesced, "forebay_sync_coalesced_total", "Changes of objects that were dirty already.", t.coalesced) \
     X(dead_letters, "forebay_dead_letters", "Objects parked because PostgreSQL refused them.", t.parked) \
+    X(frozen, "forebay_frozen_feeds",                                                              \
+      "Feeds of which nothing is evicted because PostgreSQL lost what was.", t.feeds_frozen)       \
     X(retired, "forebay_retired_objects", "Replaced objects waiting for readers to leave.",         \
       store_retired_count(((struct node *)arg)->store))                                            \
     X(log_bytes, "forebay_log_bytes", "Bytes of log on disk.", log_bytes(((struct node *)arg)->log)) \
@@ -210,6 +216,15 @@ static void rejected_gauge(void *arg, struct fb_buf *out)
     struct totals t = sum(arg);
     fb_gauge_emit(out, "forebay_rejected_total", "reason=\"invalid\"", (double)t.invalid);
     fb_gauge_emit(out, "forebay_rejected_total", "reason=\"overload\"", (double)t.overload);
+}
+
+static void regressions_gauge(void *arg, struct fb_buf *out)
+{
+    struct totals t = sum(arg);
+    fb_gauge_emit(out, "forebay_database_regressions_total", "result=\"lost\"",
+                  (double)t.regressions_lossy);
+    fb_gauge_emit(out, "forebay_database_regressions_total", "result=\"refed\"",
+                  (double)(t.regressions - t.regressions_lossy));
 }
 
 static void partitions_gauge(void *arg, struct fb_buf *out)
@@ -248,6 +263,10 @@ void node_metrics_register(struct node *n)
                       "copy of a row was too "
                       "old; negative, \"not there\" was; joined, a load was under way.",
                       misses_gauge, n);
+    fb_gauge_register("forebay_database_regressions_total",
+                      "Feeds of which PostgreSQL lost commits; result lost: more than it was "
+                      "allowed to.",
+                      regressions_gauge, n);
     fb_gauge_register("forebay_rejected_total", "Writes refused before anything happened.",
                       rejected_gauge, n);
     fb_gauge_register("forebay_partitions", "Partitions of this node.", partitions_gauge, n);

@@ -21,7 +21,10 @@ static const char *const key_names[] = {
     FB_NS_KEY_LIST(X)
 #undef X
 };
-static const char *const cluster_keys[] = {"partitions", "replicas", "max_dirty_bytes", "multi"};
+static const char *const safety_words[] = {"auto", "single", "sync", "lag"};
+static const char *const cluster_keys[] = {"partitions", "replicas", "max_dirty_bytes", "multi",
+                                           "database_safety"};
+#define SAFETY_LAG_MS 10000u
 #define NO_NAMESPACE UINT32_MAX
 
 struct parse {
@@ -31,9 +34,9 @@ struct parse {
     uint32_t
         current; /* index of the section being read; NO_NAMESPACE: [cluster] or an unusable one */
     bool in_cluster;
-    uint32_t cluster_line[4]; /* of cluster_keys */
-    struct fb_buf *problems;  /* may be NULL */
-    struct fb_err *err;       /* may be NULL */
+    uint32_t cluster_line[FB_COUNT_OF(cluster_keys)];
+    struct fb_buf *problems; /* may be NULL */
+    struct fb_err *err;      /* may be NULL */
     uint32_t problem_count;
 };
 
@@ -327,6 +330,23 @@ static enum fb_status read_ns_key(struct fb_namespace *ns, enum fb_ns_key key, s
     return FB_EINVAL;
 }
 
+/* auto | single | sync | lag:<duration> */
+static enum fb_status read_safety(struct fb_bytes v, struct fb_nsset *set, struct fb_err *err)
+{
+    uint64_t n = 0;
+    enum fb_status st;
+
+    if (v.n > 4 && memcmp(v.p, "lag:", 4) == 0) {
+        set->safety = FB_SAFETY_LAG;
+        return fb_duration_parse(fb_bytes(v.p + 4, v.n - 4), &set->safety_lag_ms, err);
+    }
+    if (fb_bytes_is(v, "lag"))
+        return fb_err_set(err, FB_EINVAL, "say how far the standby may be behind, like lag:10s");
+    st = READ_WORD(v, safety_words, &n, err);
+    set->safety = (enum fb_safety)n;
+    return st;
+}
+
 static enum fb_status read_cluster_key(struct fb_nsset *set, size_t key, struct fb_bytes v,
                                        struct fb_err *err)
 {
@@ -346,10 +366,12 @@ static enum fb_status read_cluster_key(struct fb_nsset *set, size_t key, struct 
         return st;
     case 2:
         return read_size(v, 0, &set->max_dirty_bytes, err);
-    default:
+    case 3:
         st = READ_WORD(v, multi_words, &n, err);
         set->multi = (enum fb_multi)n;
         return st;
+    default:
+        return read_safety(v, set, err);
     }
 }
 
@@ -460,25 +482,6 @@ static enum fb_status item_cb(void *arg, const struct fb_ini_item *item, struct 
     return st == FB_OK ? FB_OK : fb_err_wrap(err, st, "%s", keys[k]);
 }
 
-static void check_tables(struct parse *p)
-{
-    const struct fb_nsset *s = p->set;
-    for (uint32_t i = 0; i < s->count; i++) {
-        for (uint32_t j = 0; s->ns[i].mapped && j < i; j++) {
-            char what[FB_ERR_MSG_BYTES_MAX];
-            if (!s->ns[j].mapped || strcmp(s->ns[i].table_schema, s->ns[j].table_schema) != 0 ||
-                strcmp(s->ns[i].table_name, s->ns[j].table_name) != 0)
-                continue;
-            snprintf(
-                what, sizeof(what),
-                "table %s.%s already belongs to namespace \"%s\"; a row must have one key only",
-                s->ns[i].table_schema, s->ns[i].table_name, s->ns[j].name);
-            tell(p, p->said[i].key_line[FB_NS_table], what);
-            break;
-        }
-    }
-}
-
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct fb_namespace *)a)->name, ((const struct fb_namespace *)b)->name);
@@ -493,13 +496,14 @@ enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text, struct fb_
     p.set = fb_xcalloc(1, sizeof(*p.set));
     p.said = fb_xcalloc(FB_NAMESPACES_MAX, sizeof(*p.said));
     p.set->count = 1;
+    p.set->safety_lag_ms = SAFETY_LAG_MS;
     snprintf(p.set->ns[0].name, sizeof(p.set->ns[0].name), "default");
     fb_ini_walk(text, item_cb, tell, &p);
     for (uint32_t i = 0; i < p.set->count; i++) {
         fb_ns_defaults(&p.set->ns[i], &p.said[i]);
         fb_ns_check(&p.set->ns[i], &p.said[i], tell, &p);
     }
-    check_tables(&p);
+    fb_ns_check_tables(p.set, p.said, tell, &p);
     free(p.said);
     if (p.problem_count > 0) {
         free(p.set);
@@ -579,6 +583,9 @@ void fb_nsset_print(struct fb_buf *out, const struct fb_nsset *s)
     fb_buf_printf(out, "replicas = %u\n", s->replicas);
     fb_buf_printf(out, "max_dirty_bytes = %s\n", size(s->max_dirty_bytes, text));
     fb_buf_printf(out, "multi = %s\n", multi_words[s->multi]);
+    fb_buf_printf(out, "database_safety = %s%s%s\n", safety_words[s->safety],
+                  s->safety == FB_SAFETY_LAG ? ":" : "",
+                  s->safety == FB_SAFETY_LAG ? duration(s->safety_lag_ms, text) : "");
     for (uint32_t i = 0; i < s->count; i++)
         print_namespace(out, &s->ns[i]);
 }

@@ -16,6 +16,8 @@ enum fb_external { FB_EXTERNAL_NONE, FB_EXTERNAL_DETECT, FB_EXTERNAL_TRIGGER, FB
 enum fb_on_delete { FB_ON_DELETE_REFUSE, FB_ON_DELETE_DELETE, FB_ON_DELETE_NULL };
 enum fb_on_row_gone { FB_ROW_GONE_DELETE, FB_ROW_GONE_REINSERT };
 enum fb_multi { FB_MULTI_STRICT, FB_MULTI_RELAXED };
+/* What of PostgreSQL survives its fail-over (PROTOCOL 11, dsafe). */
+enum fb_safety { FB_SAFETY_AUTO, FB_SAFETY_SINGLE, FB_SAFETY_SYNC, FB_SAFETY_LAG };
 
 struct fb_namespace {
     char name[FB_NAME_BYTES_MAX + 1];
@@ -53,7 +55,9 @@ struct fb_nsset {
     uint32_t replicas;
     uint64_t max_dirty_bytes; /* per node; 0 = a quarter of memory */
     enum fb_multi multi;
-    uint32_t count; /* ns[0] is always "default" */
+    enum fb_safety safety;
+    uint64_t safety_lag_ms; /* LAG, also when AUTO chooses it */
+    uint32_t count;         /* ns[0] is always "default" */
     struct fb_namespace ns[FB_NAMESPACES_MAX];
 };
 

@@ -168,3 +168,22 @@ void fb_ns_check(const struct fb_namespace *ns, const struct fb_ns_said *said_ke
     else if (!said(&c, FB_NS_table)) /* else its own problem is already told */
         check_unmapped(&c);
 }
+
+void fb_ns_check_tables(const struct fb_nsset *s, const struct fb_ns_said *said,
+                        fb_ns_problem_fn problem, void *arg)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        for (uint32_t j = 0; s->ns[i].mapped && j < i; j++) {
+            char what[FB_ERR_MSG_BYTES_MAX];
+            if (!s->ns[j].mapped || strcmp(s->ns[i].table_schema, s->ns[j].table_schema) != 0 ||
+                strcmp(s->ns[i].table_name, s->ns[j].table_name) != 0)
+                continue;
+            snprintf(
+                what, sizeof(what),
+                "table %s.%s already belongs to namespace \"%s\"; a row must have one key only",
+                s->ns[i].table_schema, s->ns[i].table_name, s->ns[j].name);
+            problem(arg, said[i].key_line[FB_NS_table], what);
+            break;
+        }
+    }
+}

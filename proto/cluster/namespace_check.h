@@ -22,4 +22,8 @@ void fb_ns_defaults(struct fb_namespace *ns, const struct fb_ns_said *said);
 void fb_ns_check(const struct fb_namespace *ns, const struct fb_ns_said *said,
                  fb_ns_problem_fn problem, void *arg);
 
+/* A row must have one key only: no table twice. */
+void fb_ns_check_tables(const struct fb_nsset *s, const struct fb_ns_said *said,
+                        fb_ns_problem_fn problem, void *arg);
+
 #endif

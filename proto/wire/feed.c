@@ -77,7 +77,9 @@ CODEC(feed_note, FEED_NOTE_FIELDS)
     F(name, ns)                                                                                    \
     F(u64, from_ver)                                                                               \
     F(u32, max)                                                                                    \
-    F(u64, mapping)
+    F(u64, mapping)                                                                                \
+    F(u64, dsafe)                                                                                  \
+    F(u64, behind)
 CODEC(feed_req, FEED_REQ_FIELDS)
 
 #define FEED_OBJECT_FIELDS(F)                                                                      \

@@ -36,16 +36,22 @@ struct fb_feed_req {
     uint64_t
         mapping; /* fb_schema_mapping of the namespace as the asker has it, 0 = not said: a node and
                   * a sync process that know different tables do not talk about rows */
+    uint64_t dsafe;  /* at most from_ver: what survives a fail-over of PostgreSQL */
+    uint64_t behind; /* from_ver was read in PostgreSQL after the node had said that it knows this
+                      * checkpoint (BEHIND): so a lower from_ver is not an old view but commits that
+                      * PostgreSQL lost. 0 = nothing was said */
 };
 
 enum fb_feed_status {
     FB_FEED_OK = 0,
     FB_FEED_NOT_PRIMARY = 1,
-    FB_FEED_RESYNC = 2, /* from_ver below purge_ver or other history */
+    FB_FEED_RESYNC = 2, /* another history */
     FB_FEED_AHEAD = 3,  /* from_ver above everything this node knows: PostgreSQL is ahead of the log
                            (PROTOCOL 8) */
     FB_FEED_NO_NAMESPACE =
         4, /* or it is another table's here: one of both has not heard of a change yet */
+    FB_FEED_BEHIND = 5, /* scan_end: the checkpoint this node knows, above from_ver. Read it again;
+                           when PostgreSQL still says less, ask with `behind` */
 };
 
 enum fb_object_flag {

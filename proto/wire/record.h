@@ -35,6 +35,8 @@ enum fb_record_flag {
     FB_RECORD_HAS_BASE = 1 << 0,
     FB_RECORD_TOKEN_KNOWN = 1 << 1, /* base_xid is valid */
     FB_RECORD_BLIND = 1 << 2,       /* written without knowing whether a row exists */
+    FB_RECORD_REGRESSED = 1 << 3,   /* SYNCED: PostgreSQL is back at obj_ver, what follows is dirty
+                                     * again */
 };
 
 struct fb_record {

@@ -18,12 +18,13 @@ struct sync_core *sync_core_new(const struct sync_core_config *config)
     return s;
 }
 
-static void ns_free(struct sync_ns *ns)
+static void ns_free(struct sync_core *s, struct sync_ns *ns)
 {
     for (uint32_t p = 0; p < FB_PARTITIONS_MAX; p++) {
         struct feed *f = ns->feeds[p];
         if (f == NULL)
             continue;
+        sync_safe_forget(s, f);
         fb_buf_fini(&f->bytes);
         free(f->objects);
         free(f);
@@ -47,7 +48,7 @@ void sync_core_free(struct sync_core *s)
         }
     }
     for (size_t i = 0; i < s->ns_count; i++)
-        ns_free(s->ns[i]);
+        ns_free(s, s->ns[i]);
     for (uint32_t i = 0; i < s->peer_count; i++) {
         fb_buf_fini(&s->peers[i]->out);
         free(s->peers[i]);
@@ -130,7 +131,7 @@ static struct sync_ns *ns_add(struct sync_core *s, const char *name)
         for (uint32_t p = 0; idle && p < FB_PARTITIONS_MAX; p++)
             idle = s->ns[i]->feeds[p] == NULL || s->ns[i]->feeds[p]->state == FEED_IDLE;
         if (idle) {
-            ns_free(s->ns[i]);
+            ns_free(s, s->ns[i]);
             s->ns[i] = ns;
             return ns;
         }
@@ -161,6 +162,8 @@ void sync_core_configure(struct sync_core *s, const struct fb_nsset *namespaces,
         s->ns[i]->cfg = NULL;
         s->ns[i]->schema = NULL;
     }
+    s->safety = namespaces->safety;
+    s->safety_lag_ms = namespaces->safety_lag_ms;
     for (uint32_t i = 0; i < namespaces->count; i++) {
         struct sync_ns *ns = sync_ns_find(s, fb_bytes_str(namespaces->ns[i].name));
         uint64_t mapping;

@@ -76,16 +76,22 @@ void sync_core_ack(struct sync_core *s, uint32_t peer, const struct fb_verdict_a
 /* PostgreSQL answers somebody again: lanes that wait after an outage try now. */
 void sync_core_db_answers(struct sync_core *s);
 
+/* PostgreSQL answered a question asked at asked_ms (of the core's clock). From time to time, and at
+ * least as often as dsafe is to move on in mode lag. */
+void sync_core_standbys(struct sync_core *s, const struct pg_standbys *seen, uint64_t asked_ms);
+
 /* Everything of namespace `ns` (NULL = all) is due now. */
 void sync_core_flush(struct sync_core *s, const char *ns);
 /* Feeds of `ns` (NULL = all) that are not idle. */
 size_t sync_core_busy(const struct sync_core *s, const char *ns);
 
 enum sync_op_kind {
-    SYNC_OP_ATTACH, /* pg_connect if needed, pg_read_checkpoints into `ckpts` */
+    SYNC_OP_ATTACH, /* pg_connect if needed, pg_read_checkpoints into `ckpts`, then
+                       pg_read_standbys into `standbys` */
     SYNC_OP_APPLY,  /* pg_apply(batch) */
     SYNC_OP_PARK,   /* pg_dead_letter_put(feed 0, object 0 of batch, park.sqlstate, park.message) */
     SYNC_OP_DEAD_CLEAR, /* pg_dead_letter_clear for each of `clear` */
+    SYNC_OP_BARRIER,    /* pg_barrier(batch) */
 };
 
 struct sync_ckpt {
@@ -111,7 +117,9 @@ struct sync_op {
     struct sync_dead *clear; /* chain, the core's */
     struct sync_ckpt *ckpts; /* ATTACH: filled by the worker with sync_op_add_checkpoint */
     size_t ckpt_count, ckpt_cap;
-    enum pg_class class; /* result */
+    struct pg_standbys standbys; /* ATTACH: filled by the worker */
+    uint64_t number;             /* in the order they were made */
+    enum pg_class class;         /* result */
     struct pg_error err;
     uint64_t took_ns; /* filled by the worker, for metrics */
 };
@@ -139,8 +147,12 @@ enum sync_event_kind {
     SYNC_EVENT_LOST,              /* ns, part: another process moved the checkpoint */
     SYNC_EVENT_CONFLICT,          /* ns, part, ver = how many */
     SYNC_EVENT_BAD_BATCH,         /* ns, part, text: what a node sent makes no sense */
-    SYNC_EVENT_RESYNC, /* ns, part, ver = checkpoint: the node cannot continue from there */
-    SYNC_EVENT_AHEAD,  /* ns, part, ver = checkpoint: PostgreSQL is ahead of the node's log */
+    SYNC_EVENT_RESYNC,      /* ns, part, ver = checkpoint: the node cannot continue from there */
+    SYNC_EVENT_AHEAD,       /* ns, part, ver = checkpoint: PostgreSQL is ahead of the node's log */
+    SYNC_EVENT_REGRESSED,   /* ns, part, ver = checkpoint now, text: what it was */
+    SYNC_EVENT_UNCONFIRMED, /* text: no synchronous standby confirmed; once until one does */
+    SYNC_EVENT_SAFETY,      /* text: the mode of dsafe, ver = standbys; once per change */
+    SYNC_EVENT_COUNT
 };
 struct sync_event {
     enum sync_event_kind kind;
@@ -169,9 +181,25 @@ struct sync_core_stats {
     uint64_t transactions;
     uint64_t retries[PG_UNKNOWN + 1]; /* by class */
     uint64_t dead_letters;            /* known now */
+    uint64_t regressions;             /* feeds of which PostgreSQL lost commits */
+    uint64_t unconfirmed;             /* commits that no synchronous standby confirmed */
 };
 const struct sync_core_stats *sync_core_stats(const struct sync_core *s);
 bool sync_core_db_up(const struct sync_core *s);
+
+/* How dsafe is found (PROTOCOL 11). */
+enum sync_safety { SYNC_SAFETY_SINGLE, SYNC_SAFETY_SYNC, SYNC_SAFETY_LAG };
+struct sync_safety_status {
+    enum sync_safety mode;
+    bool automatic; /* database_safety = auto */
+    uint64_t lag_ms;
+    bool sync_names;
+    uint32_t standbys;
+    uint32_t unsafe_feeds; /* with something committed that is not safe yet */
+    bool unconfirmed;
+};
+void sync_core_safety(const struct sync_core *s, struct sync_safety_status *out);
+const char *sync_safety_word(enum sync_safety mode);
 
 /* Rank of `self` among members for a feed: 0 = it is ours. Pure (highest random weight). */
 uint32_t sync_feed_rank(const char (*members)[FB_NAME_BYTES_MAX + 1], size_t count,

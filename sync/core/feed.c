@@ -147,7 +147,9 @@ void sync_feed_ask(struct sync_core *s, struct feed *f, uint32_t max)
                               .ns = fb_bytes_str(f->ns->name),
                               .from_ver = f->ckpt,
                               .max = max,
-                              .mapping = f->ns->mapping};
+                              .mapping = f->ns->mapping,
+                              .dsafe = f->dsafe,
+                              .behind = f->behind};
     struct fb_buf *out = sync_peer_item(s, f->peer, FB_FRAME_FEED_REQ);
 
     fb_assert(f->state == FEED_WAITING && f->ckpt_known && max > 0);
@@ -211,8 +213,10 @@ static const char *take_objects(struct feed *f, const struct fb_feed_batch *b)
     return NULL;
 }
 
-static void feed_refused(struct sync_core *s, struct feed *f, uint8_t status)
+static void feed_refused(struct sync_core *s, struct feed *f, const struct fb_feed_batch *b)
 {
+    uint8_t status = b->status;
+
     switch (status) {
     case FB_FEED_NOT_PRIMARY:
         sync_feed_state(s, f, FEED_IDLE); /* whoever leads it sends a note */
@@ -224,6 +228,11 @@ static void feed_refused(struct sync_core *s, struct feed *f, uint8_t status)
             sync_event_put(s, status == FB_FEED_AHEAD ? SYNC_EVENT_AHEAD : SYNC_EVENT_RESYNC, f,
                            f->ckpt, "");
         f->resynced = true;
+        f->ckpt_known = false;
+        break;
+    case FB_FEED_BEHIND:
+        f->behind = b->scan_end;
+        f->behind_mark = s->op_number;
         f->ckpt_known = false;
         break;
     default:
@@ -240,7 +249,7 @@ void sync_core_batch(struct sync_core *s, uint32_t peer, const struct fb_feed_ba
     if (f == NULL || f->state != FEED_ASKED || f->peer != peer || b->from_ver != f->ckpt)
         return; /* the answer to something given up */
     if (b->status != FB_FEED_OK) {
-        feed_refused(s, f, b->status);
+        feed_refused(s, f, b);
         return;
     }
     wrong = take_objects(f, b);

@@ -48,16 +48,16 @@ void sync_core_db_answers(struct sync_core *s)
     }
 }
 
-static void send_pos(struct sync_core *s, struct feed *f, uint64_t ver, uint64_t xid)
+void sync_feed_tell(struct sync_core *s, struct feed *f, uint64_t xid)
 {
     struct fb_buf *out = sync_peer_item(s, f->peer, FB_FRAME_FEED_POS);
     struct fb_feed_pos pos = {.part = f->part,
                               .history = f->batch_history,
                               .ns = fb_bytes_str(f->ns->name),
-                              .ver = ver,
-                              .dsafe = ver, /* mode single: what is committed survives */
+                              .ver = f->ckpt,
+                              .dsafe = f->dsafe,
                               .xid = xid};
-    FB_PROBE2(ack, f->part, ver);
+    FB_PROBE2(ack, f->part, f->ckpt);
     if (out != NULL)
         fb_feed_pos_encode(out, &pos);
 }
@@ -79,7 +79,6 @@ static void committed(struct sync_core *s, struct feed *f)
     struct sync_ns *ns = f->ns;
 
     sync_dead_superseded(s, f, f->first, f->taken);
-    f->ckpt = f->next_ver;
     f->backoff = 0;
     f->not_before = 0;
     f->lost = 0;
@@ -268,8 +267,14 @@ void sync_apply_outcome(struct sync_core *s, struct sync_op *op)
         s->stats.rows_deleted += b->rows_deleted;
         l->backoff = 0;
         /* Positions before refreshes: a refresh is about a version that is synced. */
-        for (size_t i = 0; i < b->feed_count; i++)
-            send_pos(s, feed_of(s, &b->feeds[i]), b->feeds[i].next, b->xid);
+        s->stats.unconfirmed += b->sync_cancelled;
+        for (size_t i = 0; i < b->feed_count; i++) {
+            struct feed *f = feed_of(s, &b->feeds[i]);
+            f->ckpt = f->high = b->feeds[i].next;
+            sync_safe_committed(s, f, b->replicated);
+            sync_feed_tell(s, f, b->xid);
+        }
+        sync_safe_outcome(s, op);
         send_refreshes(s, b); /* reads the objects, which committed() drops */
         for (size_t i = 0; i < b->feed_count; i++)
             committed(s, feed_of(s, &b->feeds[i]));
@@ -340,6 +345,16 @@ void sync_park_outcome(struct sync_core *s, struct sync_op *op)
     sync_feed_state(s, f, FEED_VERDICT);
 }
 
+void sync_barrier_outcome(struct sync_core *s, struct sync_op *op)
+{
+    if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN)
+        sync_lane_outage(s, op->lane, op->err.remark);
+    else if (op->class == PG_OK)
+        sync_safe_outcome(s, op);
+    else
+        sync_safe_barrier_later(s); /* its row is locked, for example */
+}
+
 static struct feed *feed_of_ack(struct sync_core *s, uint32_t peer,
                                 const struct fb_verdict_ack *ack)
 {
@@ -370,14 +385,23 @@ void sync_core_ack(struct sync_core *s, uint32_t peer, const struct fb_verdict_a
     sync_feed_state(s, f, FEED_HAVE);
 }
 
-static void checkpoint_is(struct sync_core *s, struct feed *f, uint64_t ver)
+static void checkpoint_is(struct sync_core *s, struct feed *f, uint64_t ver, bool other_server)
 {
     bool moved = f->ckpt != ver;
 
-    f->ckpt = ver;
+    if (ver < f->high) {
+        char text[64];
+        (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)f->high);
+        sync_event_put(s, SYNC_EVENT_REGRESSED, f, ver, text);
+        s->stats.regressions++;
+    }
+    f->ckpt = f->high = ver;
     f->ckpt_known = true;
+    if (ver >= f->behind)
+        f->behind = 0;
+    sync_safe_read(s, f, other_server);
     if (f->unsure != 0 && ver >= f->unsure)
-        send_pos(s, f, ver, 0); /* it was committed; which transaction it was is not known */
+        sync_feed_tell(s, f, 0); /* it was committed; which transaction it was is not known */
     f->unsure = 0;
     if (moved && (f->state == FEED_HAVE || f->state == FEED_ASKED || f->state == FEED_VERDICT))
         sync_feed_again(s, f, 0);
@@ -386,11 +410,14 @@ static void checkpoint_is(struct sync_core *s, struct feed *f, uint64_t ver)
 void sync_attach_outcome(struct sync_core *s, struct sync_op *op)
 {
     struct sync_lane *l = &s->lanes[op->lane];
+    bool other_server = l->state == LANE_DOWN || l->server != op->standbys.server;
 
     if (op->class != PG_OK) {
         sync_lane_outage(s, op->lane, op->err.remark);
         return;
     }
+    l->server = op->standbys.server;
+    sync_safe_standbys(s, &op->standbys);
     if (l->state == LANE_DOWN && !s->db_up) {
         sync_event_put(s, SYNC_EVENT_DB_UP, NULL, 0, "");
         s->db_up = s->db_said = true;
@@ -412,7 +439,11 @@ void sync_attach_outcome(struct sync_core *s, struct sync_op *op)
     for (size_t i = 0; i < s->ns_count; i++)
         for (uint32_t p = 0; p < FB_PARTITIONS_MAX; p++) {
             struct feed *f = s->ns[i]->feeds[p];
-            if (f != NULL && f->lane == op->lane)
-                checkpoint_is(s, f, f->attach_ver);
+            if (f == NULL || f->lane != op->lane)
+                continue;
+            if (f->behind != 0 && op->number <= f->behind_mark)
+                l->want_attach = true; /* read before the node said what it knows */
+            else
+                checkpoint_is(s, f, f->attach_ver, other_server);
         }
 }

@@ -33,6 +33,13 @@ enum feed_state {
     FEED_VERDICT
 };
 
+#define SAFE_BUCKETS_A_LAG 8u
+#define SAFE_BUCKETS (SAFE_BUCKETS_A_LAG + 2)
+/* Checkpoints committed from `since` on, for a part of the lag; the newest of them. */
+struct safe_bucket {
+    uint64_t ver, since;
+};
+
 struct sync_ns;
 
 struct feed {
@@ -66,8 +73,18 @@ struct feed {
     /* The transaction under way. */
     size_t taken;
     uint64_t next_ver;
-    uint64_t attach_ver; /* while checkpoints are read: what PostgreSQL has, 0 = no row */
-    uint64_t unsure;     /* ver of a commit whose outcome is unknown, 0 = none */
+    uint64_t attach_ver;  /* while checkpoints are read: what PostgreSQL has, 0 = no row */
+    uint64_t unsure;      /* ver of a commit whose outcome is unknown, 0 = none */
+    uint64_t high;        /* greatest checkpoint PostgreSQL ever said */
+    uint64_t behind;      /* checkpoint the node knows, above what PostgreSQL said; 0 = none */
+    uint64_t behind_mark; /* op_number then: only a later reading tells more */
+    /* What is committed and may still be lost in a fail-over (safe.c). */
+    uint64_t dsafe;
+    struct feed *unsafe_prev, *unsafe_next;
+    bool unsafe; /* on sync_core.unsafe */
+    uint64_t unsafe_ver, unsafe_mark, unsafe_server;
+    uint32_t bucket_n;
+    struct safe_bucket bucket[SAFE_BUCKETS];
     /* Verdicts under way. */
     uint32_t acks;
     bool park_acked;
@@ -98,6 +115,7 @@ struct sync_lane {
     uint64_t collect_since;  /* when nodes were asked last */
     struct sync_op *op;      /* made, not taken yet */
     bool busy;               /* an operation is made or under way */
+    uint64_t server;         /* pg_standbys.server of its connection */
     struct sync_dead *clear; /* letters to delete */
 };
 
@@ -123,7 +141,15 @@ struct sync_core {
     uint32_t peer_count;
     char members[SYNC_MEMBERS_MAX][FB_NAME_BYTES_MAX + 1];
     size_t member_count;
-    uint64_t verdicts; /* last number given */
+    uint64_t verdicts;  /* last number given */
+    uint64_t op_number; /* of the operation made last */
+    enum fb_safety safety;
+    uint64_t safety_lag_ms;
+    struct pg_standbys standbys; /* as PostgreSQL said last */
+    bool standbys_known, standby_seen, unconfirmed;
+    struct feed *unsafe; /* feeds with something that is not safe yet */
+    uint32_t unsafe_count;
+    uint64_t barrier_at, barrier_backoff;
     struct sync_event events[EVENTS_MAX];
     size_t event_head, event_count;
     struct sync_dead *dead[DEAD_BUCKETS];
@@ -158,7 +184,25 @@ void sync_feeds_forget_checkpoints(struct sync_core *s);
 void sync_apply_outcome(struct sync_core *s, struct sync_op *op);
 void sync_park_outcome(struct sync_core *s, struct sync_op *op);
 void sync_attach_outcome(struct sync_core *s, struct sync_op *op);
+void sync_barrier_outcome(struct sync_core *s, struct sync_op *op);
 void sync_lane_outage(struct sync_core *s, uint32_t lane, const char *why);
+
+/* Tells the node checkpoint and dsafe of the feed. */
+void sync_feed_tell(struct sync_core *s, struct feed *f, uint64_t xid);
+
+/* safe.c */
+enum sync_safety sync_safe_mode(const struct sync_core *s);
+/* f->ckpt was committed by us, or read in PostgreSQL (other_server: on a new connection). */
+void sync_safe_committed(struct sync_core *s, struct feed *f, bool replicated);
+void sync_safe_read(struct sync_core *s, struct feed *f, bool other_server);
+/* The result of a transaction or a barrier: what was committed before it may be safe now. */
+void sync_safe_outcome(struct sync_core *s, const struct sync_op *op);
+void sync_safe_standbys(struct sync_core *s, const struct pg_standbys *seen);
+void sync_safe_forget(struct sync_core *s, struct feed *f);
+/* A feed of this lane to make a barrier with, NULL = none is wanted now. */
+struct feed *sync_safe_barrier(struct sync_core *s, uint32_t lane);
+void sync_safe_barrier_later(struct sync_core *s);
+uint64_t sync_safe_deadline(const struct sync_core *s);
 
 /* dead.c */
 void sync_dead_put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver);

@@ -24,6 +24,7 @@ static struct sync_op *new_op(struct sync_core *s, uint32_t lane, enum sync_op_k
     fb_assert(!s->lanes[lane].busy && s->lanes[lane].op == NULL);
     op->kind = kind;
     op->lane = lane;
+    op->number = ++s->op_number;
     op->batch.owner = s->config.name;
     s->lanes[lane].op = op;
     s->lanes[lane].busy = true;
@@ -113,6 +114,25 @@ static bool start_clear(struct sync_core *s, uint32_t lane)
     return true;
 }
 
+/* Nobody else's transaction comes to confirm what is committed. */
+static void start_barrier(struct sync_core *s, uint32_t lane)
+{
+    struct feed *f = sync_safe_barrier(s, lane);
+    struct sync_op *op;
+
+    if (f == NULL)
+        return;
+    op = new_op(s, lane, SYNC_OP_BARRIER);
+    op->batch.feeds = fb_xcalloc(1, sizeof(struct pg_feed));
+    op->batch.feed_count = 1;
+    op->batch.feeds[0] = (struct pg_feed){.part = f->part,
+                                          .ns = f->ns->cfg,
+                                          .schema = f->ns->schema,
+                                          .history = f->batch_history,
+                                          .prev = f->ckpt,
+                                          .next = f->ckpt};
+}
+
 /* Ask for everything that is due, within one transaction's budget. */
 static void collect(struct sync_core *s, struct sync_lane *l)
 {
@@ -164,7 +184,8 @@ static void turn(struct sync_core *s, uint32_t lane)
     }
     if (start_park(s, lane) || (collected(s, l) && start_apply(s, lane)))
         return;
-    (void)start_clear(s, lane);
+    if (!start_clear(s, lane))
+        start_barrier(s, lane);
 }
 
 void sync_core_step(struct sync_core *s)
@@ -186,6 +207,8 @@ uint64_t sync_core_deadline_ms(const struct sync_core *s)
         return at;
     for (uint32_t i = 0; i < s->config.lanes; i++) {
         const struct sync_lane *l = &s->lanes[i];
+        if (!l->busy)
+            at = earlier(at, sync_safe_deadline(s));
         if (!l->busy && (l->state == LANE_DOWN || l->want_attach || l->not_before > s->now))
             at = earlier(at, l->not_before);
         if (!collected(s, l))
@@ -229,6 +252,9 @@ void sync_core_result(struct sync_core *s, struct sync_op *op)
         break;
     case SYNC_OP_PARK:
         sync_park_outcome(s, op);
+        break;
+    case SYNC_OP_BARRIER:
+        sync_barrier_outcome(s, op);
         break;
     case SYNC_OP_DEAD_CLEAR:
         /* Not done: the letters are found again when the list is read the next time. */

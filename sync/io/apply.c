@@ -25,9 +25,9 @@ static enum pg_class attach(struct sync_applier *a, struct sync_op *op)
     bool fatal = false;
     enum pg_class c = pg_connect(a->pg, &fatal, &op->err);
 
-    return c != PG_OK
-               ? c
-               : pg_read_checkpoints(a->pg, a->p->cluster, sync_op_add_checkpoint, op, &op->err);
+    if (c == PG_OK)
+        c = pg_read_checkpoints(a->pg, a->p->cluster, sync_op_add_checkpoint, op, &op->err);
+    return c != PG_OK ? c : pg_read_standbys(a->pg, &op->standbys, &op->err);
 }
 
 static enum pg_class clear(struct sync_applier *a, struct sync_op *op)
@@ -57,6 +57,9 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
     case SYNC_OP_PARK:
         op->class = pg_dead_letter_put(a->pg, a->p->cluster, f->ns->name, f->part, &f->objects[0],
                                        op->park.sqlstate, op->park.message, &op->err);
+        break;
+    case SYNC_OP_BARRIER:
+        op->class = pg_barrier(a->pg, a->p->cluster, &op->batch, &op->err);
         break;
     case SYNC_OP_DEAD_CLEAR:
         op->class = clear(a, op);

@@ -202,6 +202,7 @@ static void probe(struct sync_control *c)
 {
     struct pg_error err = {.class = PG_OK};
     uint64_t now = fb_mono_ns() / 1000000;
+    struct pg_standbys seen;
     char lsn[32];
     bool fatal = false;
 
@@ -209,10 +210,13 @@ static void probe(struct sync_control *c)
         went_down(c, &err);
         return;
     }
-    if (pg_lsn(c->pg, lsn, &err) == PG_OUTAGE) {
+    if (pg_lsn(c->pg, lsn, &err) == PG_OUTAGE ||
+        pg_read_standbys(c->pg, &seen, &err) == PG_OUTAGE) {
         went_down(c, &err);
         return;
     }
+    if (seen.server != 0)
+        sync_engine_standbys(c->p, &seen, now);
     c->backoff = 0;
     c->next_probe = now + PROBE_MS;
     if (!atomic_exchange(&c->p->db_up, true)) {

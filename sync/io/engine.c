@@ -21,6 +21,7 @@ enum event_kind {
     EV_RESULT,
     EV_DEAD,
     EV_OPERATOR,
+    EV_STANDBYS,
     EV_DB_UP
 };
 
@@ -36,6 +37,8 @@ struct event {
     struct sync_dead *dead;
     struct fb_verdict verdict;
     struct fb_buf bytes; /* what verdict's views point into */
+    struct pg_standbys standbys;
+    uint64_t asked_ms;
 };
 
 static void post(struct sync_process *p, struct event *e)
@@ -126,6 +129,14 @@ void sync_engine_dead_letters(struct sync_process *p, struct sync_dead *chain)
 {
     struct event *e = event_new(EV_DEAD);
     e->dead = chain;
+    post(p, e);
+}
+
+void sync_engine_standbys(struct sync_process *p, const struct pg_standbys *seen, uint64_t asked_ms)
+{
+    struct event *e = event_new(EV_STANDBYS);
+    e->standbys = *seen;
+    e->asked_ms = asked_ms;
     post(p, e);
 }
 
@@ -305,6 +316,9 @@ static void take_event(struct sync_engine *g, struct event *e)
         break;
     case EV_OPERATOR:
         sync_engine_send_operator(g, &e->verdict, e->frame);
+        break;
+    case EV_STANDBYS:
+        sync_core_standbys(g->core, &e->standbys, e->asked_ms);
         break;
     case EV_DB_UP:
         sync_core_db_answers(g->core);

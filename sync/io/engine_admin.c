@@ -6,6 +6,18 @@
 
 #define OPERATOR_TIMEOUT_MS 15000u
 
+static json_t *safety_of(const struct sync_engine *g)
+{
+    struct sync_safety_status s;
+
+    sync_core_safety(g->core, &s);
+    return json_pack("{s:s, s:b, s:I, s:b, s:I, s:I, s:b}", "mode", sync_safety_word(s.mode),
+                     "automatic", s.automatic, "lag_ms",
+                     s.mode == SYNC_SAFETY_LAG ? (json_int_t)s.lag_ms : 0, "sync_names",
+                     s.sync_names, "standbys", (json_int_t)s.standbys, "unsafe_feeds",
+                     (json_int_t)s.unsafe_feeds, "unconfirmed", s.unconfirmed);
+}
+
 json_t *sync_engine_status(const struct sync_engine *g)
 {
     json_t *list = json_array();
@@ -26,12 +38,14 @@ json_t *sync_engine_status(const struct sync_engine *g)
                             (json_int_t)s.lost, "paused", s.paused, "stopped", s.stopped,
                             "last_error", sync_admin_text(fb_bytes_str(s.last_error))));
     }
-    return json_pack("{s:b, s:s, s:b, s:b, s:I, s:o, s:I, s:I, s:o}", "ok", 1, "name", g->p->name,
-                     "db_up", (int)atomic_load(&g->p->db_up), "attached",
+    return json_pack("{s:b, s:s, s:b, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:o}", "ok", 1, "name",
+                     g->p->name, "db_up", (int)atomic_load(&g->p->db_up), "attached",
                      (int)sync_core_db_up(g->core), "config_revision", (json_int_t)g->config_rev,
-                     "db_problem", sync_admin_text(fb_bytes_str(problem)), "transactions",
-                     (json_int_t)sync_core_stats(g->core)->transactions, "dead_letters",
-                     (json_int_t)sync_core_stats(g->core)->dead_letters, "namespaces", list);
+                     "db_problem", sync_admin_text(fb_bytes_str(problem)), "safety", safety_of(g),
+                     "regressions", (json_int_t)sync_core_stats(g->core)->regressions,
+                     "transactions", (json_int_t)sync_core_stats(g->core)->transactions,
+                     "dead_letters", (json_int_t)sync_core_stats(g->core)->dead_letters,
+                     "namespaces", list);
 }
 
 static void wait_for(struct sync_engine *g, struct fb_net_frame *f, uint64_t number, const char *ns,

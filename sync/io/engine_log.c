@@ -43,9 +43,24 @@ void sync_engine_log(struct sync_engine *g, const struct sync_event *e)
         break;
     case SYNC_EVENT_RESYNC:
         FB_LOG(ERROR,
-               "the node no longer has what follows the checkpoint; PostgreSQL lost commits or was "
-               "restored",
+               "the node is of another history than the checkpoint; is this the right database?",
                FB_KS("namespace", e->ns), FB_KU("part", e->part), FB_KU("checkpoint", e->ver));
+        break;
+    case SYNC_EVENT_REGRESSED:
+        FB_LOG(WARN, "PostgreSQL lost commits: its checkpoint went back, what follows is fed again",
+               FB_KS("namespace", e->ns), FB_KU("part", e->part), FB_KU("checkpoint", e->ver),
+               FB_KS("was", e->text));
+        break;
+    case SYNC_EVENT_UNCONFIRMED:
+        FB_LOG(WARN,
+               "committed without a synchronous standby: nothing of it is dropped from memory",
+               FB_KS("why", e->text));
+        break;
+    case SYNC_EVENT_SAFETY:
+        FB_LOG(INFO, "what survives a fail-over of PostgreSQL", FB_KS("database_safety", e->text),
+               FB_KU("standbys", e->ver));
+        break;
+    case SYNC_EVENT_COUNT:
         break;
     case SYNC_EVENT_AHEAD:
         FB_LOG(

@@ -8,6 +8,7 @@ static _Atomic uint64_t dead_letters;
 
 static struct {
     struct fb_counter *updated, *inserted, *deleted, *retry[PG_UNKNOWN + 1];
+    struct fb_counter *regressions, *unconfirmed;
     struct fb_counter *conflict[FB_CONFLICT_LAST_WRITE_WINS + 1];
     struct sync_core_stats last;
 } m;
@@ -48,6 +49,14 @@ static void gauge_map(void *arg, struct fb_buf *out)
     fb_gauge_emit(out, "map_epoch", NULL, (double)rev);
 }
 
+static _Atomic uint32_t unsafe_feeds;
+
+static void gauge_unsafe(void *arg, struct fb_buf *out)
+{
+    (void)arg;
+    fb_gauge_emit(out, "sync_unsafe_feeds", NULL, (double)atomic_load(&unsafe_feeds));
+}
+
 void sync_metrics_register(struct sync_process *p)
 {
     const char *rows = "Rows written to PostgreSQL, by operation";
@@ -56,6 +65,13 @@ void sync_metrics_register(struct sync_process *p)
     fb_gauge_register("dead_letters", "Objects PostgreSQL refused", gauge_dead_letters, p);
     fb_gauge_register("coordinator_up", "1 while the coordinator answers", gauge_coordinator, p);
     fb_gauge_register("map_epoch", "Coordinator revision of the map in use.", gauge_map, p);
+    fb_gauge_register("sync_unsafe_feeds",
+                      "Feeds with commits that a fail-over of PostgreSQL may still lose",
+                      gauge_unsafe, p);
+    m.regressions = fb_counter_register("sync_regressions_total", NULL,
+                                        "Feeds of which PostgreSQL lost commits");
+    m.unconfirmed = fb_counter_register("sync_unconfirmed_total", NULL,
+                                        "Commits that no synchronous standby confirmed");
     m.updated = fb_counter_register("sync_rows_total", "op=\"update\"", rows);
     m.inserted = fb_counter_register("sync_rows_total", "op=\"insert\"", rows);
     m.deleted = fb_counter_register("sync_rows_total", "op=\"delete\"", rows);
@@ -77,13 +93,18 @@ void sync_metrics_register(struct sync_process *p)
 void sync_metrics_update(const struct sync_core *core)
 {
     const struct sync_core_stats *s = sync_core_stats(core);
+    struct sync_safety_status safety;
 
     fb_counter_add(m.updated, s->rows_updated - m.last.rows_updated);
     fb_counter_add(m.inserted, s->rows_inserted - m.last.rows_inserted);
     fb_counter_add(m.deleted, s->rows_deleted - m.last.rows_deleted);
     for (int i = PG_OK + 1; i <= PG_UNKNOWN; i++)
         fb_counter_add(m.retry[i], s->retries[i] - m.last.retries[i]);
+    fb_counter_add(m.regressions, s->regressions - m.last.regressions);
+    fb_counter_add(m.unconfirmed, s->unconfirmed - m.last.unconfirmed);
     m.last = *s;
+    sync_core_safety(core, &safety);
+    atomic_store(&unsafe_feeds, safety.unsafe_feeds);
     atomic_store(&dead_letters, s->dead_letters);
 }
 

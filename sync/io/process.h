@@ -81,6 +81,9 @@ void sync_engine_closed(void *arg, struct fb_conn *c, const char *why);
 void sync_engine_state(void *arg, struct fb_cluster_state *s);
 /* From the control thread: the dead letters PostgreSQL has (chain, taken). */
 void sync_engine_dead_letters(struct sync_process *p, struct sync_dead *chain);
+/* From the control thread: what PostgreSQL said when asked at asked_ms (monotonic). */
+void sync_engine_standbys(struct sync_process *p, const struct pg_standbys *seen,
+                          uint64_t asked_ms);
 /* From the control thread: PostgreSQL answers again. */
 void sync_engine_db_answers(struct sync_process *p);
 /* From the control thread: send this verdict to the primary of v->part and answer the admin request

@@ -22,7 +22,7 @@ static const char pg_compare_sql[] =
     " from u join locked l on l.part = u.part and l.ns = u.ns"
     " where c.cluster = $1::uuid and c.part = u.part and c.ns = u.ns and c.history <= u.history "
     "and c.ver = u.prev"
-    " returning pg_current_xact_id()::text";
+    " returning pg_current_xact_id()::text, " PG_REPLICATED_SQL;
 
 static int feed_compare(const void *a, const void *b)
 {
@@ -246,11 +246,13 @@ static enum pg_class txn_pull_checkpoints(struct pg_txn *t, struct pg_error *err
     }
     if ((c = pg_pull(t->pg, t->compare_prepares, &res, err)) != PG_OK)
         return c;
-    if ((size_t)PQntuples(res) != t->b->feed_count)
+    if ((size_t)PQntuples(res) != t->b->feed_count) {
         c = pg_error_set(err, PG_LOST, "", "%d of %zu checkpoints are where they were expected",
                          PQntuples(res), t->b->feed_count);
-    else
+    } else {
         t->b->xid = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+        t->b->replicated = PQgetvalue(res, 0, 1)[0] == 't'; /* if COMMIT agrees */
+    }
     PQclear(res);
     return c;
 }
@@ -367,6 +369,7 @@ static enum pg_class txn_commit(struct pg_txn *t, struct pg_error *err)
     /* A warning at COMMIT is most often "canceling wait for synchronous replication", whose text
      * depends on the server's language and which has no SQLSTATE of its own: any warning counts. */
     t->b->sync_cancelled = t->pg->warned;
+    t->b->replicated = t->b->replicated && !t->pg->warned;
     if (t->pg->conn != NULL) {
         /* The answer to the sync. Losing the line here no longer matters: the outcome is known. */
         if (pg_wait(t->pg, &res, &leave) == PG_OK) {
@@ -388,7 +391,7 @@ enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch
         return c;
     b->conflict_count = b->refresh_count = 0;
     b->rows_updated = b->rows_inserted = b->rows_deleted = 0;
-    b->sync_cancelled = false;
+    b->sync_cancelled = b->replicated = false;
     fb_buf_clear(&b->bytes);
     if (b->feed_count == 0)
         return PG_OK;

@@ -199,7 +199,11 @@ static enum pg_class pg_pin_session(struct pg *pg, struct pg_error *err)
              "default_transaction_read_only = off;"
              "set plan_cache_mode = 'force_generic_plan'; set enable_seqscan = off; set "
              "enable_hashjoin = off;"
-             "set enable_mergejoin = off; set jit = off; set forebay.writer = '1'",
+             "set enable_mergejoin = off; set jit = off; set forebay.writer = '1';"
+             /* what is committed is dropped from memory: it must at least be on the server's disk,
+              * and on the standby where there is one */
+             "select set_config('synchronous_commit', 'on', false) "
+             "where current_setting('synchronous_commit') in ('off', 'local')",
              pg->config.statement_timeout_ms, pg->config.lock_timeout_ms,
              PG_IDLE_IN_TRANSACTION_MS);
     return pg_script(pg, sql, err);

@@ -15,6 +15,11 @@
 /* Bytes of arguments in one statement: PostgreSQL bounds an array to 1 GB. */
 #define PG_STATEMENT_BYTES_MAX (64u << 20)
 
+/* As an expression: does COMMIT of this transaction wait for a synchronous standby? */
+#define PG_REPLICATED_SQL                                                                          \
+    "(current_setting('synchronous_standby_names') <> '' and "                                     \
+    "current_setting('synchronous_commit') in ('on', 'remote_apply', 'remote_write'))"
+
 struct pg_statement {
     char *sql;
     uint64_t hash;

@@ -112,6 +112,15 @@ typedef void (*pg_checkpoint_fn)(void *arg, uint16_t part, const char *ns, uint6
 enum pg_class pg_read_checkpoints(struct pg *pg, const uint8_t cluster[16], pg_checkpoint_fn fn,
                                   void *arg, struct pg_error *err);
 
+/* What stands behind this server, as far as its role may see it. */
+struct pg_standbys {
+    uint64_t server;    /* tells a server from the one that takes over: when it was started */
+    bool sync_names;    /* synchronous_standby_names is set */
+    uint32_t streaming; /* standbys connected now, backups not counted */
+    int64_t clock_ms;   /* its clock, since 1970 */
+};
+enum pg_class pg_read_standbys(struct pg *pg, struct pg_standbys *out, struct pg_error *err);
+
 /* One transaction over several feeds. */
 struct pg_feed {
     uint16_t part;
@@ -147,6 +156,7 @@ struct pg_batch {
     struct fb_buf bytes;
     uint64_t rows_updated, rows_inserted, rows_deleted;
     bool sync_cancelled; /* warning "canceling wait for synchronous replication" was seen */
+    bool replicated;     /* COMMIT waited for a synchronous standby and was not cancelled */
 };
 /* All other fields than feeds, feed_count and owner start as zero; a batch may be applied again
  * (results are reset). An object with base is an UPDATE of its changed columns, skipped when
@@ -160,6 +170,11 @@ struct pg_batch {
 enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b,
                        struct pg_error *err);
 void pg_batch_fini(struct pg_batch *b);
+/* A transaction that changes nothing but the time of one checkpoint: when it is replicated, so is
+ * all that was committed before. The batch has one feed; of the results it fills replicated and
+ * sync_cancelled. PG_LOST: there is no such checkpoint. */
+enum pg_class pg_barrier(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b,
+                         struct pg_error *err);
 
 /* forebay.dead_letter: the newest refused version of an object; an older put changes nothing. at is
  * PostgreSQL's text of the time; value_json is a JSON string or object, null for a delete, {"hex":

@@ -32,6 +32,10 @@ CLUSTER_KEYS = {
                         "that grow answer `-OVERLOADED`."),
     "multi": ("`strict`, `relaxed`", "`strict`", "`strict`: MULTI needs the keys of one partition and is atomic. `relaxed`: keys of "
               "several partitions run as a plain pipeline, not atomic, refused together with WATCH."),
+    "database_safety": ("`auto`, `single`, `sync`, `lag:<time>`", "`auto`", "Which commits of PostgreSQL survive its fail-over: "
+                        "objects are evicted, and level `database` is reached, only from there on. See [operations]"
+                        "(operations.md#fail-over-of-postgresql). `auto`: `sync` while `synchronous_standby_names` is set, else "
+                        "`lag:10s` once a standby was seen, else `single`."),
 }
 # Key of [namespace]: values, meaning. Defaults are asked of the programs.
 KEYS = {

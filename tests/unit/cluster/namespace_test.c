@@ -141,7 +141,8 @@ static void all_at_once(void **state)
 static void prints_back(void **state)
 {
     struct fb_nsset *s =
-        parse("[cluster]\npartitions=32\nreplicas=0\nmax_dirty_bytes=1GiB\nmulti=relaxed\n"
+        parse("[cluster]\npartitions=32\nreplicas=0\nmax_dirty_bytes=1GiB\nmulti=relaxed\ndatabase_"
+              "safety=lag:3s\n"
               "[namespace "
               "b]\ntable=app.t\nkey=x,y\non_delete=null:gone\nread_only=yes\n"
               "[namespace "

@@ -21,6 +21,7 @@ static void defaults(struct fb_namespace *ns, const char *name)
 void harness_init(struct harness *h)
 {
     memset(h, 0, sizeof *h);
+    h->dsafe = UINT64_MAX;
     h->set = calloc(1, sizeof *h->set);
     h->set->count = 1;
     defaults(&h->set->ns[0], "default");
@@ -208,7 +209,12 @@ void harness_load(struct harness *h, uint32_t n, uint8_t status, uint8_t kind,
 struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *ns, uint64_t from,
                                   uint32_t max)
 {
-    struct fb_feed_req req = {.part = part, .ns = fb_bytes_str(ns), .from_ver = from, .max = max};
+    struct fb_feed_req req = {.part = part,
+                              .ns = fb_bytes_str(ns),
+                              .from_ver = from,
+                              .max = max,
+                              .dsafe = h->dsafe < from ? h->dsafe : from,
+                              .behind = h->stale ? 0 : UINT64_MAX};
     struct fb_feed_batch b = {0};
     struct fb_reader r;
     fb_buf_clear(&h->feeds.batches);
@@ -229,8 +235,11 @@ struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *
 
 void harness_pos(struct harness *h, uint16_t part, const char *ns, uint64_t ver, uint64_t xid)
 {
-    struct fb_feed_pos pos = {
-        .part = part, .ns = fb_bytes_str(ns), .ver = ver, .dsafe = ver, .xid = xid};
+    struct fb_feed_pos pos = {.part = part,
+                              .ns = fb_bytes_str(ns),
+                              .ver = ver,
+                              .dsafe = h->dsafe < ver ? h->dsafe : ver,
+                              .xid = xid};
     lane_feed_pos(h->lane, &pos);
     harness_tick(h);
 }

@@ -26,6 +26,8 @@ struct harness {
     uint32_t epoch, seq;
     uint64_t log_seq; /* of the last tick with a log */
     uint32_t notes;
+    uint64_t dsafe; /* told with requests and positions; UINT64_MAX = what is committed */
+    bool stale;     /* feed requests are of one who read its checkpoint before */
 };
 
 void harness_open(struct harness *h, uint64_t memory_limit, uint64_t dirty_limit);

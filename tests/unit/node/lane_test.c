@@ -220,7 +220,11 @@ static void test_levels_and_feed(void **state)
     assert_int_equal(store_object_count(h.store), 0);
     /* ahead and behind */
     assert_int_equal(harness_feed(&h, p, "default", UINT64_MAX >> 1, 1).status, FB_FEED_AHEAD);
-    assert_int_equal(harness_feed(&h, p, "default", 1, 1).status, FB_FEED_RESYNC);
+    h.stale = true;
+    b = harness_feed(&h, p, "default", 1, 1);
+    assert_int_equal(b.status, FB_FEED_BEHIND); /* an old view is no regression */
+    assert_int_equal(b.scan_end, feed_find(h.lane->parts[p], 0)->ckpt);
+    assert_int_equal(lane_stats(h.lane)->regressions, 0);
     assert_int_equal(h.dest.held, 0);
     harness_close(&h);
 }

@@ -1,7 +1,8 @@
 /* Goal: the lane agrees with a plain dictionary whatever happens, PostgreSQL (another dictionary,
  * fed by batches and asked by loads) ends equal to it, and a replay of the log gives the same state
  * as the lane that wrote it. Method: random operations, feeds, checkpoints, lost checkpoint
- * messages, loads, evictions, snapshots and restarts. */
+ * messages, loads, evictions, snapshots, restarts, and fail-overs of PostgreSQL to a standby that
+ * has what dsafe says and little more. */
 #include "tests/unit/node/harness.h"
 
 #include "proto/cluster/slot.h"
@@ -32,8 +33,11 @@ struct cell {
     char v[24];
     uint64_t ver; /* database: of the version applied */
 };
-static struct cell model[KEYS], db[KEYS];
+static struct cell model[KEYS], db[KEYS], standby[KEYS];
 static uint64_t ckpt[HARNESS_PARTS];
+static uint64_t standby_ckpt[HARNESS_PARTS]; /* what the standby has */
+static uint64_t safe[HARNESS_PARTS];         /* what the node was told to be on the standby */
+static uint32_t failovers;
 static struct harness h;
 
 static void key_name(int k, char out[24])
@@ -110,10 +114,40 @@ static void operate(void)
     }
 }
 
+/* The standby catches up with one partition; somebody notices, or not. */
+static void replicate(void)
+{
+    uint16_t p = (uint16_t)rnd(HARNESS_PARTS);
+    for (int k = 0; k < KEYS; k++) {
+        char key[24];
+        key_name(k, key);
+        if (fb_key_partition(fb_bytes_str(key), HARNESS_PARTS) == p)
+            standby[k] = db[k];
+    }
+    standby_ckpt[p] = ckpt[p];
+    if (rnd(2)) {
+        struct fb_feed_pos pos = {
+            .part = p, .ns = fb_bytes_str("default"), .ver = ckpt[p], .dsafe = ckpt[p]};
+        safe[p] = ckpt[p];
+        lane_feed_pos(h.lane, &pos);
+        harness_tick(&h);
+    }
+}
+
+/* Rows and checkpoints go back together. */
+static void fail_over(void)
+{
+    memcpy(db, standby, sizeof db);
+    memcpy(ckpt, standby_ckpt, sizeof ckpt);
+    failovers++;
+}
+
 static void feed_some(void)
 {
     uint16_t p = (uint16_t)rnd(HARNESS_PARTS);
-    struct fb_feed_batch b = harness_feed(&h, p, "default", ckpt[p], 1 + rnd(8));
+    struct fb_feed_batch b;
+    h.dsafe = safe[p];
+    b = harness_feed(&h, p, "default", ckpt[p], 1 + rnd(8));
     struct fb_reader r = fb_reader(b.objects);
     struct fb_feed_object fo;
     uint64_t last = ckpt[p];
@@ -127,7 +161,7 @@ static void feed_some(void)
         assert_true(fo.ver > last);
         last = fo.ver;
         assert_int_equal(sscanf((const char *)fo.id.p, "key:%d", &k), 1);
-        assert_true(fo.ver > db[k].ver); /* I24 */
+        assert_true(fo.ver > db[k].ver); /* I24, per history of PostgreSQL */
         db[k].ver = fo.ver;
         db[k].there = fo.kind != FB_KIND_NONE;
         if (db[k].there) {
@@ -138,7 +172,7 @@ static void feed_some(void)
     assert_int_equal(r.n, 0);
     ckpt[p] = b.last ? b.scan_end : last;
     if (rnd(4) != 0) /* else the message is lost and the next request tells */
-        harness_pos(&h, p, "default", ckpt[p], 100 + rnd(100));
+        harness_pos(&h, p, "default", ckpt[p], 100 + rnd(100)); /* with h.dsafe */
 }
 
 /* Everything a replay must give back, as text; not the base, which does not matter for unmapped
@@ -236,6 +270,9 @@ static void run(uint64_t seed)
     memset(model, 0, sizeof model);
     memset(db, 0, sizeof db);
     memset(ckpt, 0, sizeof ckpt);
+    memset(standby, 0, sizeof standby);
+    memset(standby_ckpt, 0, sizeof standby_ckpt);
+    memset(safe, 0, sizeof safe);
     harness_init(&h);
     harness_open(&h, 0, 0);
     for (int i = 0; i < STEPS / 10; i++) {
@@ -244,8 +281,13 @@ static void run(uint64_t seed)
             operate();
         } else if (what < 80) {
             harness_sync(&h);
-        } else if (what < 95) {
+        } else if (what < 91) {
             feed_some();
+        } else if (what < 94) {
+            replicate();
+        } else if (what < 95) {
+            if (rnd(4) == 0)
+                fail_over();
         } else if (what < 97) {
             h.mono_ns += 30000000;
             h.wall_ms += 30;
@@ -263,10 +305,13 @@ static void run(uint64_t seed)
         }
     }
     /* I36: what is left drains, and PostgreSQL equals the model */
+    if (seed % 2)
+        fail_over();
     harness_sync(&h);
     for (uint16_t p = 0; p < HARNESS_PARTS; p++)
         for (int i = 0; i < 400; i++)
             feed_some();
+    assert_int_equal(lane_stats(h.lane)->regressions_lossy, 0); /* I25 */
     for (int k = 0; k < KEYS; k++) {
         assert_int_equal(db[k].there, model[k].there);
         if (model[k].there)
@@ -284,6 +329,7 @@ static void test_model(void **state)
         print_message("seed %lu\n", (unsigned long)seed);
         run(seed);
     }
+    assert_true(failovers > 100);
 }
 
 int main(void)

@@ -75,6 +75,14 @@ static void answer(struct script *s, const struct fb_feed_req *q)
                               .last = true};
 
     s->requests++;
+    fb_assert(q->dsafe <= q->from_ver);
+    if (q->from_ver < s->knows[q->part] && q->behind < s->knows[q->part]) {
+        b.status = FB_FEED_BEHIND;
+        b.scan_end = s->knows[q->part];
+        s->behinds++;
+        sync_core_batch(s->core, s->node, &b);
+        return;
+    }
     if (q->from_ver > s->synced[q->part])
         s->synced[q->part] = q->from_ver;
     if (s->mute)
@@ -142,6 +150,8 @@ static bool node_turn(struct script *s)
                 fb_assert(fb_feed_pos_decode(&in, &p) == FB_OK);
                 fb_assert(p.ver == s->ckpt[p.part]); /* never told before it is committed */
                 s->synced[p.part] = p.ver;
+                fb_assert(p.dsafe <= p.ver);
+                s->dsafe[p.part] = p.dsafe;
                 s->positions++;
             } else {
                 fb_assert(fb_verdict_decode(&in, &v) == FB_OK);
@@ -178,6 +188,8 @@ static void apply(struct script *s, struct sync_op *op)
 
     s->attempts++;
     op->class = decide(s, b, &op->err);
+    b->replicated = s->replicated;
+    b->sync_cancelled = s->standbys.sync_names && !s->replicated;
     if (op->class == PG_CONFLICT) {
         b->conflicts = fb_xcalloc(1, sizeof(*b->conflicts));
         b->conflict_count = 1;
@@ -212,6 +224,11 @@ static bool database_turn(struct script *s)
         for (uint16_t p = 0; p < SCRIPT_PARTS; p++)
             if (s->ckpt[p] > 0)
                 sync_op_add_checkpoint(op, p, "default", 0, s->ckpt[p]);
+        op->standbys = s->standbys;
+    } else if (op->kind == SYNC_OP_BARRIER) {
+        op->batch.replicated = s->replicated;
+        op->batch.sync_cancelled = !s->replicated;
+        s->barriers++;
     } else if (op->kind == SYNC_OP_APPLY) {
         apply(s, op);
     } else if (op->kind == SYNC_OP_PARK) {

@@ -40,7 +40,12 @@ struct script {
     enum pg_class next; /* outcome of the next apply, PG_OK = decide by value */
     bool next_commits;  /* PG_UNKNOWN: committed all the same */
     bool down;
-    uint32_t events[SYNC_EVENT_AHEAD + 1];
+    struct pg_standbys standbys;  /* what PostgreSQL says of itself */
+    bool replicated;              /* commits are confirmed by a synchronous standby */
+    uint64_t dsafe[SCRIPT_PARTS]; /* last told to the node */
+    uint64_t knows[SCRIPT_PARTS]; /* the node: greatest checkpoint it heard of; 0 = believes all */
+    uint32_t barriers, behinds;
+    uint32_t events[SYNC_EVENT_COUNT];
 };
 
 struct script *script_new(void);
