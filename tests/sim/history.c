@@ -26,6 +26,9 @@ static void object_free(struct history *h, struct object *o)
         op_end(h, o->first);
     for (uint32_t i = 0; i < o->n; i++)
         shadow_fini(&o->v[i].state);
+    for (uint32_t i = 0; i < o->lost_n; i++)
+        shadow_fini(&o->lost[i].state);
+    free(o->lost);
     free(o->v);
     free(o);
 }
@@ -35,7 +38,7 @@ void history_free(struct history *h)
     while (h->txns != NULL) {
         struct history_txn *t = h->txns;
         h->txns = t->next;
-        txn_free(t);
+        history_txn_free(t);
     }
     for (uint32_t i = 0; i < BUCKETS; i++)
         while (h->bucket[i] != NULL) {
@@ -43,6 +46,8 @@ void history_free(struct history *h)
             h->bucket[i] = o->next;
             object_free(h, o);
         }
+    for (uint32_t i = 0; i < h->config.partitions; i++)
+        free(h->parts[i].group.items);
     free(h->parts);
     free(h);
 }
@@ -183,6 +188,32 @@ struct history_op *history_invoke(struct history *h, uint64_t now_ns, uint32_t c
     return op;
 }
 
+const char *history_op_key(const struct history_op *op)
+{
+    return op->cmd.key;
+}
+
+bool history_nameless(const struct shadow_cmd *c)
+{
+    return c->op == SHADOW_DEL || c->op == SHADOW_GETDEL || c->op == SHADOW_HDEL ||
+           c->op == SHADOW_PERSIST || c->op == SHADOW_PEXPIREAT ||
+           ((c->flags & (SHADOW_PX | SHADOW_PXAT)) && !(c->flags & SHADOW_FUTURE)) ||
+           ((c->op == SHADOW_SET || c->op == SHADOW_SETIF || c->op == SHADOW_HSET ||
+             c->op == SHADOW_APPEND) &&
+            c->value.n == 0);
+}
+
+bool history_has_twin(struct history *h, const struct shadow_cmd *cmd)
+{
+    const struct object *o = object_of(h, cmd->key, false);
+    if (o == NULL || !history_nameless(cmd))
+        return false;
+    for (const struct history_op *op = o->first; op != NULL; op = op->next)
+        if (history_nameless(&op->cmd) && (op->state == OP_OPEN || cmd->op == SHADOW_GETDEL))
+            return true;
+    return false;
+}
+
 void op_end(struct history *h, struct history_op *op)
 {
     struct object *o = op->o;
@@ -235,56 +266,101 @@ bool op_makes(const struct history_op *op, uint32_t i)
     return makes;
 }
 
-/* Of the commands that may have made version i: one that still waits, else the one sent last, so
- * that those sent earlier are left for earlier versions. */
-static struct history_op *maker_of(struct object *o, uint32_t i, const struct history_op *but)
+/* How likely `op` is the one that made version i: 0 = it did not. What writes bytes or amounts of
+ * its own is sure. Of equal ones first one that still waits, else the one sent last, so that those
+ * sent earlier are left for earlier versions; a SET that found its time to be over is the last
+ * guess. */
+static int likely(const struct history_op *op, uint32_t i)
+{
+    const struct version *v = &op->o->v[i];
+    if (op->burned || op->txn != NULL || op->sent_ns > v->at_ns || !op_makes(op, i))
+        return 0;
+    if (op->cmd.op == SHADOW_SET && v->state.kind == FB_KIND_NONE)
+        return op->state == OP_OPEN ? 2 : 1;
+    if (!history_nameless(&op->cmd))
+        return 5;
+    return op->state == OP_OPEN ? 4 : 3;
+}
+
+static void give(struct object *o, uint32_t i, struct history_op *op)
+{
+    op->made = i;
+    o->v[i].by = op;
+}
+
+/* Find a maker for version i, not `but`: the most likely one that is free, else one that made
+ * another version for which a maker is found in turn (an augmenting path). `stamp`: versions looked
+ * at in this search. */
+static bool assign(struct object *o, uint32_t i, const struct history_op *but, uint64_t stamp)
 {
     struct history_op *best = NULL;
+    int best_rank = 0;
+    o->v[i].stamp = stamp;
     for (struct history_op *op = o->first; op != NULL; op = op->next) {
-        if (op == but || op->made != NONE || op->burned || op->txn != NULL ||
-            op->sent_ns > o->v[i].at_ns || !op_makes(op, i))
+        int rank = op == but || op->made != NONE ? 0 : likely(op, i);
+        if (rank == 0 || rank < best_rank || (rank == best_rank && rank == 4))
             continue;
-        if (op->state == OP_OPEN)
-            return op;
         best = op;
+        best_rank = rank;
     }
-    return best;
+    for (struct history_op *op = o->first; op != NULL && best == NULL; op = op->next) {
+        uint32_t j = op->made;
+        if (op == but || j == NONE || j == i || o->v[j].stamp == stamp || likely(op, i) == 0)
+            continue;
+        if (assign(o, j, op, stamp))
+            best = op;
+    }
+    if (best != NULL)
+        give(o, i, best);
+    return best != NULL;
+}
+
+bool version_is_named(const struct history_op *op)
+{
+    return likely(op, op->made) == 5;
 }
 
 bool version_regive(struct history *h, struct object *o, uint32_t i)
 {
-    struct history_op *was = o->v[i].by, *op = maker_of(o, i, was);
-    (void)h;
-    if (op == NULL)
-        return false;
+    struct history_op *was = o->v[i].by;
     was->made = NONE;
-    op->made = i;
-    o->v[i].by = op;
-    return true;
+    if (assign(o, i, was, ++h->stamp))
+        return true;
+    give(o, i, was);
+    return false;
 }
 
-/* The transaction that the records of this GROUP are of: known after its first one. */
-static struct history_op *group_maker(struct history *h, struct partition *p, struct object *o,
-                                      uint32_t i)
+bool version_take(struct history *h, struct history_op *op, const struct reply *r)
 {
-    for (struct history_op *op = o->first; op != NULL; op = op->next) {
-        struct history_txn *t = op->txn;
-        if (t == NULL || t->burned || op->made != NONE)
+    struct object *o = op->o;
+    uint32_t mine = op->made;
+    for (uint32_t i = lowest(h, op); i < o->n; i++) {
+        struct history_op *other = o->v[i].by;
+        if (i == 0 || other == NULL || other == op || other->txn != NULL || likely(op, i) == 0 ||
+            !shadow_reply_fits(&op->cmd, state_before(o, i, o->v[i].ptime_ms), true, &o->v[i].state,
+                               r))
             continue;
-        if (p->group_txn != NULL ? t != p->group_txn : t->group != 0)
-            continue;
-        for (uint32_t k = t->at; k < t->n; k++) {
-            if (t->ops[k] != op || !op_makes(op, i))
-                continue;
-            t->at = k + 1;
-            t->group = p->group;
-            t->group_prev = p->group_prev;
-            p->group_txn = t;
-            return op;
-        }
+        other->made = NONE;
+        give(o, i, op);
+        if (mine == NONE || assign(o, mine, op, ++h->stamp))
+            return true;
+        give(o, i, other);
+        give(o, mine, op);
     }
-    (void)h;
-    return NULL;
+    return false;
+}
+
+static void fail_record(struct history *h, struct object *o, const struct fb_record *r)
+{
+    struct fb_buf text = {0};
+    shadow_text(&o->v[o->n - 1].state, &text);
+    fail(h, o, "I15",
+         "a record that no command explains: %s %s %u/%llu = %.*s (a command's second record, a "
+         "value computed from another version, or one of a command that was refused)",
+         fb_record_type_name(r->type), o->key, fb_ver_epoch(r->ver),
+         (unsigned long long)fb_ver_counter(r->ver), (int)(text.n > 200 ? 200 : text.n),
+         text.n > 0 ? (const char *)text.p : "");
+    fb_buf_fini(&text);
 }
 
 static void record_write(struct history *h, uint64_t now_ns, struct partition *p, struct object *o,
@@ -292,33 +368,19 @@ static void record_write(struct history *h, uint64_t now_ns, struct partition *p
 {
     struct version *v = version_add(o);
     uint32_t i = o->n - 1;
-    struct history_op *op;
-    struct fb_buf text = {0};
 
     v->ver = v->rec_ver = r->ver;
-    v->cut = p->group_left > 0 ? p->group_end : r->ver;
+    v->cut = p->group_left > 0 ? p->group.end : r->ver;
     v->at_ns = now_ns;
     v->ptime_ms = r->ptime_ms;
     v->state = (struct shadow){.kind = r->type == FB_RECORD_PUT ? r->kind : FB_KIND_NONE,
                                .expires_ms = r->type == FB_RECORD_PUT ? r->expires_ms : 0};
     if (r->type == FB_RECORD_PUT)
         fb_buf_put_bytes(&v->state.value, r->value);
-    if (o->others)
+    if (o->others || p->group_left > 0) /* a GROUP is judged as a whole */
         return;
-    op = p->group_left > 0 ? group_maker(h, p, o, i) : maker_of(o, i, NULL);
-    if (op != NULL) {
-        op->made = i;
-        v->by = op;
-        return;
-    }
-    shadow_text(&v->state, &text);
-    fail(h, o, "I15",
-         "a record that no command explains%s: %s %s %u/%llu = %.*s (a command's second record, a "
-         "value computed from another version, or one of a command that was refused)",
-         p->group_left > 0 ? ", within a GROUP" : "", fb_record_type_name(r->type), o->key,
-         fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver),
-         (int)(text.n > 200 ? 200 : text.n), text.n > 0 ? (const char *)text.p : "");
-    fb_buf_fini(&text);
+    if (!assign(o, i, NULL, ++h->stamp))
+        fail_record(h, o, r);
 }
 
 static void record_expire(struct history *h, uint64_t now_ns, const struct partition *p,
@@ -333,9 +395,10 @@ static void record_expire(struct history *h, uint64_t now_ns, const struct parti
              (unsigned long long)r->ptime_ms);
     v = version_add(o);
     v->ver = v->rec_ver = r->ver;
-    v->cut = p->group_left > 0 ? p->group_end : r->ver;
+    v->cut = p->group_left > 0 ? p->group.end : r->ver;
     v->at_ns = now_ns;
     v->ptime_ms = r->ptime_ms;
+    v->expiry = true;
 }
 
 static void trace_record(struct history *h, const struct fb_record *r, const char *key)
@@ -369,8 +432,16 @@ static void record_key(struct history *h, uint64_t now_ns, struct partition *p,
         record_expire(h, now_ns, p, o, r);
     else
         record_write(h, now_ns, p, o, r);
-    if (p->group_left > 0 && --p->group_left == 0)
-        txn_group_end(h, p);
+    if (p->group_left > 0) {
+        struct group *g = &p->group;
+        if (g->n == g->cap) {
+            g->cap = g->cap == 0 ? 8 : g->cap * 2;
+            g->items = fb_xrealloc(g->items, g->cap * sizeof *g->items);
+        }
+        g->items[g->n++] = (struct group_item){o, o->n - 1};
+        if (--p->group_left == 0)
+            group_done(h, p);
+    }
 }
 
 void history_record(struct history *h, uint64_t now_ns, const struct fb_record *r)
@@ -394,11 +465,11 @@ void history_record(struct history *h, uint64_t now_ns, const struct fb_record *
         p->opened_ns = now_ns;
         break;
     case FB_RECORD_GROUP:
-        p->group = r->ver;
-        p->group_prev = r->prev;
-        p->group_end = r->ver + r->count;
+        p->group.ver = r->ver;
+        p->group.prev = r->prev;
+        p->group.end = r->ver + r->count;
+        p->group.n = 0;
         p->group_left = r->count;
-        p->group_txn = NULL;
         break;
     case FB_RECORD_PUT:
     case FB_RECORD_DEL:

@@ -64,9 +64,14 @@ void history_wall(struct history *h, uint64_t wall_ms);
  * of cmd. level: what the answer promises (enum fb_level). */
 struct history_op *history_invoke(struct history *h, uint64_t now_ns, uint32_t client,
                                   uint64_t conn, struct shadow_cmd *cmd, uint8_t level);
+const char *history_op_key(const struct history_op *op);
 /* Its reply. `op` is the history's afterwards. */
 void history_reply(struct history *h, struct history_op *op, uint64_t now_ns,
                    const struct reply *r);
+/* Is a command under way that could be taken for `cmd` by what it writes (two DELs of one key)? Who
+ * made a record would be a guess: clients do not send such. */
+bool history_nameless(const struct shadow_cmd *cmd);
+bool history_has_twin(struct history *h, const struct shadow_cmd *cmd);
 /* One reply for several: DEL k1 k2 adds up, of MSET and MGET pass the item or the whole to
  * history_reply. */
 void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, uint64_t now_ns,
@@ -79,11 +84,13 @@ struct history_watch {
     uint64_t seen; /* last record of the object when WATCH was answered */
 };
 struct history_watch history_watched(struct history *h, const char *key);
-/* MULTI, cmds, EXEC are sent. Takes the bytes of cmds. */
+/* MULTI, cmds, EXEC are sent, maybe right behind a WATCH of the same keys: then history_txn_watched
+ * says when that was answered. Takes the bytes of cmds.
+ * levels: of each command, what its answer promises. */
 struct history_txn *history_txn(struct history *h, uint64_t now_ns, uint32_t client, uint64_t conn,
-                                struct shadow_cmd *cmds, uint32_t n,
-                                const struct history_watch *watches, uint32_t watch_n,
-                                uint8_t level);
+                                struct shadow_cmd *cmds, uint32_t n, const uint8_t *levels,
+                                const struct history_watch *watches, uint32_t watch_n);
+void history_txn_watched(struct history *h, struct history_txn *t);
 void history_txn_reply(struct history *h, struct history_txn *t, uint64_t now_ns,
                        const struct reply *r);
 void history_txn_unknown(struct history *h, struct history_txn *t, uint64_t now_ns);

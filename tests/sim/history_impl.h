@@ -15,6 +15,8 @@ struct version {
     uint64_t at_ns, ptime_ms;
     struct history_op *by; /* tentative while by is not answered; NULL: expiry, or answered */
     uint8_t promised;      /* enum fb_level, the highest anybody was told */
+    uint64_t stamp;        /* of the search that looked at it last */
+    bool expiry;           /* an EXPIRE record, of no command */
 };
 
 struct object {
@@ -31,6 +33,8 @@ struct object {
         uint32_t known;
         uint64_t at_ns; /* when the command that told it was sent */
     } told[HISTORY_CLIENTS_MAX];
+    struct version *lost; /* by crashes: at_ns is when they were lost */
+    uint32_t lost_n, lost_cap;
     struct history_op *first; /* not answered, or with unknown outcome; in the order of sending */
     struct history_op *last;
 };
@@ -50,23 +54,31 @@ struct history_op {
     struct history_txn *txn;
 };
 
+/* The records of one GROUP. */
+struct group {
+    uint64_t ver, end; /* of the GROUP record, of the last one in it; 0 = none */
+    uint64_t prev;     /* the record before it */
+    struct group_item {
+        struct object *o;
+        uint32_t i; /* its version */
+    } * items;
+    uint32_t n, cap;
+};
+
 struct history_txn {
-    struct history_txn *next; /* of all that are open or unknown */
+    struct history_txn *next; /* of all that are not answered, or with unknown outcome */
     struct history_op **ops;
     uint32_t n;
-    uint32_t at; /* operations before this one can make no more records */
     struct history_watch *watches;
     uint32_t watch_n;
-    uint64_t group;      /* its GROUP record, 0 = none yet */
-    uint64_t group_prev; /* the record before the group */
-    bool answered, burned;
+    struct group group; /* that it made: a guess until it is answered */
+    bool unknown, burned;
 };
 
 struct partition {
     uint64_t last_ver;
     uint64_t opened_ns; /* EPOCH_START */
-    uint64_t group, group_end, group_prev;
-    struct history_txn *group_txn;
+    struct group group; /* the last one, while its records come */
     uint32_t group_left;
 };
 
@@ -76,7 +88,7 @@ struct history {
     struct object *bucket[BUCKETS];
     struct partition *parts;
     struct history_txn *txns;
-    uint64_t wall_ms, wall_max_ms;
+    uint64_t wall_ms, wall_max_ms, stamp;
     bool failed;
 };
 
@@ -92,6 +104,10 @@ const struct shadow *state_before(const struct object *o, uint32_t i, uint64_t n
 bool op_makes(const struct history_op *op, uint32_t i);
 /* Give version i to another command that may have made it; false when there is none. */
 bool version_regive(struct history *h, struct object *o, uint32_t i);
+/* Was it sure from its bytes that op made the version it is thought to have made? */
+bool version_is_named(const struct history_op *op);
+/* Take a version that another command was thought to have made, and of which `r` is the answer. */
+bool version_take(struct history *h, struct history_op *op, const struct reply *r);
 /* history_judge.c */
 /* The lowest version that a reply received now may be based on. */
 uint32_t lowest(const struct history *h, const struct history_op *op);
@@ -103,8 +119,8 @@ bool fits_without(const struct history *h, const struct history_op *op, uint32_t
 bool definite_error(const struct reply *r);
 bool unknown_error(const struct reply *r);
 /* history_txn.c */
-/* At the end of a GROUP: nothing of the transaction may be missing. */
-void txn_group_end(struct history *h, struct partition *p);
-void txn_free(struct history_txn *t);
+/* The records of a GROUP are all there: whose are they? */
+void group_done(struct history *h, struct partition *p);
+void history_txn_free(struct history_txn *t);
 
 #endif

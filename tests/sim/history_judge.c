@@ -78,10 +78,12 @@ bool fits_without(const struct history *h, const struct history_op *op, uint32_t
     uint64_t low = op->wall_ms < h->wall_ms ? op->wall_ms : h->wall_ms;
     bool can_expire = s->kind != FB_KIND_NONE && s->expires_ms != 0;
 
-    if ((!can_expire || (uint64_t)s->expires_ms > low) && fits_state(op, s, i, low, r))
+    /* what is evaluated at its own time: anywhere between the two */
+    if ((!can_expire || (uint64_t)s->expires_ms > low) &&
+        (fits_state(op, s, i, low, r) || fits_state(op, s, i, h->wall_max_ms, r)))
         return true;
     return can_expire && (uint64_t)s->expires_ms <= h->wall_max_ms &&
-           fits_state(op, &absent, i, h->wall_max_ms, r);
+           (fits_state(op, &absent, i, low, r) || fits_state(op, &absent, i, h->wall_max_ms, r));
 }
 
 static void fail_reply(struct history *h, const struct history_op *op, const char *what,
@@ -129,17 +131,12 @@ static void fail_unexplained(struct history *h, const struct history_op *op, con
     fail_reply(h, op, "P2", "no version of the key explains it", r);
 }
 
-/* An answer of a command that made no version: some state between explains it. */
-static void judge_without(struct history *h, struct history_op *op, const struct reply *r)
+static bool made_fits(const struct history *h, const struct history_op *op, const struct reply *r)
 {
-    struct object *o = op->o;
-    uint32_t from = lowest(h, op);
-    for (uint32_t i = from; i < o->n; i++)
-        if (fits_without(h, op, i, r)) {
-            learn(op, i);
-            return;
-        }
-    fail_unexplained(h, op, r);
+    const struct object *o = op->o;
+    const struct version *v = &o->v[op->made];
+    return op->made >= lowest(h, op) &&
+           shadow_reply_fits(&op->cmd, state_before(o, op->made, v->ptime_ms), true, &v->state, r);
 }
 
 static void judge_made(struct history *h, struct history_op *op, const struct reply *r)
@@ -161,6 +158,34 @@ static void judge_made(struct history *h, struct history_op *op, const struct re
     if (op->level > v->promised)
         v->promised = op->level;
     learn(op, op->made);
+}
+
+/* It ran before a crash, and its answer waited at the router for those before it. */
+static bool fits_lost(const struct history_op *op, const struct reply *r)
+{
+    const struct object *o = op->o;
+    for (uint32_t i = 0; i < o->lost_n; i++)
+        if (o->lost[i].at_ns > op->sent_ns &&
+            shadow_reply_fits(&op->cmd, &o->lost[i].state, false, &(struct shadow){0}, r))
+            return true;
+    return false;
+}
+
+/* An answer of a command that made no version: some state between explains it, or it made one that
+ * another was thought to have made. */
+static void judge_without(struct history *h, struct history_op *op, const struct reply *r)
+{
+    struct object *o = op->o;
+    uint32_t from = lowest(h, op);
+    for (uint32_t i = from; i < o->n; i++)
+        if (fits_without(h, op, i, r)) {
+            learn(op, i);
+            return;
+        }
+    if (version_take(h, op, r))
+        judge_made(h, op, r);
+    else if (!fits_lost(op, r))
+        fail_unexplained(h, op, r);
 }
 
 /* FB.GET tells a version: the value has to be that one's. */
@@ -205,12 +230,10 @@ void history_reply(struct history *h, struct history_op *op, uint64_t now_ns, co
                        "be on disk",
                        r);
     } else {
-        bool lucky =
-            op->made != NONE && r->type == ':' && r->num == 0 &&
-            (op->cmd.op == SHADOW_DEL || op->cmd.op == SHADOW_HDEL || op->cmd.op == SHADOW_PERSIST);
         h->counts.acknowledged++;
         /* of two equal commands the other one may have made the record */
-        if (lucky || (op->made != NONE && r->type == 'N' && op->cmd.op == SHADOW_GETDEL))
+        if (op->made != NONE && !made_fits(h, op, r) && !version_is_named(op) &&
+            !version_take(h, op, r))
             (void)version_regive(h, op->o, op->made);
         if (op->made != NONE)
             judge_made(h, op, r);
@@ -236,6 +259,12 @@ void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, u
     }
     for (uint32_t i = 0; i < n; i++)
         made += ops[i]->made != NONE;
+    one.num = 1;
+    for (uint32_t i = 0; i < n && made < r->num;
+         i++) /* somebody else was thought to have done it */
+        made += ops[i]->made == NONE && version_take(h, ops[i], &one);
+    for (uint32_t i = 0; i < n && made > r->num; i++)
+        made -= ops[i]->made != NONE && version_regive(h, ops[i]->o, ops[i]->made);
     if (made != r->num && !ops[0]->o->others) {
         fail_reply(h, ops[0], "P2", "not as many as its records", r);
         return;

@@ -32,7 +32,8 @@ static void burn(struct history *h, struct history_op *op)
         op_end(h, op);
 }
 
-static void lose(struct history *h, struct object *o, uint64_t keep, enum history_loss loss)
+static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t keep,
+                 enum history_loss loss)
 {
     if (loss == HISTORY_DISK && h->config.row_version != NULL) {
         uint64_t row = h->config.row_version(h->config.arg, o->key);
@@ -48,7 +49,12 @@ static void lose(struct history *h, struct object *o, uint64_t keep, enum histor
         }
         if (v->by != NULL)
             burn(h, v->by);
-        shadow_fini(&v->state);
+        if (o->lost_n == o->lost_cap) {
+            o->lost_cap = o->lost_cap == 0 ? 8 : o->lost_cap * 2;
+            o->lost = fb_xrealloc(o->lost, o->lost_cap * sizeof *o->lost);
+        }
+        o->lost[o->lost_n] = *v;
+        o->lost[o->lost_n++].at_ns = now_ns;
         o->n--;
         h->counts.lost_records++;
     }
@@ -66,7 +72,6 @@ void history_recovered(struct history *h, uint64_t now_ns, uint16_t part, uint64
                        enum history_loss loss)
 {
     struct partition *p = &h->parts[part];
-    (void)now_ns;
     if (h->failed)
         return;
     if (last_ver > p->last_ver)
@@ -78,20 +83,23 @@ void history_recovered(struct history *h, uint64_t now_ns, uint16_t part, uint64
              "partition %u recovered up to %u/%llu after a kill, the last record was %u/%llu", part,
              fb_ver_epoch(last_ver), (unsigned long long)fb_ver_counter(last_ver),
              fb_ver_epoch(p->last_ver), (unsigned long long)fb_ver_counter(p->last_ver));
-    if (last_ver >= p->group && last_ver < p->group_end && last_ver < p->last_ver)
+    if (last_ver >= p->group.ver && last_ver < p->group.end && last_ver < p->last_ver)
         fail(h, NULL, "P2", "partition %u recovered a part of GROUP %u/%llu", part,
-             fb_ver_epoch(p->group), (unsigned long long)fb_ver_counter(p->group));
+             fb_ver_epoch(p->group.ver), (unsigned long long)fb_ver_counter(p->group.ver));
     for (uint32_t i = 0; i < BUCKETS && !h->failed; i++)
         for (struct object *o = h->bucket[i]; o != NULL && !h->failed; o = o->next)
             if (o->part == part)
-                lose(h, o, last_ver, loss);
+                lose(h, o, now_ns, last_ver, loss);
     /* a GROUP that is gone cannot be explained by its transaction again; one that was never written
      * may still come, of a client that waits */
     for (struct history_txn *t = h->txns; t != NULL; t = t->next)
-        if (t->n > 0 && t->ops[0]->o->part == part && t->group > last_ver)
+        if (t->n > 0 && t->ops[0]->o->part == part && t->group.ver > last_ver) {
             t->burned = true;
+            t->group.ver = 0;
+            t->group.n = 0;
+        }
     p->last_ver = last_ver;
-    p->group = p->group_end = 0;
+    p->group.ver = p->group.end = 0;
+    p->group.n = 0;
     p->group_left = 0;
-    p->group_txn = NULL;
 }

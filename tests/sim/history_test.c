@@ -423,8 +423,9 @@ static void test_early_expiry(void **state)
 static struct history_txn *pair(struct fixture *f, const struct history_watch *w)
 {
     struct shadow_cmd c[2] = {set("{t}a", "x"), incr("{t}b", 3)};
+    const uint8_t levels[2] = {FB_LEVEL_LOCAL, FB_LEVEL_LOCAL};
     f->now_ns += 1000;
-    return history_txn(f->h, f->now_ns, 1, 1, c, 2, w, w != NULL, FB_LEVEL_LOCAL);
+    return history_txn(f->h, f->now_ns, 1, 1, c, 2, levels, w, w != NULL);
 }
 
 static void test_txn(void **state)
@@ -464,11 +465,12 @@ static void test_txn_torn_reads(void **state)
 {
     struct fixture *f = *state;
     struct shadow_cmd c[2] = {get("{t}a"), get("{t}b")};
+    const uint8_t levels[2] = {0, 0};
     struct history_txn *t, *r;
     have(f, "{t}b", "1");
     t = pair(f, NULL);
     f->now_ns += 1000;
-    r = history_txn(f->h, f->now_ns, 2, 2, c, 2, NULL, 0, 0);
+    r = history_txn(f->h, f->now_ns, 2, 2, c, 2, levels, NULL, 0);
     record(f, FB_RECORD_GROUP, "{t}a", NULL, 0, 2);
     put(f, "{t}a", "x");
     put(f, "{t}b", "4");

@@ -12,9 +12,8 @@ struct history_watch history_watched(struct history *h, const char *key)
 }
 
 struct history_txn *history_txn(struct history *h, uint64_t now_ns, uint32_t client, uint64_t conn,
-                                struct shadow_cmd *cmds, uint32_t n,
-                                const struct history_watch *watches, uint32_t watch_n,
-                                uint8_t level)
+                                struct shadow_cmd *cmds, uint32_t n, const uint8_t *levels,
+                                const struct history_watch *watches, uint32_t watch_n)
 {
     struct history_txn *t = fb_xcalloc(1, sizeof *t);
     h->counts.transactions++;
@@ -25,7 +24,7 @@ struct history_txn *history_txn(struct history *h, uint64_t now_ns, uint32_t cli
     t->watch_n = watch_n;
     t->n = n;
     for (uint32_t i = 0; i < n; i++) {
-        t->ops[i] = history_invoke(h, now_ns, client, conn, &cmds[i], level);
+        t->ops[i] = history_invoke(h, now_ns, client, conn, &cmds[i], levels[i]);
         t->ops[i]->txn = t;
     }
     t->next = h->txns;
@@ -33,25 +32,32 @@ struct history_txn *history_txn(struct history *h, uint64_t now_ns, uint32_t cli
     return t;
 }
 
-void txn_free(struct history_txn *t)
+void history_txn_watched(struct history *h, struct history_txn *t)
+{
+    (void)h;
+    for (uint32_t i = 0; i < t->watch_n; i++) {
+        const struct object *o = t->watches[i].object;
+        t->watches[i].seen = o->v[o->n - 1].rec_ver;
+    }
+}
+
+void history_txn_free(struct history_txn *t)
 {
     free(t->ops);
     free(t->watches);
+    free(t->group.items);
     free(t);
 }
 
-static void txn_end(struct history *h, struct history_txn *t)
+static void history_txn_end(struct history *h, struct history_txn *t)
 {
     struct history_txn **at = &h->txns;
     while (*at != t)
         at = &(*at)->next;
     *at = t->next;
-    for (uint32_t i = 0; i < h->config.partitions; i++)
-        if (h->parts[i].group_txn == t)
-            h->parts[i].group_txn = NULL;
     for (uint32_t i = 0; i < t->n; i++)
         op_end(h, t->ops[i]);
-    txn_free(t);
+    history_txn_free(t);
 }
 
 /* The version of `o` that a transaction finds whose last record before it is `cut`. */
@@ -83,39 +89,181 @@ static bool nothing_fits(const struct history *h, const struct history_txn *t, u
     uint32_t i = found_by(t, k, cut);
     if (fits_without(h, t->ops[k], i, r))
         return true;
-    return t->group != 0 && i + 1 < o->n && o->v[i + 1].state.kind == FB_KIND_NONE &&
-           o->v[i + 1].by == NULL && fits_without(h, t->ops[k], i + 1, r);
+    return t->group.ver != 0 && i + 1 < o->n && o->v[i + 1].expiry &&
+           fits_without(h, t->ops[k], i + 1, r);
 }
 
-void txn_group_end(struct history *h, struct partition *p)
+/* --- whose is a GROUP? --- */
+
+static void release(struct history_txn *t)
 {
-    struct history_txn *t = p->group_txn;
-    if (t == NULL || h->failed)
-        return;
+    for (uint32_t k = 0; k < t->n; k++) {
+        if (t->ops[k]->made != NONE)
+            t->ops[k]->o->v[t->ops[k]->made].by = NULL;
+        t->ops[k]->made = NONE;
+    }
+    t->group.ver = 0;
+    t->group.n = 0;
+}
+
+static bool group_fits(struct history *h, struct history_txn *t, const struct group *g,
+                       const struct reply *r)
+{
+    uint32_t k = 0;
+    for (uint32_t at = 0; at < g->n; at++) {
+        const struct group_item *it = &g->items[at];
+        if (it->o->others || it->o->v[it->i].expiry)
+            continue;
+        while (k < t->n && (t->ops[k]->o != it->o || !op_makes(t->ops[k], it->i)))
+            k++;
+        if (k == t->n)
+            return false;
+        t->ops[k++]->made = it->i;
+    }
+    for (k = 0; k < t->n; k++) {
+        const struct history_op *op = t->ops[k];
+        const struct version *v = &op->o->v[op->made == NONE ? 0 : op->made];
+        if (op->o->others)
+            continue;
+        if (op->made == NONE
+                ? !nothing_fits(h, t, k, g->prev, r == NULL ? NULL : &r->items[k])
+                : r != NULL &&
+                      !shadow_reply_fits(&op->cmd, state_before(op->o, op->made, v->ptime_ms), true,
+                                         &v->state, &r->items[k]))
+            return false;
+    }
+    return true;
+}
+
+/* Did `t` make the GROUP, and is `r` (unless NULL) its answer then? Notes it when so. */
+static bool take_group(struct history *h, struct history_txn *t, const struct group *g,
+                       const struct reply *r)
+{
+    if (t->n == 0 || t->ops[0]->sent_ns > g->items[0].o->v[g->items[0].i].at_ns)
+        return false;
+    t->group.ver = g->ver; /* nothing_fits looks at it */
+    if (!group_fits(h, t, g, r)) {
+        for (uint32_t k = 0; k < t->n; k++)
+            t->ops[k]->made = NONE;
+        t->group.ver = 0;
+        return false;
+    }
+    t->group.prev = g->prev;
+    t->group.end = g->end;
+    if (t->group.cap < g->n) {
+        t->group.cap = g->n;
+        t->group.items = fb_xrealloc(t->group.items, g->n * sizeof *g->items);
+    }
+    memcpy(t->group.items, g->items, g->n * sizeof *g->items);
+    t->group.n = g->n;
     for (uint32_t k = 0; k < t->n; k++)
-        if (t->ops[k]->made == NONE && shadow_op_writes(t->ops[k]->cmd.op) &&
-            !t->ops[k]->o->others && !nothing_fits(h, t, k, p->group_prev, NULL)) {
-            struct fb_buf b = {0};
-            shadow_cmd_text(&t->ops[k]->cmd, &b);
-            fail(h, t->ops[k]->o, "P2",
-                 "a transaction's GROUP %u/%llu is there without the record of its command %u: "
-                 "%.*s",
-                 fb_ver_epoch(t->group), (unsigned long long)fb_ver_counter(t->group), k + 1,
-                 (int)b.n, (const char *)b.p);
-            fb_buf_fini(&b);
-            return;
+        if (t->ops[k]->made != NONE)
+            t->ops[k]->o->v[t->ops[k]->made].by = t->ops[k];
+    return true;
+}
+
+/* One that waits before one whose outcome nobody knows. */
+static bool find_taker(struct history *h, const struct group *g, const struct history_txn *but)
+{
+    for (int unknown = 0; unknown <= 1; unknown++)
+        for (struct history_txn *t = h->txns; t != NULL; t = t->next)
+            if (t != but && t->unknown == (unknown == 1) && !t->burned && t->group.ver == 0 &&
+                take_group(h, t, g, NULL))
+                return true;
+    return false;
+}
+
+/* A transaction that was thought to have made another GROUP, for which there is one left. */
+static bool find_by_exchange(struct history *h, const struct group *g)
+{
+    for (struct history_txn *t = h->txns; t != NULL; t = t->next) {
+        struct group his = t->group;
+        bool found;
+        if (his.ver == 0 || t->burned)
+            continue;
+        t->group = (struct group){0};
+        release(t);
+        found = take_group(h, t, g, NULL) && find_taker(h, &his, t);
+        if (!found) {
+            release(t);
+            free(t->group.items);
+            t->group = (struct group){0};
+            if (!take_group(h, t, &his, NULL))
+                fail(h, NULL, "history", "a transaction does not fit its own GROUP any more");
         }
+        free(his.items);
+        if (found)
+            return true;
+    }
+    return false;
+}
+
+void group_done(struct history *h, struct partition *p)
+{
+    const struct group *g = &p->group;
+    bool commands = false, others = false;
+    for (uint32_t at = 0; at < g->n; at++) {
+        commands |= !g->items[at].o->v[g->items[at].i].expiry;
+        others |= g->items[at].o->others;
+    }
+    if (h->failed || !commands || others || find_taker(h, g, NULL) || find_by_exchange(h, g))
+        return;
+    fail(h, g->items[0].o, "P2",
+         "GROUP %u/%llu with %u records is not what a transaction makes of the versions before it, "
+         "neither whole nor twice",
+         fb_ver_epoch(g->ver), (unsigned long long)fb_ver_counter(g->ver), g->n);
+}
+
+/* It did not make the GROUP that it was thought to have made: who did? */
+static bool give_away(struct history *h, struct history_txn *t)
+{
+    struct group mine = t->group;
+    bool given;
+    t->group = (struct group){0};
+    release(t);
+    given = find_taker(h, &mine, t);
+    if (!given)
+        (void)take_group(h, t, &mine, NULL);
+    free(mine.items);
+    return given;
+}
+
+/* The answer does not fit: the GROUP may have been that of an equal one. */
+static bool exchange(struct history *h, struct history_txn *t, const struct reply *r)
+{
+    struct group mine = t->group, his;
+    bool had = mine.ver != 0, done = false;
+    t->group = (struct group){0};
+    release(t);
+    for (struct history_txn *o = h->txns; o != NULL && !done; o = o->next) {
+        if (o == t || o->group.ver == 0)
+            continue;
+        his = o->group;
+        o->group = (struct group){0};
+        release(o);
+        done = take_group(h, t, &his, r) && (!had || take_group(h, o, &mine, NULL));
+        if (!done) {
+            release(t);
+            if (!take_group(h, o, &his, NULL))
+                fail(h, NULL, "history", "a transaction does not fit its own GROUP any more");
+        }
+        free(his.items);
+    }
+    if (!done && had && !take_group(h, t, &mine, NULL))
+        fail(h, NULL, "history", "a transaction does not fit its own GROUP any more");
+    free(mine.items);
+    return done;
 }
 
 void history_txn_unknown(struct history *h, struct history_txn *t, uint64_t now_ns)
 {
     (void)now_ns;
     h->counts.unknown += t->n;
-    t->answered = true;
+    t->unknown = true;
     for (uint32_t i = 0; i < t->n; i++)
         t->ops[i]->state = OP_UNKNOWN;
-    if (t->group != 0 || t->burned) /* it has written, and can write no more */
-        txn_end(h, t);
+    if (t->burned)
+        history_txn_end(h, t);
 }
 
 static void fail_txn(struct history *h, const struct history_txn *t, const char *what,
@@ -157,34 +305,56 @@ static bool runs_at(const struct history *h, const struct history_txn *t, uint64
     return true;
 }
 
-/* Every place at which it may have run: behind each record of its keys. */
+/* Every place at which it may have run is behind a record of its keys; the first one teaches no
+ * more than is sure. */
 static bool runs_somewhere(const struct history *h, const struct history_txn *t,
                            const struct reply *r, uint64_t *where)
 {
+    bool found = t->n == 0;
+    *where = found ? 0 : UINT64_MAX;
     for (uint32_t k = 0; k < t->n; k++) {
         const struct object *o = t->ops[k]->o;
-        for (uint32_t i = lowest(h, t->ops[k]); i < o->n; i++) {
-            *where = o->v[i].cut;
-            if (runs_at(h, t, *where, r))
-                return true;
+        for (uint32_t i = lowest(h, t->ops[k]); i < o->n && o->v[i].cut < *where; i++)
+            if (runs_at(h, t, o->v[i].cut, r)) {
+                *where = o->v[i].cut;
+                found = true;
+                break;
+            }
+    }
+    for (uint32_t i = 0; i < t->watch_n; i++)
+        if (t->watches[i].seen < *where && runs_at(h, t, t->watches[i].seen, r)) {
+            *where = t->watches[i].seen;
+            found = true;
         }
+    return found;
+}
+
+/* Are the items of those that made records what their records say? */
+static bool group_fits_reply(const struct history_txn *t, const struct reply *r)
+{
+    for (uint32_t k = 0; k < t->n; k++) {
+        const struct history_op *op = t->ops[k];
+        const struct version *v = &op->o->v[op->made == NONE ? 0 : op->made];
+        if (op->made != NONE &&
+            !shadow_reply_fits(&op->cmd, state_before(op->o, op->made, v->ptime_ms), true,
+                               &v->state, &r->items[k]))
+            return false;
     }
-    for (uint32_t i = 0; i < t->watch_n; i++) {
-        *where = t->watches[i].seen;
-        if (runs_at(h, t, *where, r))
-            return true;
-    }
-    *where = 0;
-    return t->n == 0;
+    return true;
 }
 
 static void judge_run(struct history *h, struct history_txn *t, const struct reply *r)
 {
-    uint64_t cut = t->group_prev;
-    bool runs = t->group != 0 ? runs_at(h, t, cut, r) : runs_somewhere(h, t, r, &cut);
+    uint64_t cut = t->group.prev;
+    bool runs = t->group.ver != 0 ? runs_at(h, t, cut, r) && group_fits_reply(t, r)
+                                  : runs_somewhere(h, t, r, &cut);
+    if (!runs && exchange(h, t, r)) {
+        cut = t->group.prev;
+        runs = runs_at(h, t, cut, r);
+    }
     if (!runs) {
         bool touched = false;
-        for (uint32_t i = 0; i < t->watch_n && t->group != 0; i++) {
+        for (uint32_t i = 0; i < t->watch_n && t->group.ver != 0; i++) {
             const struct object *o = t->watches[i].object;
             touched |= o->v[version_at(o, cut)].rec_ver > t->watches[i].seen;
         }
@@ -234,7 +404,7 @@ void history_txn_reply(struct history *h, struct history_txn *t, uint64_t now_ns
         h->counts.aborted++;
         if (r->type == 'N' && t->watch_n == 0)
             fail_txn(h, t, "P2", "aborted without a watched key", r);
-        else if (t->group != 0)
+        else if (t->group.ver != 0 && !give_away(h, t))
             fail_txn(h, t, "I14", "it was not carried out, and there is its GROUP", r);
     } else if (t->burned) {
         if (t->n > 0 && t->ops[0]->level >= FB_LEVEL_DURABLE)
@@ -246,5 +416,5 @@ void history_txn_reply(struct history *h, struct history_txn *t, uint64_t now_ns
         judge_run(h, t, r);
     }
     if (!h->failed)
-        txn_end(h, t);
+        history_txn_end(h, t);
 }

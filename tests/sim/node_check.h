@@ -20,6 +20,14 @@ enum node_loss {
 
 struct node_check *node_check_new(struct sim *s, uint32_t partitions);
 void node_check_free(struct node_check *c);
+/* Who else wants to know: each record when it was written, and what each partition has after a
+ * recovery. */
+struct node_observer {
+    void *arg;
+    void (*record)(void *arg, const struct fb_record *r);
+    void (*recovered)(void *arg, uint16_t part, uint64_t last_ver, enum node_loss loss);
+};
+void node_check_observe(struct node_check *c, const struct node_observer *o);
 /* A process starts; what it may find missing. `fs_lied`: durability of this incarnation proves
  * nothing. */
 void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss loss);

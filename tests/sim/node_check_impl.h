@@ -72,6 +72,7 @@ struct node_check {
     /* a batch whose write was under way when the process ended: it may be there or not */
     struct fb_buf in_flight[NODE_WORKERS_MAX];
     bool replaying, must_refuse, recovered;
+    struct node_observer observer;
     struct asked asked[ASKED_MAX];
 };
 

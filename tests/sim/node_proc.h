@@ -17,5 +17,7 @@ struct node_check *node_proc_check(struct world *w);
 /* Objects of all lanes that wait for PostgreSQL; UINT64_MAX while it is down. */
 uint64_t node_proc_dirty(struct world *w);
 bool node_proc_up(struct world *w);
+/* The wall clock of its machine. */
+uint64_t node_proc_wall_ms(struct world *w);
 
 #endif

@@ -10,13 +10,19 @@
 extern const struct world_module raw_sync_module;
 extern const struct world_module raw_client_module;
 
-/* What the database has of key k: its version, 0 = no row. For the client's last look. */
+/* What the database has of a key: the version applied last (0 = none ever), and whether there is a
+ * row. For the clients' last look. */
+#define RAW_KEY_BYTES 64u
 struct raw_row {
+    struct raw_row *next;
+    char key[RAW_KEY_BYTES];
     uint64_t ver;
     bool there;
-    char value[40];
+    uint8_t kind; /* enum fb_kind */
+    int64_t expires_ms;
+    struct fb_buf value;
 };
-const struct raw_row *raw_row(struct world *w, uint32_t k);
+const struct raw_row *raw_row(struct world *w, const char *key);
 void raw_key(uint32_t k, char out[16]);
 
 #endif

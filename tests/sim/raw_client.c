@@ -199,13 +199,16 @@ static void check_get(struct raw_client *c, const struct flight *f, const struct
     }
     if (!f->last_look || c->final_done[f->k])
         return;
-    const struct raw_row *row = raw_row(c->w, f->k);
+    char key[16];
+    raw_key(f->k, key);
+    const struct raw_row *row = raw_row(c->w, key);
     c->final_done[f->k] = true;
     c->final++;
     if (row->there != (r->type == FB_REP_BULK) ||
-        (row->there && !fb_bytes_is(r->payload, row->value)))
-        sim_violation(s, "I36", "key %u: the node says \"%.*s\", the database \"%s\"", f->k,
-                      (int)r->payload.n, (const char *)r->payload.p, row->there ? row->value : "");
+        (row->there && !fb_bytes_equal(r->payload, fb_buf_view(&row->value))))
+        sim_violation(s, "I36", "key %u: the node says \"%.*s\", the database \"%.*s\"", f->k,
+                      (int)r->payload.n, (const char *)r->payload.p, (int)row->value.n,
+                      row->there ? (const char *)row->value.p : "");
 }
 
 static void reply(struct raw_client *c, const struct fb_rep *r)

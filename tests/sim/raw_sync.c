@@ -2,26 +2,46 @@
  * sometimes. One dictionary, no transactions: each batch is applied whole or not at all. */
 #include "tests/sim/raw.h"
 
-#include "proto/base/number.h"
+#include "proto/base/hash.h"
 #include "proto/wire/feed.h"
 #include "tests/sim/node_proc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+#define NS_MAX 16u
+#define BUCKETS 256u
+
 struct raw_sync {
     struct world *w;
     struct sim_net *net;
     struct sim_conn *conn;
-    struct raw_row row[RAW_KEYS];
-    uint64_t ckpt[WORLD_PARTITIONS_MAX];
-    bool asked[WORLD_PARTITIONS_MAX];
+    struct raw_row *bucket[BUCKETS];
+    struct { /* of a partition and a namespace */
+        uint64_t ckpt;
+        bool asked;
+    } feed[WORLD_PARTITIONS_MAX][NS_MAX];
     uint64_t tag; /* of the connection */
 };
 
-const struct raw_row *raw_row(struct world *w, uint32_t k)
+static struct raw_row *row_of(struct raw_sync *y, const char *key, bool make)
 {
-    return &((struct raw_sync *)w->sync)->row[k];
+    struct raw_row **at = &y->bucket[fb_hash64(key, strlen(key), 3) % BUCKETS];
+    for (; *at != NULL; at = &(*at)->next)
+        if (strcmp((*at)->key, key) == 0)
+            return *at;
+    if (make) {
+        *at = fb_xcalloc(1, sizeof **at);
+        snprintf((*at)->key, sizeof(*at)->key, "%s", key);
+    }
+    return *at;
+}
+
+const struct raw_row *raw_row(struct world *w, const char *key)
+{
+    static const struct raw_row none;
+    const struct raw_row *r = row_of(w->sync, key, false);
+    return r != NULL ? r : &none;
 }
 
 void raw_key(uint32_t k, char out[16])
@@ -29,13 +49,23 @@ void raw_key(uint32_t k, char out[16])
     snprintf(out, 16, "key:%u", k);
 }
 
-static bool key_number(struct fb_bytes id, uint32_t *k)
+static uint32_t ns_number(struct raw_sync *y, struct fb_bytes ns)
 {
-    int64_t n;
-    if (id.n < 5 || !fb_parse_i64(fb_bytes(id.p + 4, id.n - 4), &n) || n < 0 || n >= RAW_KEYS)
-        return false;
-    *k = (uint32_t)n;
-    return true;
+    const struct fb_nsset *all = y->w->namespaces;
+    for (uint32_t i = 0; i < all->count && i < NS_MAX; i++)
+        if (fb_bytes_is(ns, all->ns[i].name))
+            return i;
+    sim_violation(y->w->sim, "raw", "a feed of an unknown namespace");
+}
+
+/* As clients write it. */
+static void key_of(char out[RAW_KEY_BYTES], struct fb_bytes ns, struct fb_bytes id)
+{
+    if (fb_bytes_is(ns, "default"))
+        snprintf(out, RAW_KEY_BYTES, "%.*s", (int)id.n, (const char *)id.p);
+    else
+        snprintf(out, RAW_KEY_BYTES, "%.*s:%.*s", (int)ns.n, (const char *)ns.p, (int)id.n,
+                 (const char *)id.p);
 }
 
 static void send_item(struct raw_sync *y, enum fb_frame_kind kind, const struct fb_buf *item)
@@ -53,93 +83,96 @@ static void ask_ev(void *arg, uint64_t tag)
 {
     struct raw_sync *y = arg;
     uint16_t part = (uint16_t)(tag & 0xff);
+    uint32_t ns = (uint32_t)(tag >> 8 & 0xff);
     struct fb_feed_req r = {.part = part,
-                            .ns = fb_bytes_str("default"),
-                            .from_ver = y->ckpt[part],
+                            .ns = fb_bytes_str(y->w->namespaces->ns[ns].name),
+                            .from_ver = y->feed[part][ns].ckpt,
                             .max = 1 + (uint32_t)sim_range(y->w->sim, SIM_SYNC, 0, 30)};
     struct fb_buf b = {0};
-    if (tag >> 8 != y->tag || y->conn == NULL || !sim_conn_open(y->conn))
+    if (tag >> 16 != y->tag || y->conn == NULL || !sim_conn_open(y->conn))
         return;
     fb_feed_req_encode(&b, &r);
     send_item(y, FB_FRAME_FEED_REQ, &b);
     fb_buf_fini(&b);
 }
 
-static void ask(struct raw_sync *y, uint16_t part, uint64_t after_ns)
+static void ask(struct raw_sync *y, uint16_t part, uint32_t ns, uint64_t after_ns)
 {
-    sim_after(y->w->sim, after_ns, ask_ev, y, y->tag << 8 | part);
+    sim_after(y->w->sim, after_ns, ask_ev, y, y->tag << 16 | ns << 8 | part);
 }
 
 static void apply(struct raw_sync *y, const struct fb_feed_batch *b)
 {
     struct fb_reader r = fb_reader(b->objects);
     struct fb_feed_object o;
-    uint64_t last = y->ckpt[b->part];
+    uint32_t ns = ns_number(y, b->ns);
+    uint64_t *ckpt = &y->feed[b->part][ns].ckpt, last = *ckpt;
     struct sim *s = y->w->sim;
     bool tell = sim_healed(s) || sim_chance(s, SIM_SYNC, 800000);
 
-    y->asked[b->part] = false;
+    y->feed[b->part][ns].asked = false;
     if (b->status == FB_FEED_AHEAD || b->status == FB_FEED_RESYNC)
         sim_violation(s, "I20", "partition %u: the database has what the log has not (status %u)",
                       b->part, b->status);
-    if (b->status != FB_FEED_OK || b->from_ver != y->ckpt[b->part])
+    if (b->status != FB_FEED_OK || b->from_ver != *ckpt)
         return;
     if (!sim_healed(s) && sim_chance(s, SIM_SYNC, 100000))
         return; /* the transaction failed */
     for (uint32_t i = 0; i < b->count; i++) {
-        uint32_t k;
-        if (fb_feed_object_decode(&r, &o) != FB_OK || !key_number(o.id, &k))
-            sim_violation(s, "raw", "an object of a feed is none of ours");
-        if (o.ver <= y->row[k].ver)
-            sim_violation(s, "I24", "key %u gets version %llx after %llx", k,
-                          (unsigned long long)o.ver, (unsigned long long)y->row[k].ver);
+        char key[RAW_KEY_BYTES];
+        struct raw_row *row;
+        if (fb_feed_object_decode(&r, &o) != FB_OK)
+            sim_violation(s, "raw", "an object of a feed cannot be read");
+        key_of(key, b->ns, o.id);
+        row = row_of(y, key, true);
+        if (o.ver <= row->ver)
+            sim_violation(s, "I24", "%s gets version %llx after %llx", key,
+                          (unsigned long long)o.ver, (unsigned long long)row->ver);
         last = o.ver;
-        y->row[k].ver = o.ver;
-        y->row[k].there = o.kind != FB_KIND_NONE;
-        sim_trace(s, "raw-sync key:%u is version %llx kind %u \"%.*s\"", k,
-                  (unsigned long long)o.ver, o.kind, (int)o.value.n, (const char *)o.value.p);
-        snprintf(y->row[k].value, sizeof y->row[k].value, "%.*s", (int)o.value.n,
-                 (const char *)o.value.p);
+        row->ver = o.ver;
+        row->there = o.kind != FB_KIND_NONE;
+        row->kind = o.kind;
+        row->expires_ms = o.expires_ms;
+        fb_buf_clear(&row->value);
+        fb_buf_put_bytes(&row->value, o.value);
+        sim_trace(s, "raw-sync %s is version %llx kind %u", key, (unsigned long long)o.ver, o.kind);
     }
-    y->ckpt[b->part] = b->last && b->scan_end > last ? b->scan_end : last;
+    *ckpt = b->last && b->scan_end > last ? b->scan_end : last;
     sim_trace(s, "raw-sync partition %u: %u objects, checkpoint %llx", b->part, b->count,
-              (unsigned long long)y->ckpt[b->part]);
+              (unsigned long long)*ckpt);
     if (tell) {
-        struct fb_feed_pos pos = {.part = b->part,
-                                  .ns = fb_bytes_str("default"),
-                                  .ver = y->ckpt[b->part],
-                                  .dsafe = y->ckpt[b->part],
-                                  .xid = 100 + y->ckpt[b->part] % 1000};
+        struct fb_feed_pos pos = {
+            .part = b->part, .ns = b->ns, .ver = *ckpt, .dsafe = *ckpt, .xid = 100 + *ckpt % 1000};
         struct fb_buf out = {0};
         fb_feed_pos_encode(&out, &pos);
         send_item(y, FB_FRAME_FEED_POS, &out);
         fb_buf_fini(&out);
     }
     if (!b->last)
-        ask(y, b->part, sim_spread(s, SIM_SYNC, 100 * SIM_US, 20 * SIM_MS));
+        ask(y, b->part, ns, sim_spread(s, SIM_SYNC, 100 * SIM_US, 20 * SIM_MS));
 }
 
 static void answer_load(struct raw_sync *y, const struct fb_load_req *q)
 {
-    uint32_t k = 0;
     struct fb_buf b = {0};
     const struct raw_row *row;
-    if (!key_number(q->id, &k))
-        sim_violation(y->w->sim, "raw", "a load of no key of ours");
-    row = &y->row[k];
+    char key[RAW_KEY_BYTES];
+    key_of(key, q->ns, q->id);
+    row = raw_row(y->w, key);
     struct fb_load_rep rep = {.part = q->part,
                               .token = q->token,
                               .status = row->there ? FB_LOAD_FOUND : FB_LOAD_ABSENT,
-                              .kind = row->there ? FB_KIND_STRING : FB_KIND_NONE,
+                              .kind = row->there ? row->kind : FB_KIND_NONE,
                               .xmin = 7,
-                              .ckpt_ver = y->ckpt[q->part],
+                              .ckpt_ver = y->feed[q->part][ns_number(y, q->ns)].ckpt,
                               .stored_ver = row->there ? row->ver : 0,
+                              .expires_ms = row->there ? row->expires_ms : 0,
                               .ns = q->ns,
                               .id = q->id,
-                              .value = fb_bytes_str(row->there ? row->value : "")};
+                              .value = row->there ? fb_buf_view(&row->value) : fb_bytes("", 0)};
     if (!sim_healed(y->w->sim) && sim_chance(y->w->sim, SIM_SYNC, 30000))
         rep.status = FB_LOAD_DB_DOWN;
-    sim_trace(y->w->sim, "raw-sync key:%u is loaded: status %u checkpoint %llx", k, rep.status,
+    sim_trace(y->w->sim, "raw-sync %s is loaded: status %u checkpoint %llx", key, rep.status,
               (unsigned long long)rep.ckpt_ver);
     fb_load_rep_encode(&b, &rep);
     send_item(y, FB_FRAME_LOAD_REP, &b);
@@ -159,7 +192,9 @@ static void opened(void *arg, struct sim_conn *c, const struct fb_hello *peer)
     (void)peer;
     (void)c;
     y->tag++;
-    memset(y->asked, 0, sizeof y->asked);
+    for (uint32_t p = 0; p < WORLD_PARTITIONS_MAX; p++)
+        for (uint32_t n = 0; n < NS_MAX; n++)
+            y->feed[p][n].asked = false;
 }
 
 static void closed(void *arg, struct sim_conn *c, const char *why)
@@ -183,10 +218,11 @@ static void received(void *arg, struct sim_conn *c, const struct fb_frame *f)
         struct fb_feed_batch batch;
         struct fb_load_req load;
         if (f->kind == FB_FRAME_NOTE && fb_feed_note_decode(&r, &note) == FB_OK) {
-            if (y->asked[note.part] && !note.due)
+            uint32_t ns = ns_number(y, note.ns);
+            if (y->feed[note.part][ns].asked && !note.due)
                 continue;
-            y->asked[note.part] = true;
-            ask(y, note.part,
+            y->feed[note.part][ns].asked = true;
+            ask(y, note.part, ns,
                 note.due ? SIM_MS : sim_spread(s, SIM_SYNC, 5 * SIM_MS, 800 * SIM_MS));
         } else if (f->kind == FB_FRAME_FEED_DATA && fb_feed_batch_decode(&r, &batch) == FB_OK) {
             apply(y, &batch);
@@ -243,7 +279,15 @@ static void finish(struct world *w)
 
 static void stop(struct world *w)
 {
-    free(w->sync);
+    struct raw_sync *y = w->sync;
+    for (uint32_t i = 0; i < BUCKETS; i++)
+        while (y->bucket[i] != NULL) {
+            struct raw_row *row = y->bucket[i];
+            y->bucket[i] = row->next;
+            fb_buf_fini(&row->value);
+            free(row);
+        }
+    free(y);
     w->sync = NULL;
 }
 

@@ -96,7 +96,7 @@ static enum shadow_effect set(const struct shadow_cmd *c, const struct shadow *b
         after->expires_ms = before->expires_ms;
     if (c->flags & SHADOW_PX) {
         after->expires_ms = SHADOW_SOME_TIME; /* two clocks are in it */
-        return SHADOW_MAY_DELETE;
+        return c->flags & SHADOW_FUTURE ? SHADOW_WRITES : SHADOW_MAY_DELETE;
     }
     if (c->flags & SHADOW_PXAT) {
         after->expires_ms = c->b;
@@ -186,11 +186,10 @@ static enum shadow_effect lifetime(const struct shadow_cmd *c, const struct shad
     return SHADOW_WRITES;
 }
 
-enum shadow_effect shadow_apply(const struct shadow_cmd *c, const struct shadow *before,
+static enum shadow_effect apply(const struct shadow_cmd *c, const struct shadow *before,
                                 uint64_t ver, uint64_t now_ms, struct shadow *after)
 {
     bool live = before->kind != FB_KIND_NONE;
-    *after = (struct shadow){0};
     switch (c->op) {
     case SHADOW_SET:
         return set(c, before, now_ms, after);
@@ -226,6 +225,29 @@ enum shadow_effect shadow_apply(const struct shadow_cmd *c, const struct shadow 
     default:
         return SHADOW_NOTHING;
     }
+}
+
+enum shadow_effect shadow_apply(const struct shadow_cmd *c, const struct shadow *before,
+                                uint64_t ver, uint64_t now_ms, struct shadow *after)
+{
+    *after = (struct shadow){0};
+    enum shadow_effect e = apply(c, before, ver, now_ms, after);
+    if (e != SHADOW_NOTHING && c->value_max != 0 && after->value.n > c->value_max) {
+        shadow_fini(after);
+        return e == SHADOW_MAY_DELETE ? SHADOW_MAY_DELETE : SHADOW_NOTHING;
+    }
+    return e;
+}
+
+/* Is what it would write above the limit of its namespace? */
+static bool oversize(const struct shadow_cmd *c, const struct shadow *before)
+{
+    struct shadow after = {0};
+    bool over = c->value_max != 0 &&
+                apply(c, before, (uint64_t)c->a, 0, &after) != SHADOW_NOTHING &&
+                after.value.n > c->value_max;
+    shadow_fini(&after);
+    return over;
 }
 
 /* --- what a client may be told --- */
@@ -270,7 +292,7 @@ static bool read_fits(const struct shadow_cmd *c, const struct shadow *s, const 
     bool string_op = c->op == SHADOW_GET || c->op == SHADOW_STRLEN;
 
     if (live && ((hash_op && s->kind != FB_KIND_HASH) || (string_op && s->kind != FB_KIND_STRING)))
-        return is_error(r, "WRONGTYPE");
+        return c->flags & SHADOW_ONE_OF ? r->type == 'N' : is_error(r, "WRONGTYPE");
     switch (c->op) {
     case SHADOW_GET:
         return live ? is_bulk(r, v) : r->type == 'N';
@@ -334,7 +356,10 @@ static bool set_reply(const struct shadow_cmd *c, const struct shadow *before, b
             return is_error(r, "WRONGTYPE");
         return live ? is_bulk(r, fb_buf_view(&before->value)) : r->type == 'N';
     }
-    if (!wrote && !blocked && !(c->flags & (SHADOW_PX | SHADOW_PXAT)))
+    if (!wrote && !blocked && oversize(c, before))
+        return false;
+    if (!wrote && !blocked &&
+        (!(c->flags & (SHADOW_PX | SHADOW_PXAT)) || (c->flags & SHADOW_FUTURE)))
         return false;
     return blocked ? r->type == 'N' : is_ok(r);
 }
@@ -344,6 +369,8 @@ bool shadow_reply_fits(const struct shadow_cmd *c, const struct shadow *before, 
 {
     bool live = before->kind != FB_KIND_NONE;
     int64_t n;
+    if (!wrote && is_error(r, "ERR a value of"))
+        return oversize(c, before);
     switch (c->op) {
     case SHADOW_SET:
         return set_reply(c, before, wrote, r);
@@ -358,7 +385,8 @@ bool shadow_reply_fits(const struct shadow_cmd *c, const struct shadow *before, 
     case SHADOW_APPEND:
         if (before->kind == FB_KIND_HASH)
             return is_error(r, "WRONGTYPE");
-        return is_int(r, (int64_t)(before->value.n + c->value.n));
+        return (wrote || !oversize(c, before)) &&
+               is_int(r, (int64_t)(before->value.n + c->value.n));
     case SHADOW_INCRBY:
         if (before->kind == FB_KIND_HASH)
             return is_error(r, "WRONGTYPE");

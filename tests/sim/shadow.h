@@ -72,8 +72,10 @@ enum shadow_flag {
     SHADOW_XX = 1 << 1,
     SHADOW_GIVE_OLD = 1 << 2, /* SET ... GET */
     SHADOW_KEEPTTL = 1 << 3,
-    SHADOW_PX = 1 << 4,   /* b: ms from now by the router's clock */
-    SHADOW_PXAT = 1 << 5, /* b: absolute ms */
+    SHADOW_PX = 1 << 4,     /* b: ms from now by the router's clock */
+    SHADOW_PXAT = 1 << 5,   /* b: absolute ms */
+    SHADOW_FUTURE = 1 << 7, /* whatever clock it is compared with, b has not passed */
+    SHADOW_ONE_OF = 1 << 6, /* GET as a part of MGET: a wrong type is nil */
 };
 
 #define SHADOW_TEXT_MAX 48u
@@ -84,6 +86,7 @@ struct shadow_cmd {
     char field[SHADOW_TEXT_MAX]; /* HSET, HGET, HDEL, HINCRBY */
     struct fb_buf value;         /* owned: SET, SETIF, APPEND, HSET */
     int64_t a;                   /* INCRBY, HINCRBY: by; SETIF: the version expected */
+    uint64_t value_max;          /* of the key's namespace, 0 = none below the client's sizes */
     int64_t b;                   /* ms: see flags; PEXPIREAT: absolute; SYNC: how long */
 };
 void shadow_cmd_fini(struct shadow_cmd *c);

@@ -16,6 +16,9 @@ add_executable(forebay-sim
   ${sim_dir}/proc.c ${sim_dir}/os_rt.c ${sim_dir}/os_file.c ${sim_dir}/os_net.c ${sim_dir}/fs.c
   ${sim_dir}/coord.c ${sim_dir}/store_sim.c ${sim_dir}/node_proc.c ${sim_dir}/node_check.c
   ${sim_dir}/raw_sync.c ${sim_dir}/raw_client.c ${sim_dir}/node_check_state.c ${sim_dir}/node_check_wire.c
+  ${sim_dir}/router_proc.c ${sim_dir}/router_tcp.c ${sim_dir}/clients.c ${sim_dir}/client_load.c
+  ${sim_dir}/history.c ${sim_dir}/history_judge.c ${sim_dir}/history_loss.c ${sim_dir}/history_txn.c
+  ${sim_dir}/reply.c ${sim_dir}/shadow.c
   $<TARGET_OBJECTS:sim_node>
   ${node_dir}/io/worker.c ${node_dir}/io/requests.c ${node_dir}/io/feeds.c ${node_dir}/io/flush.c
   ${node_dir}/io/server.c ${node_dir}/io/cluster.c ${node_dir}/io/recovery.c ${node_dir}/io/snapshotter.c

@@ -1,32 +1,48 @@
 /* The world of a run (world.h). */
 #include "tests/sim/world.h"
 
+#include "tests/sim/clients.h"
 #include "tests/sim/coord.h"
 #include "tests/sim/node_proc.h"
 #include "tests/sim/os.h"
 #include "tests/sim/raw.h"
+#include "tests/sim/router_proc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct world_module *const modules[] = {&node_module, &raw_sync_module,
-                                                     &raw_client_module};
+static const struct world_module *const full[] = {&node_module, &raw_sync_module, &router_module,
+                                                  &clients_module, NULL};
+static const struct world_module *const plain[] = {&node_module, &raw_sync_module,
+                                                   &raw_client_module, NULL};
 
 static void config_make(struct world *w)
 {
     struct fb_err err = {0};
-    const char *text = "[cluster]\n";
+    static const char *const more[] = {
+        "[namespace dur]\ndurability = durable\n", "[namespace db]\ndurability = database\n",
+        "[namespace small]\nmax_value = 1000B\nsync_interval = 50ms\n"};
+    struct fb_buf conf = {0};
+    const char *text;
+    fb_buf_put_str(&conf, "[cluster]\n");
+    for (size_t i = 0; i < FB_COUNT_OF(more); i++)
+        if (sim_chance(w->sim, SIM_WORLD, 350000))
+            fb_buf_put_str(&conf, more[i]);
+    fb_buf_put_u8(&conf, 0);
+    text = (const char *)conf.p;
     if (fb_nsset_parse("cluster.conf", fb_bytes_str(text), &w->namespaces, NULL, &err) != FB_OK)
         sim_violation(w->sim, "world", "%s", err.msg);
     for (int i = 0; i < FB_UUID_BYTES; i++)
         w->cluster[i] = (uint8_t)sim_rand(w->sim, SIM_WORLD);
     w->partitions = (uint32_t)sim_range(w->sim, SIM_WORLD, 1, WORLD_PARTITIONS_MAX);
     w->coord = sim_coord_new(w->sim, w->cluster, w->partitions, text);
+    fb_buf_fini(&conf);
 }
 
-static bool all_settled(struct world *w, char *why, size_t n)
+static bool all_settled(struct world *w, const struct world_module *const *modules, char *why,
+                        size_t n)
 {
-    for (size_t i = 0; i < FB_COUNT_OF(modules); i++)
+    for (size_t i = 0; modules[i] != NULL; i++)
         if (!modules[i]->settled(w, why, n))
             return false;
     return true;
@@ -36,27 +52,31 @@ void world_run(struct sim *s)
 {
     struct world w = {.sim = s, .wire = sim_wire_new(s)};
     const struct sim_plan *plan = sim_plan(s);
+    const struct world_module *const *modules = sim_chance(s, SIM_WORLD, 150000) ? plain : full;
+    size_t n = 0;
     uint64_t until;
     char why[400] = "";
 
     sim_os_world(s);
     config_make(&w);
-    for (size_t i = 0; i < FB_COUNT_OF(modules); i++)
+    for (size_t i = 0; modules[i] != NULL; i++)
         modules[i]->start(&w);
     (void)sim_run(s, plan->storm_ns, NULL, NULL);
     sim_heal(s);
-    for (size_t i = 0; i < FB_COUNT_OF(modules); i++)
+    for (size_t i = 0; modules[i] != NULL; i++)
         modules[i]->heal(&w);
     until = sim_now_ns(s) + plan->calm_ns;
-    while (!all_settled(&w, why, sizeof why)) {
+    while (!all_settled(&w, modules, why, sizeof why)) {
         if (sim_now_ns(s) >= until)
             sim_violation(s, "I36", "not settled %llu s after the last fault: %s",
                           (unsigned long long)(plan->calm_ns / SIM_S), why);
         (void)sim_run(s, sim_now_ns(s) + 500 * SIM_MS, NULL, NULL);
     }
-    for (size_t i = 0; i < FB_COUNT_OF(modules); i++)
+    for (size_t i = 0; modules[i] != NULL; i++)
         modules[i]->finish(&w);
-    for (size_t i = FB_COUNT_OF(modules); i > 0; i--)
+    while (modules[n] != NULL)
+        n++;
+    for (size_t i = n; i > 0; i--)
         modules[i - 1]->stop(&w);
     sim_coord_free(w.coord);
     sim_wire_free(w.wire);
