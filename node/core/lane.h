@@ -141,6 +141,9 @@ void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms);
 /* A write, an ORDERED read, or a read that missed in read.h. Views in `req` need to live only
  * during the call. */
 void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *req);
+/* How long the requests that follow have lain since their frame was received, for the slow-request
+ * log. */
+void lane_queued(struct lane *l, uint32_t queue_us);
 void lane_load_reply(struct lane *l, const struct fb_load_rep *rep);
 /* No sync process is connected any more (or PostgreSQL is unreachable): fail every waiting load
  * with -DBDOWN. */

@@ -156,6 +156,7 @@ struct lane {
     uint16_t *nsid_of_conf;
     struct part **parts; /* by partition, NULL = never ours */
     uint64_t mono_ns, wall_ms;
+    uint32_t queue_us, load_us; /* of the request at hand: in the queue, waiting for a load */
     struct pending_set pending;
     struct fb_buf *log_to; /* where records go: fx.log or txn_log */
     struct fb_buf txn_log;
@@ -242,6 +243,8 @@ void pending_publish(struct lane *l);
 /* request.c */
 bool op_init(struct op *op, struct lane *l, struct part *p, const struct fb_req *req);
 void op_refresh(struct op *op); /* look the object up again, expire it when due */
+/* A reply for the request at hand, with the times that are known of it. */
+struct fb_rep rep_new(const struct lane *l, uint32_t seq, uint8_t type);
 void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
 void dest_touch(struct lane *l, struct reply_dest *dest);
 void feed_dest_touch(struct lane *l, struct feed_dest *dest);

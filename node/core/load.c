@@ -188,6 +188,8 @@ bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const s
     }
     w = fb_xcalloc(1, sizeof *w);
     w->dest = dest;
+    w->since_ns = l->mono_ns;
+    w->queue_us = l->queue_us;
     w->req = *req;
     w->part = p->id;
     w->bytes = fb_xmalloc(req->key.n + req->args.n);
@@ -316,12 +318,15 @@ static void drain_one(struct lane *l, struct load_entry *e, const char *why)
         for (uint32_t i = 0; i < w->place_n; i++)
             if (w->places[i].entry != e)
                 drain_later(&l->loads, w->places[i].entry);
+        l->queue_us = w->queue_us;
+        l->load_us = (uint32_t)((l->mono_ns - w->since_ns) / 1000);
         if (!p->open)
             reply_error(l, w->dest, w->req.seq, FB_REP_ERR_NOT_PRIMARY, "");
         else if (r.fails)
             refuse_waiter(l, w, why);
         else
             request_run(l, w->dest, p, &w->req, true);
+        l->queue_us = l->load_us = 0;
         waiter_free(l, w);
     }
     if (e->head == NULL && !e->loading && !e->drains)

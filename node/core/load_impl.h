@@ -13,6 +13,8 @@ struct place { /* of a waiter in the queue of one key */
 
 struct waiter {
     struct reply_dest *dest;
+    uint64_t since_ns;
+    uint32_t queue_us;
     struct fb_req req; /* views into bytes */
     uint16_t part;
     uint32_t place_n;

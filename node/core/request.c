@@ -30,10 +30,28 @@ void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep
     dest_touch(l, dest);
 }
 
+#define QUEUE_TOLD_US 1000u /* less is not worth the bytes; the frame tells the longest anyway */
+
+void lane_queued(struct lane *l, uint32_t queue_us)
+{
+    l->queue_us = queue_us < QUEUE_TOLD_US ? 0 : queue_us;
+}
+
+struct fb_rep rep_new(const struct lane *l, uint32_t seq, uint8_t type)
+{
+    return (struct fb_rep){.seq = seq,
+                           .type = type,
+                           .queue_us = l->queue_us,
+                           .wait_us = l->load_us,
+                           .wait_on = l->load_us != 0 ? FB_WAIT_LOAD : FB_WAIT_NOTHING};
+}
+
 void reply_error(struct lane *l, struct reply_dest *dest, uint32_t seq, uint8_t err,
                  const char *text)
 {
-    struct fb_rep rep = {.seq = seq, .type = FB_REP_ERR, .num = err, .payload = fb_bytes_str(text)};
+    struct fb_rep rep = rep_new(l, seq, FB_REP_ERR);
+    rep.num = err;
+    rep.payload = fb_bytes_str(text);
     reply_now(l, dest, &rep);
 }
 
@@ -50,7 +68,7 @@ void op_refresh(struct op *op)
 bool op_init(struct op *op, struct lane *l, struct part *p, const struct fb_req *req)
 {
     *op = (struct op){.l = l, .p = p, .req = req, .key = req->key};
-    op->rep.seq = req->seq;
+    op->rep = rep_new(l, req->seq, FB_REP_NIL);
     op->hash = object_hash(req->key);
     op->now = part_now(l, p);
     op->nsid = nsid_of_key(l, req->key, &op->ns_len);

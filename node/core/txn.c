@@ -71,8 +71,8 @@ static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
             uint8_t ns_len;
             fb_buf_clear(&l->payload);
             if (admission_refuses(l, &l->ns[nsid_of_key(l, sub.key, &ns_len)], &l->payload)) {
-                struct fb_rep rep = {
-                    .seq = req->seq, .type = FB_REP_ERR, .payload = fb_buf_view(&l->payload)};
+                struct fb_rep rep = rep_new(l, req->seq, FB_REP_ERR);
+                rep.payload = fb_buf_view(&l->payload);
                 reply_now(l, dest, &rep);
                 return true;
             }
@@ -97,13 +97,14 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
              bool loaded)
 {
     struct fb_bytes rest = req->args, item;
-    struct fb_rep rep = {
-        .seq = req->seq, .type = FB_REP_REPS, .level = FB_LEVEL_LOCAL, .hit = !loaded};
+    struct fb_rep rep = rep_new(l, req->seq, FB_REP_REPS);
     uint64_t before = p->last_ver, watches = (uint64_t)req->a, n = 0;
     uint8_t level = req->level;
 
     if (txn_refused(l, dest, p, req))
         return;
+    rep.level = FB_LEVEL_LOCAL;
+    rep.hit = !loaded;
     fb_buf_clear(&l->txn_reps);
     fb_buf_clear(&l->txn_log);
     l->log_to = &l->txn_log;

@@ -22,16 +22,19 @@ struct rep_wait {
         log_seq; /* database: the log sequence of the write, for the level reached at a time-out */
     uint64_t hash;
     uint64_t deadline_ns;
+    uint64_t since_ns;
+    uint8_t on; /* enum fb_wait_on */
     bool synced;
     bool late_is_nil;
     struct fb_rep rep;
     uint8_t payload[];
 };
 
-static struct rep_wait *wait_new(struct reply_dest *dest, const struct fb_rep *rep)
+static struct rep_wait *wait_new(const struct lane *l, struct reply_dest *dest,
+                                 const struct fb_rep *rep, enum fb_wait_on on)
 {
     struct rep_wait *w = fb_xmalloc(sizeof *w + rep->payload.n);
-    *w = (struct rep_wait){.dest = dest, .rep = *rep};
+    *w = (struct rep_wait){.dest = dest, .rep = *rep, .since_ns = l->mono_ns, .on = (uint8_t)on};
     if (rep->payload.n > 0)
         memcpy(w->payload, rep->payload.p, rep->payload.n);
     w->rep.payload.p = w->payload;
@@ -49,6 +52,16 @@ static void append(struct wait_list *list, struct rep_wait *w)
 }
 
 static void finish(struct lane *l, struct rep_wait *w);
+
+/* It may have waited for a load before: the longer of the two names the cause. */
+static void tell_wait(const struct lane *l, const struct rep_wait *w, struct fb_rep *rep)
+{
+    uint32_t us = (uint32_t)((l->mono_ns - w->since_ns) / 1000);
+
+    if (us >= rep->wait_us && us > 0)
+        rep->wait_on = w->on;
+    rep->wait_us += us;
+}
 
 /* PostgreSQL was asked for and did not get it in time: the answer is no success, and says how far
  * it came (I13). */
@@ -75,6 +88,7 @@ static void group_one_less(struct lane *l, struct rep_group *g, uint8_t level)
     rep->level = g->level;
     if (g->rejected_ver != 0)
         *rep = (struct fb_rep){.seq = rep->seq,
+                               .queue_us = rep->queue_us,
                                .type = FB_REP_ERR,
                                .ver = g->rejected_ver,
                                .payload = fb_buf_view(&g->rejected)};
@@ -94,16 +108,18 @@ static void finish(struct lane *l, struct rep_wait *w)
     }
     fb_assert(w->dest->held > 0);
     w->dest->held--;
-    if (w->dest->closed)
+    if (w->dest->closed) {
         dest_touch(l, w->dest); /* so that the caller sees held reach 0 */
-    else
+    } else {
+        tell_wait(l, w, &w->rep);
         reply_now(l, w->dest, &w->rep);
+    }
     free(w);
 }
 
 void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep)
 {
-    struct rep_wait *w = wait_new(dest, rep);
+    struct rep_wait *w = wait_new(l, dest, rep, FB_WAIT_FSYNC);
     w->at = l->fx.log_seq;
     append(&l->durable, w);
     l->fx.sync_wanted = true;
@@ -113,7 +129,7 @@ void wait_database(struct lane *l, struct part *p, struct feed *f, struct reply_
                    const struct fb_rep *rep, uint64_t ver, uint64_t hash, uint64_t timeout_ns,
                    bool late_is_nil)
 {
-    struct rep_wait *w = wait_new(dest, rep);
+    struct rep_wait *w = wait_new(l, dest, rep, FB_WAIT_DATABASE);
     w->at = ver;
     w->hash = hash;
     w->log_seq = l->fx.log_seq;
@@ -129,7 +145,7 @@ void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest
     struct rep_group *g = fb_xcalloc(1, sizeof *g);
     const struct pending_set *s = &l->pending;
 
-    g->reply = wait_new(dest, rep);
+    g->reply = wait_new(l, dest, rep, FB_WAIT_DATABASE);
     g->level = FB_LEVEL_DATABASE;
     for (uint32_t i = s->n == 0 ? UINT32_MAX : s->newest; i != UINT32_MAX; i = s->e[i].older) {
         const struct object *o = s->e[i].next;
@@ -158,7 +174,7 @@ void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest
 void wait_throttled(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep,
                     uint64_t delay_ns)
 {
-    struct rep_wait *w = wait_new(dest, rep);
+    struct rep_wait *w = wait_new(l, dest, rep, FB_WAIT_THROTTLE);
     if (l->mono_ns + delay_ns > l->throttled_until_ns)
         l->throttled_until_ns = l->mono_ns + delay_ns;
     w->deadline_ns = l->throttled_until_ns;
@@ -246,6 +262,8 @@ static bool fate_parked(struct lane *l, struct rep_wait *w, const void *arg)
         return true;
     }
     struct fb_rep rep = {.seq = w->rep.seq, .type = FB_REP_ERR, .ver = a->ver, .payload = a->text};
+    rep.queue_us = w->rep.queue_us;
+    tell_wait(l, w, &rep);
     if (!w->dest->closed)
         reply_now(l, w->dest, &rep);
     else

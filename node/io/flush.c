@@ -1,6 +1,7 @@
 /* The end of a tick: replies, feed data, loads and notes go out, one send a connection. */
 #include "node/io/worker.h"
 
+#include "proto/base/clock.h"
 #include "proto/base/hash.h"
 #include "proto/base/log.h"
 #include "proto/base/probe.h"
@@ -20,7 +21,7 @@ static void send_or_close(struct peer *p, struct fb_buf *b)
 
 /* Replies that were held (loads, levels) are appended by the lane all at once and may outgrow a
  * frame: cut them anew. */
-static void split_frame(struct worker *w, struct peer_lane *pl)
+static void split_frame(struct worker *w, struct peer_lane *pl, uint32_t busy_us)
 {
     struct fb_buf out = {0};
     struct fb_frame f = {.kind = FB_FRAME_REP, .src_inc = w->node->inc};
@@ -40,6 +41,7 @@ static void split_frame(struct worker *w, struct peer_lane *pl)
         enum fb_status s = fb_rep_decode(&r, &rep);
         fb_assert(s == FB_OK);
         if (items > 0 && out.n - mark + rep.payload.n > FB_FRAME_BYTES_MAX / 4) {
+            fb_frame_timing(&out, mark, pl->queue_us, busy_us);
             fb_frame_end(&out, mark, items);
             mark = fb_frame_begin(&out, &f);
             items = 0;
@@ -47,6 +49,7 @@ static void split_frame(struct worker *w, struct peer_lane *pl)
         fb_rep_encode(&out, &rep);
         items++;
     }
+    fb_frame_timing(&out, mark, pl->queue_us, busy_us);
     fb_frame_end(&out, mark, items);
     fb_buf_fini(&pl->reply.out);
     pl->reply.out = out;
@@ -54,6 +57,9 @@ static void split_frame(struct worker *w, struct peer_lane *pl)
 
 static void flush_replies(struct worker *w, struct lane_effects *e)
 {
+    uint64_t busy = e->touched != NULL ? (fb_mono_ns() - w->tick_ns) / 1000 : 0;
+    uint32_t busy_us = busy < UINT32_MAX ? (uint32_t)busy : UINT32_MAX;
+
     while (e->touched != NULL) {
         struct reply_dest *d = e->touched;
         struct peer_lane *pl = FB_CONTAINER_OF(d, struct peer_lane, reply);
@@ -64,10 +70,13 @@ static void flush_replies(struct worker *w, struct lane_effects *e)
             continue;
         fb_assert(pl->open);
         FB_PROBE2(ack, w->index, d->items);
-        if (d->out.n - pl->frame_mark > FB_FRAME_BYTES_MAX / 2)
-            split_frame(w, pl);
-        else
+        if (d->out.n - pl->frame_mark > FB_FRAME_BYTES_MAX / 2) {
+            split_frame(w, pl, busy_us);
+        } else {
+            fb_frame_timing(&d->out, pl->frame_mark, pl->queue_us, busy_us);
             fb_frame_end(&d->out, pl->frame_mark, d->items);
+        }
+        pl->queue_us = 0;
         d->items = 0;
         pl->open = false;
         if (d->closed)

@@ -3,6 +3,7 @@
 #include "node/io/worker.h"
 
 #include "node/core/read.h"
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/probe.h"
 
@@ -25,6 +26,8 @@ struct reply_dest *worker_dest(struct worker *w, struct peer *p)
     if (!pl->open) {
         frame_open(w, pl);
     } else if (pl->reply.out.n - pl->frame_mark > REP_FRAME_BYTES_SOFT && pl->reply.items > 0) {
+        fb_frame_timing(&pl->reply.out, pl->frame_mark, pl->queue_us,
+                        (uint32_t)((fb_mono_ns() - w->tick_ns) / 1000));
         fb_frame_end(&pl->reply.out, pl->frame_mark, pl->reply.items);
         pl->reply.items = 0;
         frame_open(w, pl);
@@ -169,7 +172,7 @@ static void one_request(struct worker *w, struct peer *p, const struct fb_req *r
     w->forward_count[lane]++;
 }
 
-static void forward_all(struct worker *w, struct peer *p)
+static void forward_all(struct worker *w, struct peer *p, uint64_t received_ns)
 {
     for (uint32_t i = 0; i < w->node->worker_count; i++) {
         struct job *j;
@@ -177,6 +180,7 @@ static void forward_all(struct worker *w, struct peer *p)
             continue;
         j = job_new(JOB_FORWARD);
         j->peer = p;
+        j->received_ns = received_ns;
         atomic_fetch_add(&p->refs, 1);
         j->items = w->forward[i];
         j->count = w->forward_count[i];
@@ -186,10 +190,23 @@ static void forward_all(struct worker *w, struct peer *p)
     }
 }
 
-void worker_request_frame(struct worker *w, struct peer *p, const struct fb_frame *f)
+/* Of the requests that follow: how long they have lain. */
+static void note_queue(struct worker *w, struct peer *p, uint64_t received_ns)
+{
+    struct peer_lane *pl = &p->lane[w->index];
+    uint64_t us = w->tick_ns > received_ns ? (w->tick_ns - received_ns) / 1000 : 0;
+
+    lane_queued(w->lane, us < UINT32_MAX ? (uint32_t)us : UINT32_MAX);
+    if (us > pl->queue_us)
+        pl->queue_us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+void worker_request_frame(struct worker *w, struct peer *p, const struct fb_frame *f,
+                          uint64_t received_ns)
 {
     struct fb_reader r = fb_reader(f->tail);
     w->frame_number++;
+    note_queue(w, p, received_ns);
     FB_PROBE3(receive, w->index, f->count, f->tail.n);
     for (uint32_t i = 0; i < f->count; i++) {
         const uint8_t *start = r.p;
@@ -203,15 +220,18 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
         one_request(w, p, &req, fb_bytes(start, (size_t)(r.p - start)));
         worker_relieve(w);
     }
-    forward_all(w, p);
+    lane_queued(w->lane, 0);
+    forward_all(w, p, received_ns);
 }
 
-void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count)
+void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count,
+                          uint64_t received_ns)
 {
     struct fb_reader r = fb_reader(items);
     if (p->lane[w->index].reply.closed)
         return;
     w->frame_number++;
+    note_queue(w, p, received_ns);
     for (uint32_t i = 0; i < count; i++) {
         struct fb_req req;
         enum fb_status s = fb_req_decode(&r, &req);
@@ -220,4 +240,5 @@ void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes item
             lane_request(w->lane, worker_dest(w, p), &req);
         worker_relieve(w);
     }
+    lane_queued(w->lane, 0);
 }

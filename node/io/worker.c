@@ -182,7 +182,7 @@ static void run_job(struct worker *w, struct job *j)
         job_closed(w, j->peer);
         break;
     case JOB_FORWARD:
-        worker_request_items(w, j->peer, fb_buf_view(&j->items), j->count);
+        worker_request_items(w, j->peer, fb_buf_view(&j->items), j->count, j->received_ns);
         release = j->peer;
         break;
     case JOB_FEED:
@@ -268,7 +268,7 @@ static void run_frame(struct worker *w, struct fb_net_frame *f, struct peer *p)
     }
     switch (f->f.kind) {
     case FB_FRAME_REQ:
-        worker_request_frame(w, p, &f->f);
+        worker_request_frame(w, p, &f->f, f->received_ns);
         break;
     case FB_FRAME_FEED_REQ:
     case FB_FRAME_FEED_POS:
@@ -350,7 +350,7 @@ static void worker_main(void *arg)
     while (!w->stop) {
         uint64_t now = fb_mono_ns();
         fb_mailbox_wait(w->frames, wait_ns(w, now));
-        now = fb_mono_ns();
+        w->tick_ns = now = fb_mono_ns();
         lane_now(w->lane, now, fb_wall_ms());
         lane_set_disk_low(w->lane, log_disk_low(w->node->log));
         run_jobs(w);

@@ -20,7 +20,8 @@ struct peer {
         struct reply_dest reply; /* out always starts with an open REP frame (frame_mark) */
         struct feed_dest feed;
         size_t frame_mark;
-        bool open; /* reply.out has its frame begun */
+        uint32_t queue_us; /* the longest of this tick */
+        bool open;         /* reply.out has its frame begun */
         bool released;
     } lane[]; /* one per worker, each touched only by that worker */
 };
@@ -43,6 +44,7 @@ struct job {
     enum job_kind kind;
     enum fb_frame_kind frame_kind; /* FEED */
     uint32_t count;
+    uint64_t received_ns;       /* FORWARD: when their frame came */
     struct peer *peer;          /* referenced */
     struct node_config *config; /* referenced */
     struct fb_buf items;
@@ -61,6 +63,7 @@ struct worker {
     struct fb_buf *forward; /* per worker: request items to hand over at the end of a frame */
     uint32_t *forward_count;
     uint64_t frame_number;
+    uint64_t tick_ns;     /* when it began */
     uint64_t *refused_in; /* by partition: frame in which a request was refused last */
     struct fb_buf scratch;
     struct peer **syncs; /* connected sync processes */
@@ -89,8 +92,10 @@ struct job *job_new(enum job_kind kind);
 void peer_put(struct peer *p);
 
 /* requests.c: a REQ frame that came in here, and forwarded items. */
-void worker_request_frame(struct worker *w, struct peer *p, const struct fb_frame *f);
-void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count);
+void worker_request_frame(struct worker *w, struct peer *p, const struct fb_frame *f,
+                          uint64_t received_ns);
+void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count,
+                          uint64_t received_ns);
 /* feeds.c: frames of sync processes. */
 void worker_sync_frame(struct worker *w, struct peer *p, const struct fb_frame *f);
 void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind,

@@ -11,12 +11,23 @@
  * the field (tag 4, varint) behind it; protobuf fields may come in any order. */
 #define COUNT_TAG ((4u << 3) | 0u)
 #define COUNT_BYTES 6u /* tag, and a varint padded to five bytes */
+/* The same for the two times of a REP frame (tags 7 and 8), in front of the count. */
+#define QUEUE_TAG ((7u << 3) | 0u)
+#define BUSY_TAG ((8u << 3) | 0u)
+#define TIMES_BYTES (2 * COUNT_BYTES)
+
+static void put_padded(uint8_t out[COUNT_BYTES], uint8_t tag, uint32_t v)
+{
+    out[0] = tag;
+    for (int i = 0; i < 5; i++)
+        out[1 + i] = (uint8_t)((v >> (7 * i) & 0x7f) | (i < 4 ? 0x80 : 0));
+}
 
 size_t fb_frame_begin(struct fb_buf *out, const struct fb_frame *f)
 {
     Forebay__Header h = FOREBAY__HEADER__INIT;
     Forebay__Hello hello = FOREBAY__HELLO__INIT;
-    size_t mark = out->n, packed;
+    size_t mark = out->n, packed, room = COUNT_BYTES;
 
     h.kind = (uint32_t)f->kind;
     h.src_inc = f->src_inc;
@@ -35,10 +46,14 @@ size_t fb_frame_begin(struct fb_buf *out, const struct fb_frame *f)
         h.hello = &hello;
     }
     packed = forebay__header__get_packed_size(&h);
-    fb_assert(packed + COUNT_BYTES <= FB_FRAME_HEADER_BYTES_MAX);
-    (void)fb_buf_grow(out, PREFIX_BYTES + packed + COUNT_BYTES);
+    if (f->kind == FB_FRAME_REP)
+        room += TIMES_BYTES;
+    fb_assert(packed + room <= FB_FRAME_HEADER_BYTES_MAX);
+    (void)fb_buf_grow(out, PREFIX_BYTES + packed + room);
     forebay__header__pack(&h, out->p + mark + PREFIX_BYTES);
-    fb_put_u32(out->p + mark + 4, (uint32_t)(packed + COUNT_BYTES));
+    fb_put_u32(out->p + mark + 4, (uint32_t)(packed + room));
+    if (f->kind == FB_FRAME_REP)
+        fb_frame_timing(out, mark, 0, 0);
     return mark;
 }
 
@@ -48,11 +63,18 @@ void fb_frame_end(struct fb_buf *out, size_t mark, uint32_t count)
     uint8_t *c = out->p + mark + PREFIX_BYTES + header_n - COUNT_BYTES;
     size_t total = out->n - mark;
 
-    c[0] = COUNT_TAG;
-    for (int i = 0; i < 5; i++)
-        c[1 + i] = (uint8_t)((count >> (7 * i) & 0x7f) | (i < 4 ? 0x80 : 0));
+    put_padded(c, COUNT_TAG, count);
     fb_assert(total <= FB_FRAME_BYTES_MAX);
     fb_put_u32(out->p + mark, (uint32_t)(total - 4));
+}
+
+void fb_frame_timing(struct fb_buf *out, size_t mark, uint32_t queue_us, uint32_t busy_us)
+{
+    uint32_t header_n = fb_get_u32(out->p + mark + 4);
+    uint8_t *t = out->p + mark + PREFIX_BYTES + header_n - COUNT_BYTES - TIMES_BYTES;
+
+    put_padded(t, QUEUE_TAG, queue_us);
+    put_padded(t + COUNT_BYTES, BUSY_TAG, busy_us);
 }
 
 enum fb_status fb_frame_size(struct fb_bytes in, size_t *size)
@@ -133,6 +155,8 @@ enum fb_status fb_frame_decode(struct fb_bytes in, struct fb_frame *out, struct 
     out->dst_inc = h->dst_inc;
     out->count = h->count;
     out->id = h->id;
+    out->queue_us = h->queue_us;
+    out->busy_us = h->busy_us;
     out->has_hello = h->hello != NULL;
     out->tail = fb_bytes(in.p + PREFIX_BYTES + header_n, in.n - PREFIX_BYTES - header_n);
     if (h->hello != NULL)

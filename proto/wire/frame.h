@@ -56,16 +56,21 @@ struct fb_frame {
     uint64_t dst_inc;
     uint32_t count;
     uint64_t id;
+    uint32_t queue_us, busy_us; /* REP: see forebay.proto; written by fb_frame_timing */
     bool has_hello;
     struct fb_hello hello;
     struct fb_bytes tail; /* view into the decoded bytes */
 };
 
 /* Append the start of a frame (header without count) to `out`; gives a mark for fb_frame_end.
- * f->count and f->tail are ignored. Between the two only the tail may be appended to `out`. */
+ * f->count, f->tail and the times are ignored. Between the two only the tail may be appended to
+ * `out`. */
 size_t fb_frame_begin(struct fb_buf *out, const struct fb_frame *f);
 /* Finish the frame begun at `mark` with `count` items. */
 void fb_frame_end(struct fb_buf *out, size_t mark, uint32_t count);
+
+/* Fill the times of the REP frame begun at `mark`; its begin has left room for them. */
+void fb_frame_timing(struct fb_buf *out, size_t mark, uint32_t queue_us, uint32_t busy_us);
 
 /* How many bytes the frame at the start of `in` has, 0 = more than `in.n` are needed to know.
  * Errors: FB_ETOOBIG the length exceeds FB_FRAME_BYTES_MAX. */

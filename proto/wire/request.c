@@ -107,19 +107,33 @@ enum fb_status fb_req_decode(struct fb_reader *in, struct fb_req *out)
 }
 
 #define REP_FIXED_BYTES 28u
+#define REP_TIMES_BYTES 12u /* behind the payload when byte 7 is 1 */
+
+const char *fb_wait_on_name(uint8_t on)
+{
+    static const char *const names[] = {"nothing", "fsync", "database", "throttle", "load"};
+    return on < FB_COUNT_OF(names) ? names[on] : "?";
+}
 
 void fb_rep_encode(struct fb_buf *out, const struct fb_rep *r)
 {
     uint8_t *p = fb_buf_grow(out, REP_FIXED_BYTES);
+    bool timed = (r->queue_us | r->wait_us) != 0;
     fb_put_u32(p, r->seq);
     p[4] = r->type;
     p[5] = r->level;
     p[6] = r->hit;
-    p[7] = 0;
+    p[7] = timed;
     fb_put_u64(p + 8, (uint64_t)r->num);
     fb_put_u64(p + 16, r->ver);
     fb_put_u32(p + 24, (uint32_t)r->payload.n);
     fb_buf_put_bytes(out, r->payload);
+    if (timed) {
+        p = fb_buf_grow(out, REP_TIMES_BYTES);
+        fb_put_u32(p, r->queue_us);
+        fb_put_u32(p + 4, r->wait_us);
+        fb_put_u32(p + 8, r->wait_on);
+    }
 }
 
 enum fb_status fb_rep_decode(struct fb_reader *in, struct fb_rep *out)
@@ -134,6 +148,18 @@ enum fb_status fb_rep_decode(struct fb_reader *in, struct fb_rep *out)
     out->num = (int64_t)fb_get_u64(h.p + 8);
     out->ver = fb_get_u64(h.p + 16);
     out->payload = fb_take(in, fb_get_u32(h.p + 24));
+    out->queue_us = out->wait_us = 0;
+    out->wait_on = FB_WAIT_NOTHING;
+    if (h.p[7] == 1) {
+        struct fb_bytes t = fb_take(in, REP_TIMES_BYTES);
+        if (t.p == NULL || fb_get_u32(t.p + 8) > FB_WAIT_LOAD)
+            return FB_EPROTO;
+        out->queue_us = fb_get_u32(t.p);
+        out->wait_us = fb_get_u32(t.p + 4);
+        out->wait_on = t.p[8];
+    } else if (h.p[7] != 0) {
+        return FB_EPROTO;
+    }
     if (in->bad || out->type > FB_REP_ERR || out->level > FB_LEVEL_DATABASE)
         return FB_EPROTO;
     return FB_OK;

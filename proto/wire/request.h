@@ -129,6 +129,16 @@ enum fb_rep_err {
 };
 /* clang-format on */
 
+/* What an answer waited for on its node. */
+enum fb_wait_on {
+    FB_WAIT_NOTHING,
+    FB_WAIT_FSYNC,
+    FB_WAIT_DATABASE,
+    FB_WAIT_THROTTLE,
+    FB_WAIT_LOAD
+};
+const char *fb_wait_on_name(uint8_t on); /* "fsync"; static storage, "?" when unknown */
+
 struct fb_rep {
     uint32_t seq;
     uint8_t type;  /* enum fb_rep_type */
@@ -137,6 +147,10 @@ struct fb_rep {
     int64_t num;
     uint64_t ver;
     struct fb_bytes payload;
+    /* for the slow-request log; 12 bytes more on the wire unless all are 0: in the node's queue
+     * when that was long, and held back for `wait_on` (the longest of several) */
+    uint32_t queue_us, wait_us;
+    uint8_t wait_on; /* enum fb_wait_on */
 };
 
 /* Append one item. The item's bytes are limited by the frame's bound, which the caller keeps. */

@@ -22,18 +22,21 @@ const char *router_reject_reason_name(enum router_reject_reason r)
     return names[r];
 }
 
-static void config_check(const struct router_config *config)
+/* A limit that is never reached stands for none, so that the hot path has one comparison. */
+static void config_take(struct router *r, const struct router_config *config)
 {
     fb_assert(config->inflight_max > 0 && config->inflight_max <= ROUTER_OPS_MAX);
     fb_assert(config->inflight_per_client > 0 && config->window > 0);
+    r->config = *config;
+    if (r->config.slow_ns == 0)
+        r->config.slow_ns = UINT64_MAX;
 }
 
 void router_configure(struct router *r, const struct router_config *config)
 {
     uint64_t seed = r->config.seed, inc = r->config.inc;
 
-    config_check(config);
-    r->config = *config;
+    config_take(r, config);
     r->config.seed = seed;
     r->config.inc = inc;
 }
@@ -41,8 +44,7 @@ void router_configure(struct router *r, const struct router_config *config)
 struct router *router_new(const struct router_config *config)
 {
     struct router *r = fb_xcalloc(1, sizeof(*r));
-    config_check(config);
-    r->config = *config;
+    config_take(r, config);
     r->rng = config->seed | 1;
     r->ops_free = OP_NONE;
     memset(r->primary, ROUTER_NODE_NONE, sizeof(r->primary));

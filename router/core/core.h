@@ -66,6 +66,27 @@ struct router_stats {
     uint64_t frames_in, bytes_in, bytes_out;     /* client bytes */
 };
 
+/* A slow command and where its time went, by the last of its operations that was answered. The
+ * parts add up to total_us. */
+struct router_slow {
+    const struct router_session *session;
+    uint16_t cmd;           /* enum resp_cmd */
+    uint16_t part;          /* FB_PART_NONE for commands about nodes */
+    const char *node;       /* that answered; "" none */
+    uint32_t operations;    /* of the command */
+    uint32_t retries;       /* of the operation */
+    bool failed;            /* the answer is an error */
+    struct fb_bytes key;    /* empty: a transaction, or about a node */
+    uint64_t total_us;      /* from the arrival of the command */
+    uint64_t router_us;     /* until the batch with the operation left, retries included */
+    uint64_t network_us;    /* there and back */
+    uint64_t queue_us;      /* received by the node, not taken up */
+    uint64_t work_us;       /* evaluated with others of its tick, log written */
+    uint64_t wait_us;       /* held back for wait_on */
+    uint64_t unanswered_us; /* no answer came */
+    uint8_t wait_on;        /* enum fb_wait_on */
+};
+
 /* What the core asks of the process around it while it answers a command. All are called on the
  * core's thread and must not block. */
 struct router_hooks {
@@ -79,6 +100,12 @@ struct router_hooks {
                             struct fb_bytes addr, struct fb_bytes laddr, bool skip_self);
     /* Session's name or library changed: CLIENT LIST of other loops shows it. */
     void (*client_changed)(void *arg, const struct router_session *s);
+    /* A command took longer than slow_ns. Borrows everything. */
+    void (*slow)(void *arg, const struct router_slow *w);
+    /* SLOWLOG: append an array of at most `count` entries, newest first; how many; forget all. */
+    void (*slowlog_get)(void *arg, struct fb_buf *out, uint32_t count);
+    size_t (*slowlog_len)(void *arg);
+    void (*slowlog_reset)(void *arg);
     /* Append INFO's sections from `names` (lower case, "default" "all" "everything" understood). */
     void (*info)(void *arg, struct fb_buf *out, const struct fb_bytes *names, size_t n);
 };
@@ -96,6 +123,7 @@ struct router_config {
     uint64_t seed;                /* for RANDOMKEY and back-off */
     uint64_t inc;                 /* of this process, goes into frames */
     uint32_t databases_shown, maxclients_shown;
+    uint64_t slow_ns; /* commands that took so long are told (hooks.slow); 0 = none */
     struct router_hooks hooks;
 };
 

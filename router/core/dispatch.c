@@ -73,6 +73,8 @@ void dispatch_op(struct router_session *s, uint32_t slot, uint32_t index, struct
         req->op == FB_OP_SYNC && req->a > 0 && req->a < UINT32_MAX ? (uint32_t)req->a : 0;
     op->cls = (uint8_t)fb_op_class(req->op);
     op->fixed = fixed;
+    op->retries = 0;
+    op->waits = req->op == FB_OP_SYNC;
     if (fixed == ROUTER_NODE_NONE && req->op != FB_OP_TXN)
         req->part = fb_key_partition(req->key, r->partitions == 0 ? 1 : r->partitions);
     op->part = req->part;

@@ -126,6 +126,12 @@ void local_run(struct router_session *s, enum resp_cmd id, const struct fb_bytes
         txn_unwatch(s);
         resp_put_ok(out);
         break;
+    case RESP_CMD_SLOWLOG_GET:
+    case RESP_CMD_SLOWLOG_LEN:
+    case RESP_CMD_SLOWLOG_RESET:
+    case RESP_CMD_SLOWLOG_HELP:
+        local_slowlog(s, id, argv, argc, out);
+        break;
     case RESP_CMD_CLIENT_HELP:
     case RESP_CMD_CONFIG_HELP:
         resp_command_help(out, resp_command_row((enum resp_cmd)resp_command_row(id)->parent));

@@ -4,6 +4,7 @@
 #include "proto/base/glob.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct shown {
     const char *name;
@@ -23,6 +24,8 @@ static const struct shown shown[] = {
     {"proto-max-bulk-len", "8388608"},
     {"requirepass", ""},
     {"save", ""},
+    {"slowlog-log-slower-than", NULL},
+    {"slowlog-max-len", "128"},
     {"timeout", "0"},
 };
 
@@ -52,7 +55,11 @@ void local_config_get(struct router_session *s, const struct fb_bytes *argv, uin
         resp_put_bulk_str(out, shown[i].name);
         if (shown[i].value != NULL)
             resp_put_bulk_str(out, shown[i].value);
-        else
+        else if (strcmp(shown[i].name, "maxclients") == 0)
             resp_put_bulk_int(out, s->router->config.maxclients_shown);
+        else
+            resp_put_bulk_int(out, s->router->config.slow_ns == UINT64_MAX
+                                       ? -1
+                                       : (int64_t)(s->router->config.slow_ns / 1000));
     }
 }

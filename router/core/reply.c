@@ -97,6 +97,21 @@ void session_drain(struct router_session *s)
     session_mark_ready(s);
 }
 
+/* Must come before the operation lets go of its batch. */
+static void slow_check(struct router *r, const struct router_op *op, const struct fb_rep *rep,
+                       bool answered)
+{
+    struct router_session *s = op->s;
+    const struct router_slot *slot;
+
+    if (s->dead)
+        return;
+    slot = slot_at(s, op->slot);
+    if (FB_UNLIKELY(r->now_ns - slot->start_ns >= r->config.slow_ns) && slot->pending == 1 &&
+        !op->waits)
+        slow_tell(r, op, slot, rep, answered);
+}
+
 void op_complete(struct router *r, uint32_t i, const struct fb_rep *rep, struct router_frame *frame)
 {
     struct router_op *op = &r->ops[i];
@@ -104,6 +119,7 @@ void op_complete(struct router *r, uint32_t i, const struct fb_rep *rep, struct 
     uint32_t number = op->slot, index = op->index;
     struct router_slot *slot;
 
+    slow_check(r, op, rep, frame != NULL);
     if (op->state == OP_ON_NODE)
         s->sent--;
     if (op->cls == FB_OP_WRITE)
@@ -176,6 +192,8 @@ enum fb_status router_node_frame(struct router *r, uint32_t node, const struct f
 
     fb_assert(owner->refs == 1);
     r->stats.frames_in++;
+    r->frame_queue_us = f->queue_us;
+    r->frame_busy_us = f->busy_us;
     if (f->kind != FB_FRAME_REP || !r->nodes[node].up)
         goto out;
     for (uint32_t i = 0; i < f->count; i++) {

@@ -38,6 +38,8 @@ void retry_add(struct router *r, uint32_t i, enum router_retry_reason why)
         s->sent--;
     }
     r->stats.retries[why]++;
+    if (op->retries < UINT8_MAX)
+        op->retries++;
     op->state = OP_WAITING;
     op->node = ROUTER_NODE_NONE;
     if (s->retry_last != OP_NONE && op_before(&r->ops[s->retry_last], op))

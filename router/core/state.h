@@ -37,9 +37,11 @@ struct router_op {
     uint16_t part;
     uint16_t gen; /* part of the seq: replies to an earlier use are told apart */
     uint8_t state;
-    uint8_t node;  /* ON_NODE: where */
-    uint8_t fixed; /* node-wide operations: the only node that can answer, else NODE_NONE */
-    uint8_t cls;   /* enum fb_op_class */
+    uint8_t node;    /* ON_NODE: where */
+    uint8_t fixed;   /* node-wide operations: the only node that can answer, else NODE_NONE */
+    uint8_t cls;     /* enum fb_op_class */
+    uint8_t retries; /* stops at 255 */
+    bool waits;      /* FB.SYNC: to wait is what was asked for, never slow */
 };
 
 /* Encoded requests. Lives until the last operation in it was answered, since a retry needs the
@@ -155,6 +157,7 @@ struct router {
     struct fb_buf *reply_out; /* reply under way outside of a slot, and where it starts */
     size_t reply_at;
     uint16_t reply_cmd;
+    uint32_t frame_queue_us, frame_busy_us; /* of the REP frame at hand */
 };
 
 /* ops.c */
@@ -206,6 +209,10 @@ void hold_count(struct router_session *s);
 /* True: the node's batch could leave, but is to wait for more until hold_until_ns at most. */
 bool hold_batch(const struct router *r, struct router_node *n);
 
+/* slow.c: the last operation of a slow command is answered, or given up. */
+void slow_tell(struct router *r, const struct router_op *op, const struct router_slot *slot,
+               const struct fb_rep *rep, bool answered);
+
 /* retry.c */
 void retry_add(struct router *r, uint32_t op, enum router_retry_reason why);
 void retry_run(struct router *r);
@@ -248,6 +255,8 @@ void local_auth(struct router_session *s, const struct fb_bytes *argv, uint32_t 
                 struct fb_buf *out);
 void local_client(struct router_session *s, enum resp_cmd id, const struct fb_bytes *argv,
                   uint32_t argc, struct fb_buf *out);
+void local_slowlog(struct router_session *s, enum resp_cmd id, const struct fb_bytes *argv,
+                   uint32_t argc, struct fb_buf *out);
 bool local_client_name_valid(struct fb_bytes name);
 void local_config_get(struct router_session *s, const struct fb_bytes *argv, uint32_t argc,
                       struct fb_buf *out);

@@ -351,6 +351,30 @@ static void hook_changed(void *arg, const struct router_session *s)
     registry_rename(l->process, entry_of(s), s);
 }
 
+static void hook_slow(void *arg, const struct router_slow *w)
+{
+    struct loop *l = arg;
+    slowlog_add(w, l->settings.slow_keys);
+}
+
+static void hook_slowlog_get(void *arg, struct fb_buf *out, uint32_t count)
+{
+    (void)arg;
+    slowlog_get(out, count);
+}
+
+static size_t hook_slowlog_len(void *arg)
+{
+    (void)arg;
+    return slowlog_len();
+}
+
+static void hook_slowlog_reset(void *arg)
+{
+    (void)arg;
+    slowlog_reset();
+}
+
 static void hook_info(void *arg, struct fb_buf *out, const struct fb_bytes *names, size_t n)
 {
     struct loop *l = arg;
@@ -372,10 +396,15 @@ static struct router_config core_config(struct loop *l, const struct settings *s
         .seed = fb_random_u64(),
         .inc = l->process->inc,
         .maxclients_shown = s->max_clients,
+        .slow_ns = s->slow_ms * 1000000u,
         .hooks = {.arg = l,
                   .client_lines = hook_lines,
                   .client_kill = hook_kill,
                   .client_changed = hook_changed,
+                  .slow = hook_slow,
+                  .slowlog_get = hook_slowlog_get,
+                  .slowlog_len = hook_slowlog_len,
+                  .slowlog_reset = hook_slowlog_reset,
                   .info = hook_info},
     };
     if (c.inflight_max == 0)

@@ -69,6 +69,7 @@ void metrics_register(struct process *p)
     batched = fb_counter_register("router_operations_total", NULL, "Operations sent to nodes.");
     duration = fb_histogram_register("request_duration_seconds", NULL,
                                      "From the arrival of a command to its reply.", false);
+    slowlog_register();
     fb_gauge_register("connected_clients", "Client connections.", gauge_clients, p);
     fb_gauge_register("map_epoch", "Coordinator revision of the map in use.", gauge_map, p);
     fb_gauge_register("coordinator_up", "1 while the coordinator answers.", gauge_coordinator, p);

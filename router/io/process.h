@@ -28,6 +28,8 @@ struct settings {
     uint16_t port;                       /* 0 until the first listener is bound */
     char password[512];
     uint32_t threads, max_clients, inflight_per_client, inflight_max, window;
+    bool slow_keys;
+    uint64_t slow_ms; /* 0 = none */
     uint64_t output_bytes_max, retry_deadline_ms, request_timeout_ms, idle_timeout_ms,
         drain_timeout_ms, window_wait_us, hold_us;
 };
@@ -119,6 +121,14 @@ void registry_lines(struct process *p, struct fb_buf *out, const struct register
                     const uint64_t *ids, size_t n);
 uint32_t registry_kill(struct process *p, const struct registered *self, uint64_t id,
                        struct fb_bytes addr, struct fb_bytes laddr, bool skip_self);
+
+/* --- slowlog.c --- any thread; a lock is held for one entry, or to write them all --- */
+void slowlog_register(void); /* metrics */
+/* Keeps it, and logs it: ten lines a second when they come all the time. */
+void slowlog_add(const struct router_slow *w, bool keys);
+void slowlog_get(struct fb_buf *out, uint32_t count);
+size_t slowlog_len(void);
+void slowlog_reset(void);
 
 /* --- info.c --- */
 void info_append(struct process *p, struct fb_buf *out, const struct fb_bytes *names, size_t n);

@@ -48,6 +48,12 @@ const struct fb_option router_options[] = {
     {"router", "batch_hold_us", FB_OPT_UINT, "60",
      "Microseconds a batch may wait for company while many clients are active; 0 = never.", NULL, 0,
      1000, true, false},
+    {"router", "slow_request", FB_OPT_DURATION, "100ms",
+     "A command that takes longer is logged with the time at each hop and kept for SLOWLOG; 0 = "
+     "none.",
+     NULL, 0, 0, true, false},
+    {"router", "slow_request_keys", FB_OPT_BOOL, "no",
+     "Keys of slow commands as they are, else a hash of each.", NULL, 0, 0, true, false},
     {"router", "password_file", FB_OPT_TEXT, "",
      "File with the password clients must give (AUTH); empty = none.", NULL, 0, 0, true, false},
     {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9401",
@@ -131,6 +137,8 @@ static void read_limits(struct settings *s, const struct fb_options *o)
     s->drain_timeout_ms = fb_options_uint(o, "router", "drain_timeout");
     s->window = (uint32_t)fb_options_uint(o, "router", "batch_window");
     s->window_wait_us = 1000;
+    s->slow_ms = fb_options_uint(o, "router", "slow_request");
+    s->slow_keys = fb_options_bool(o, "router", "slow_request_keys");
     s->hold_us = fb_options_uint(o, "router", "batch_hold_us");
 }
 

@@ -45,6 +45,12 @@
     X(FLUSHDB, "ok", "drops clean copies, deletes nothing")                                        \
     X(CONFIG, "-", "")                                                                             \
     X(CONFIG_GET, "map", "a few parameters that clients ask for")                                  \
+    X(SLOWLOG, "-", "")                                                                            \
+    X(SLOWLOG_GET, "array",                                                                        \
+      "this router's; the key as a hash unless `slow_request_keys`, no other argument")            \
+    X(SLOWLOG_LEN, "integer", "this router's")                                                     \
+    X(SLOWLOG_RESET, "ok", "this router's")                                                        \
+    X(SLOWLOG_HELP, "array", "")                                                                   \
     X(CONFIG_HELP, "array", "")                                                                    \
     X(GET, "bulk, null", "")                                                                       \
     X(SET, "ok, bulk, null", "")                                                                   \

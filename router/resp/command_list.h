@@ -123,6 +123,8 @@ enum resp_acl {
       "Get information and statistics about the server")                                           \
     X(CONFIG, "config", -2, 0, 0, 0, 0, RESP_ACL_SLOW, "", "", "server", "2.0.0",                  \
       "Depends on subcommand.", "", "A container for server configuration commands")               \
+    X(SLOWLOG, "slowlog", -2, 0, 0, 0, 0, RESP_ACL_SLOW, "", "", "server", "2.2.12",               \
+      "Depends on subcommand.", "", "A container for slow log commands")                           \
     X(TIME, "time", 1, 0, 0, 0, RESP_F_LOADING | RESP_F_STALE | RESP_F_FAST, RESP_ACL_FAST, "",    \
       "nondeterministic_output", "server", "2.6.0", "O(1)", "", "Return the current server time")  \
     /* string */                                                                                   \
@@ -479,6 +481,25 @@ enum resp_acl {
       "parameter [parameter ...]", "Get the values of configuration parameters")                   \
     X(CONFIG, CONFIG_HELP, "config|help", 2, 0, 0, 0, RESP_F_LOADING | RESP_F_STALE,               \
       RESP_ACL_SLOW, "", "", "server", "5.0.0", "O(1)", "",                                        \
+      "Show helpful text about the different subcommands")                                         \
+    X(SLOWLOG, SLOWLOG_GET, "slowlog|get", -2, 0, 0, 0,                                            \
+      RESP_F_ADMIN | RESP_F_LOADING | RESP_F_STALE,                                                \
+      RESP_ACL_ADMIN | RESP_ACL_SLOW | RESP_ACL_DANGEROUS, "",                                     \
+      "request_policy:all_nodes nondeterministic_output", "server", "2.2.12",                      \
+      "O(N) where N is the number of entries returned", "[count]", "Get the slow log's entries")   \
+    X(SLOWLOG, SLOWLOG_LEN, "slowlog|len", 2, 0, 0, 0,                                             \
+      RESP_F_ADMIN | RESP_F_LOADING | RESP_F_STALE,                                                \
+      RESP_ACL_ADMIN | RESP_ACL_SLOW | RESP_ACL_DANGEROUS, "",                                     \
+      "request_policy:all_nodes response_policy:agg_sum nondeterministic_output", "server",        \
+      "2.2.12", "O(1)", "", "Get the slow log's length")                                           \
+    X(SLOWLOG, SLOWLOG_RESET, "slowlog|reset", 2, 0, 0, 0,                                         \
+      RESP_F_ADMIN | RESP_F_LOADING | RESP_F_STALE,                                                \
+      RESP_ACL_ADMIN | RESP_ACL_SLOW | RESP_ACL_DANGEROUS, "",                                     \
+      "request_policy:all_nodes response_policy:all_succeeded", "server", "2.2.12",                \
+      "O(N) where N is the number of entries in the slowlog", "",                                  \
+      "Clear all entries from the slow log")                                                       \
+    X(SLOWLOG, SLOWLOG_HELP, "slowlog|help", 2, 0, 0, 0, RESP_F_LOADING | RESP_F_STALE,            \
+      RESP_ACL_SLOW, "", "", "server", "6.2.0", "O(1)", "",                                        \
       "Show helpful text about the different subcommands")
 
 #endif

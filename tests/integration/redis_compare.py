@@ -24,7 +24,7 @@ sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 from cluster import Cluster, free_port, wait_for  # noqa: E402
 from redis_sequences import Generator, Table  # noqa: E402
-from redis_wire import Differences, Wire, as_bytes, children, encode, is_aggregate, kind_of, name_of, plain, same  # noqa: E402
+from redis_wire import CONTAINERS, Differences, Wire, as_bytes, children, encode, is_aggregate, kind_of, name_of, plain, same  # noqa: E402
 
 MARK = b"--this-is-the-end-of-it--"
 # What expires later than timestamptz can say never does once it was in PostgreSQL alone.
@@ -131,7 +131,7 @@ class Run:
     def judge(self, at, conn, command, ours, theirs):
         state, name = self.states[conn], name_of(command)
         self.kinds.add((name, kind_of(ours)))
-        self.compared[name.split(" ")[0] if name.split(" ")[0] not in ("CLIENT", "COMMAND", "CONFIG") else name] += 1
+        self.compared[name.split(" ")[0] if name.split(" ")[0] not in CONTAINERS else name] += 1
         if theirs[:1] == b"-":
             self.errors.add((name, theirs))
         if b"TIMEOUT" in (ours, theirs):

@@ -218,7 +218,7 @@ class Generator:
             name = r.choice(self.table.on_keys)
             return [name.upper().encode(), *[self.key() for _ in range(r.choice([0, 1, 2, 3, 5]))]]
         if kind == 2:
-            return [self.case(r.choice([b"CLIENT", b"COMMAND", b"CONFIG"])), r.choice([b"NOSUCH", b"", b"GET", b"getname", b"id", b"x" * 200])]
+            return [self.case(r.choice([b"CLIENT", b"COMMAND", b"CONFIG", b"SLOWLOG"])), r.choice([b"NOSUCH", b"", b"GET", b"getname", b"id", b"x" * 200])]
         if kind == 3:
             return [b"COMMAND", b"GETKEYS", *self.valid()]
         return [b"COMMAND", b"INFO", r.choice(self.table.on_keys).encode(), b"nosuch"]

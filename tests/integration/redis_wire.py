@@ -172,8 +172,10 @@ RULES = {
     "CLIENT ID": _form, "CLIENT INFO": _form, "CLIENT LIST": _form, "INFO": _form, "TIME": _form, "DBSIZE": _form,
     "RANDOMKEY": _bulk_or_null, "SCAN": _form, "COMMAND": _form, "COMMAND COUNT": _form, "COMMAND LIST": _form, "COMMAND DOCS": _form,
     "CONFIG GET": _form, "CLIENT HELP": _form, "COMMAND HELP": _form, "CONFIG HELP": _form,
+    # what is slow is a matter of the machine
+    "SLOWLOG GET": _form, "SLOWLOG LEN": _form,
 }
-CONTAINERS = {"CLIENT", "COMMAND", "CONFIG"}
+CONTAINERS = {"CLIENT", "COMMAND", "CONFIG", "SLOWLOG"}
 
 
 def name_of(command):

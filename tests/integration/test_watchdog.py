@@ -4,40 +4,14 @@ taken for one. Method: real processes with a preloaded library that holds one th
 import os
 import re
 
-import base
-from base import ClusterTest, wait_for
+import stall
+from base import wait_for
+from stall import StallTest
 
-PRELOAD = None
-
-
-class Watchdog(ClusterTest):
+class Watchdog(StallTest):
     settings = {"nodes": 1, "syncs": 1}
     config = "[cluster]\npartitions = 8\n"
-
-    @classmethod
-    def setUpClass(cls):
-        super_start = base.Cluster.start
-
-        def start(cluster, *a, **kw):
-            for p in cluster.processes():
-                stalls = os.path.join(cluster.dir, p.name + ".stall")
-                os.makedirs(stalls)
-                p.stalls = stalls
-                p.env = {"LD_PRELOAD": PRELOAD, "FB_STALL_DIR": stalls, "FOREBAY_PROCESS__WATCHDOG": "1s",
-                         "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
-            return super_start(cluster, *a, **kw)
-        base.Cluster.start = start
-        try:
-            super().setUpClass()
-        finally:
-            base.Cluster.start = super_start
-
-    def hold(self, p, name):
-        path = os.path.join(p.stalls, name)
-        with open(path, "w"):
-            pass
-        self.addCleanup(lambda: os.path.exists(path) and os.remove(path))
-        return path
+    environment = {"FOREBAY_PROCESS__WATCHDOG": "1s"}
 
     def metric(self, p, name, labels):
         m = re.search(rf'(?m)^forebay_{name}\{{{labels}\}} (\S+)$', p.http("/metrics")[1])
@@ -77,7 +51,4 @@ class Watchdog(ClusterTest):
 
 
 if __name__ == "__main__":
-    import sys
-    PRELOAD = os.path.abspath(sys.argv.pop(sys.argv.index("--preload") + 1))
-    sys.argv.remove("--preload")
-    base.main()
+    stall.main()

@@ -145,7 +145,8 @@ size_t rig_input(struct rig *g, struct router_session *s, const char *text)
 void rig_reply(struct rig *g, uint32_t i, struct fb_rep rep)
 {
     struct owned_frame *o = calloc(1, sizeof(*o));
-    struct fb_frame f = {.kind = FB_FRAME_REP, .count = 1};
+    struct fb_frame f = {
+        .kind = FB_FRAME_REP, .count = 1, .queue_us = g->queue_us, .busy_us = g->busy_us};
     uint32_t node;
     assert_true(i < g->seen_count);
     node = g->seen[i].node;

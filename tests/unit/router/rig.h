@@ -24,7 +24,8 @@ struct rig {
     uint32_t seen_count;
     uint32_t frames; /* how many frames came out so far */
     uint64_t now_ns;
-    uint32_t frames_alive; /* held by the core */
+    uint32_t queue_us, busy_us; /* that nodes tell in their frames */
+    uint32_t frames_alive;      /* held by the core */
 };
 
 /* Two nodes n0, n1, connected; even partitions on n0, odd on n1, epoch 1. */

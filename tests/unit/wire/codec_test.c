@@ -103,6 +103,9 @@ static void requests(void **state)
     CHECK(req, .op = FB_OP_DBSIZE, .part = FB_PART_NONE);
     CHECK(rep, .seq = 9, .type = FB_REP_LIST, .level = FB_LEVEL_LOCAL, .hit = true, .num = -5,
           .ver = 6, .payload = fb_buf_view(&args));
+    CHECK(rep, .seq = 9, .type = FB_REP_OK, .wait_us = 70000, .wait_on = FB_WAIT_FSYNC,
+          .payload = fb_buf_view(&args));
+    CHECK(rep, .seq = 9, .type = FB_REP_OK, .queue_us = 70000);
     fb_buf_fini(&args);
     assert_true(fb_op_known(FB_OP_GET) && !fb_op_known(0) && !fb_op_known(9999));
     assert_string_equal(fb_op_name(FB_OP_GETRANGE), "GETRANGE");

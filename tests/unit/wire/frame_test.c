@@ -57,6 +57,29 @@ static void round_trip(void **state)
     fb_buf_fini(&b);
 }
 
+/* A REP frame has room for two times, written before or after its tail; other kinds have not. */
+static void times(void **state)
+{
+    struct fb_frame f = {.kind = FB_FRAME_REP, .src_inc = 1}, got;
+    struct fb_buf b = {0};
+    struct fb_err err;
+    size_t mark;
+    (void)state;
+    fb_buf_put_str(&b, "something in front");
+    mark = fb_frame_begin(&b, &f);
+    fb_buf_put_str(&b, "tail");
+    fb_frame_end(&b, mark, 7);
+    assert_int_equal(fb_frame_decode(fb_bytes(b.p + mark, b.n - mark), &got, &err), FB_OK);
+    assert_int_equal(got.queue_us, 0);
+    assert_int_equal(got.busy_us, 0);
+    assert_int_equal(got.count, 7);
+    fb_frame_timing(&b, mark, UINT32_MAX, 128);
+    assert_int_equal(fb_frame_decode(fb_bytes(b.p + mark, b.n - mark), &got, &err), FB_OK);
+    assert_true(got.queue_us == UINT32_MAX && got.busy_us == 128 && got.count == 7);
+    assert_true(fb_bytes_is(got.tail, "tail"));
+    fb_buf_fini(&b);
+}
+
 static void hostile(void **state)
 {
     struct fb_buf b = {0};
@@ -156,8 +179,8 @@ static void values(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(hostile),
-                                       cmocka_unit_test(arena_is_bounded),
-                                       cmocka_unit_test(values)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(round_trip), cmocka_unit_test(times), cmocka_unit_test(hostile),
+        cmocka_unit_test(arena_is_bounded), cmocka_unit_test(values)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
