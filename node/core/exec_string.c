@@ -25,11 +25,12 @@ static int64_t kept_expiry(const struct op *op)
     return op->live ? object_expires(op->cur) : default_expiry(op);
 }
 
-/* A deadline in the past deletes, as in Redis; the reply is that of the write. */
+/* A deadline in the past deletes, as in Redis; the reply is that of the write. What is not resident
+ * may be in PostgreSQL: SET does not load. */
 static bool put_until(struct op *op, struct fb_bytes v, int64_t expires_ms)
 {
     if (expires_ms != 0 && expires_ms <= (int64_t)op->now) {
-        if (!op->live)
+        if (!op->live && op->cur != NULL)
             return true;
         return op_del(op);
     }

@@ -259,9 +259,8 @@ bool op_makes(const struct history_op *op, uint32_t i)
     const struct shadow *before = state_before(op->o, i, v->ptime_ms);
     struct shadow after;
     enum shadow_effect e = shadow_apply(&op->cmd, before, op->o->v[i - 1].ver, v->ptime_ms, &after);
-    bool makes =
-        (e != SHADOW_NOTHING && shadow_equal(&after, &v->state)) ||
-        (e == SHADOW_MAY_DELETE && v->state.kind == FB_KIND_NONE && before->kind != FB_KIND_NONE);
+    bool makes = (e != SHADOW_NOTHING && shadow_equal(&after, &v->state)) ||
+                 (e == SHADOW_MAY_DELETE && v->state.kind == FB_KIND_NONE);
     shadow_fini(&after);
     return makes;
 }

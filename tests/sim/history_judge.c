@@ -198,6 +198,9 @@ static void judge_version(struct history *h, const struct history_op *op, const 
     for (uint32_t i = lowest(h, op); i < o->n; i++)
         if (o->v[i].ver == ver && fits_without(h, op, i, r))
             return;
+    for (uint32_t i = 0; i < o->lost_n; i++)
+        if (o->lost[i].ver == ver && o->lost[i].at_ns > op->sent_ns)
+            return;
     fail_reply(h, op, "P2",
                "that version has another value, was lost, or is older than one told "
                "before it was sent",

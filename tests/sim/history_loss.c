@@ -32,9 +32,10 @@ static void burn(struct history *h, struct history_op *op)
         op_end(h, op);
 }
 
-static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t keep,
+static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t last_ver,
                  enum history_loss loss)
 {
+    uint64_t keep = last_ver;
     if (loss == HISTORY_DISK && h->config.row_version != NULL) {
         uint64_t row = h->config.row_version(h->config.arg, o->key);
         keep = row > keep ? row : keep;
@@ -58,6 +59,9 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
         o->n--;
         h->counts.lost_records++;
     }
+    /* what only the row has kept is no part of the log any more */
+    for (uint32_t i = o->n; i-- > 1 && o->v[i].rec_ver > last_ver;)
+        o->v[i].rec_ver = o->v[i].cut = last_ver;
     if (o->known >= o->n)
         o->known = o->n - 1;
     for (uint32_t i = 0; i < HISTORY_CLIENTS_MAX; i++)

@@ -104,7 +104,8 @@ static enum shadow_effect set(const struct shadow_cmd *c, const struct shadow *b
             return SHADOW_WRITES;
         fb_buf_fini(&after->value);
         *after = (struct shadow){0};
-        return live ? SHADOW_WRITES : SHADOW_NOTHING;
+        /* what is not in memory may be in PostgreSQL: deleted blindly */
+        return live ? SHADOW_WRITES : SHADOW_MAY_DELETE;
     }
     return SHADOW_WRITES;
 }

@@ -231,6 +231,24 @@ static void test_levels_and_feed(void **state)
 
 /* PostgreSQL does not get a write of level database in time, or the partition is closed first: that
  * is no success, and the answer says what was reached (I13). */
+/* SET with a time that is over deletes also what is only in PostgreSQL. */
+static void test_set_in_the_past(void **state)
+{
+    struct harness h;
+    uint64_t ver;
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    assert_int_equal(DO(&h, SET, "k", 0, 5, 0, 0, 1, "v").type, FB_REP_OK); /* not resident */
+    assert_int_equal(lane_stats(h.lane)->objects_tombstone, 1);
+    assert_int_equal(DO(&h, GET, "k", 0, 0, 0, 0, 0).type, FB_REP_NIL);
+    assert_int_equal(h.load_n, 0);
+    ver = lane_last_ver(h.lane, part_of("k"));
+    assert_int_equal(DO(&h, SET, "k", 0, 5, 0, 0, 1, "v").type, FB_REP_OK); /* known to be absent */
+    assert_int_equal(lane_last_ver(h.lane, part_of("k")) - ver, 0);
+    harness_close(&h);
+}
+
 static void test_level_missed(void **state)
 {
     struct harness h;
@@ -555,19 +573,13 @@ static void test_txn_database(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_not_primary),
-        cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_levels_and_feed),
-        cmocka_unit_test(test_level_missed),
-        cmocka_unit_test(test_park),
-        cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_txn),
-        cmocka_unit_test(test_txn_database),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_eviction_and_overload),
-        cmocka_unit_test(test_soft_limit),
-        cmocka_unit_test(test_old_copy),
+        cmocka_unit_test(test_strings),      cmocka_unit_test(test_not_primary),
+        cmocka_unit_test(test_loads),        cmocka_unit_test(test_levels_and_feed),
+        cmocka_unit_test(test_level_missed), cmocka_unit_test(test_set_in_the_past),
+        cmocka_unit_test(test_park),         cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_txn),          cmocka_unit_test(test_txn_database),
+        cmocka_unit_test(test_hash),         cmocka_unit_test(test_eviction_and_overload),
+        cmocka_unit_test(test_soft_limit),   cmocka_unit_test(test_old_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
