@@ -137,32 +137,6 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
     return log_open(&lc, &n->log, err);
 }
 
-static enum fb_status register_node(struct node *n, struct fb_err *err)
-{
-    struct fb_member_info m = {.kind = FB_MEMBER_NODE,
-                               .inc = n->inc,
-                               .started_ms = n->started_wall_ms,
-                               .pid = (uint32_t)getpid()};
-    struct fb_buf value = {0};
-    struct fb_coord_op op = {.rev = UINT64_MAX, .session = true};
-    char key[FB_NAME_BYTES_MAX + 8];
-    uint64_t rev;
-    enum fb_status s;
-
-    memcpy(m.name, n->name, sizeof(m.name));
-    snprintf(m.zone, sizeof(m.zone), "%s", fb_options_text(n->options, "process", "zone"));
-    snprintf(m.listen, sizeof(m.listen), "%s", n->listen);
-    snprintf(m.admin, sizeof(m.admin), "%s", n->admin_bound);
-    m.weight = (uint32_t)fb_options_uint(n->options, "node", "weight");
-    fb_member_info_encode(&value, &m);
-    snprintf(key, sizeof(key), "node/%s", n->name);
-    op.key = key;
-    op.value = fb_buf_view(&value);
-    s = fb_coord_txn(n->coord, &op, 1, &rev, err);
-    fb_buf_fini(&value);
-    return s;
-}
-
 static enum fb_status start(struct node *n, struct fb_err *err)
 {
     struct fb_cluster_state *state = NULL;
@@ -197,7 +171,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     if (s == FB_OK)
         s = node_net_start(n, err);
     if (s == FB_OK)
-        s = register_node(n, err);
+        s = node_register(n, err);
     if (s == FB_OK)
         s = fb_agent_start(n->coord, node_cluster_changed, n, &n->agent, err);
     if (s == FB_OK) {

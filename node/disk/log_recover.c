@@ -384,6 +384,25 @@ static enum fb_status repair_one(struct recovery *c, int dir_fd, const struct re
     return FB_OK;
 }
 
+/* What was read may be in the page cache only: a start that ended between writing a footer and
+ * syncing it leaves a segment that looks sealed and is not on disk. */
+static enum fb_status sync_newest(struct recovery *c, int dir_fd, struct fb_err *err)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        int fd;
+        if (c->files[i].generation != c->files[c->count - 1].generation)
+            continue;
+        fd = openat(dir_fd, c->files[i].name, O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            return fb_err_set(err, fb_status_of_errno(errno), "open %s/%s to sync it: %s",
+                              c->r->dir, c->files[i].name, strerror(errno));
+        if (fdatasync(fd) != 0)
+            disk_die(c->files[i].name, "fdatasync", errno);
+        close(fd);
+    }
+    return FB_OK;
+}
+
 static enum fb_status repair_all(struct recovery *c, struct fb_err *err)
 {
     int dir_fd;
@@ -391,6 +410,7 @@ static enum fb_status repair_all(struct recovery *c, struct fb_err *err)
 
     if (s != FB_OK)
         return s;
+    s = sync_newest(c, dir_fd, err);
     /* Empty files go first: a last segment has none behind it. Then the last segment of a lane
      * before the one in front of it: a footer that says "more follows" claims that what follows is
      * whole. */

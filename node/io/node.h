@@ -98,6 +98,9 @@ FB_MUST_USE enum fb_status node_recover(struct node *n, struct lane **lanes,
 /* cluster.c: one configuration for `refs` holders; takes a reference of the state. */
 struct node_config *node_config_new(struct fb_cluster_state *s, uint32_t refs);
 
+/* cluster.c: this process's entry among the members. Main thread at the start, then the agent's. */
+FB_MUST_USE enum fb_status node_register(struct node *n, struct fb_err *err);
+
 /* cluster.c: agent callback; assignment and takeover. */
 void node_cluster_changed(void *arg, struct fb_cluster_state *s);
 /* Again after a while: first placement waits until the set of live nodes has settled. Any thread.

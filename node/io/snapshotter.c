@@ -33,7 +33,8 @@ struct snapshotter {
     struct lane_snapshot snap;
     struct fb_buf slice;
     bool begin, has_content;
-    uint64_t log_seq; /* of the last write to the lane's log when the slice was taken */
+    uint64_t log_seq;  /* of the last write to the lane's log when the slice was taken */
+    uint64_t next_seq; /* of the next one */
 };
 
 /* Worker thread, between two ticks. */
@@ -47,6 +48,7 @@ static void take_slice(void *arg, struct worker *w)
     if (s->has_content && !s->snap.done)
         lane_snapshot_slice(w->lane, &s->snap, &s->slice, SLICE_BYTES);
     s->log_seq = w->log_seq;
+    s->next_seq = lane_effects(w->lane)->log_seq;
     pthread_mutex_lock(&s->mutex);
     s->slice_done = true;
     pthread_cond_broadcast(&s->cond);
@@ -91,8 +93,9 @@ static enum fb_status one_partition(struct snapshotter *s, uint16_t part, struct
     s->snap = (struct lane_snapshot){.part = part};
     ask_slice(s, true);
     if (!s->has_content) {
+        /* nothing of it is in the log so far; it may be opened at any time */
         s->marks[part] = (struct mark){
-            .newer_seq = UINT64_MAX, .older_seq = UINT64_MAX, .newer = true, .older = true};
+            .newer_seq = s->next_seq, .older_seq = s->next_seq, .newer = true, .older = true};
         return FB_OK;
     }
     info.start_ver = s->snap.start_ver;

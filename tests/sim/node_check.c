@@ -199,6 +199,7 @@ enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
     struct fb_reader in = fb_reader(records);
     struct batch *b;
     const char *name;
+    uint64_t synced = atomic_load(&l->synced_seq);
     enum fb_status s;
 
     fb_buf_clear(&c->in_flight[lane]);
@@ -214,6 +215,7 @@ enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
     b = &c->batches[c->batch_n++];
     *b = (struct batch){.generation = log->config.generation,
                         .seq = seq,
+                        .synced = synced,
                         .n = log_batch_bytes((uint32_t)records.n),
                         .lane = lane,
                         .segment = l->w_segment,
@@ -360,7 +362,7 @@ bool node_check_vital_place(struct node_check *c, struct fs_node **f, uint64_t *
             continue;
         for (uint32_t k = i + 1; k < c->batch_n && !later; k++)
             later = c->batches[k].generation == b->generation && c->batches[k].lane == b->lane &&
-                    c->batches[k].checked;
+                    c->batches[k].checked && c->batches[k].synced >= b->seq;
         if (!later || !b->checked)
             continue;
         found++;

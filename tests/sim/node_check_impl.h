@@ -37,7 +37,7 @@ struct part_view {
 
 struct batch { /* one write to the log */
     struct fs_node *file, *dir;
-    uint64_t generation, seq, at, n;
+    uint64_t generation, seq, at, n, synced; /* synced: what its header says was, then */
     uint32_t lane, segment;
     uint32_t first_mark, mark_n;
     bool checked;

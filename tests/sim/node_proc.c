@@ -247,7 +247,7 @@ static void ended(struct sim_proc *p, enum sim_death how, int code)
     node_check_end(n->check);
     for (uint32_t i = 0; i < p->fs->node_n; i++)
         p->fs->nodes[i]->lock_of = NULL;
-    if (how == SIM_ABORTED && p->fs->errors == 0 && !p->fs->full_said)
+    if (how == SIM_ABORTED && !p->fs->failed && !p->fs->full_said)
         sim_violation(s, "abort", "the node stops itself without a reason: %s",
                       sim_os_last_error());
     if (how == SIM_POWER) {

@@ -101,7 +101,8 @@ static bool broken(const char *call, const char *name, uint32_t per_million)
     if (!sim_strikes(p->sim, SIM_DISK, SIM_FAULT_DISK_EIO, per_million))
         return false;
     sim_trace(p->sim, "%s %s %s fails: EIO", p->name, call, name);
-    if (strcmp(call, "pread") != 0 && strcmp(call, "openat") != 0 && strcmp(call, "fdopendir") != 0)
+    if (strcmp(call, "pread") != 0 && strcmp(call, "openat") != 0 &&
+        strcmp(call, "fdopendir") != 0 && strcmp(call, "unlinkat") != 0)
         p->fs->errors++; /* something may not have been written */
     p->fs->failed = true;
     errno = EIO;

@@ -29,7 +29,8 @@ struct flight {
     uint8_t level;
     uint64_t floor; /* newest version acknowledged before it was sent */
     struct write *write;
-    bool last_look; /* sent when nothing was left to do */
+    uint32_t losses; /* there had been when it was sent */
+    bool last_look;  /* sent when nothing was left to do */
 };
 
 struct raw_client {
@@ -39,7 +40,7 @@ struct raw_client {
     uint32_t epoch[WORLD_PARTITIONS_MAX];
     uint64_t coord_rev;
     struct flight flight[IN_FLIGHT_MAX];
-    uint32_t seq, done, lost_flights, errors;
+    uint32_t seq, done, losses, errors;
     struct write *writes;
     uint32_t write_n;
     /* of each key: newest acknowledged version, and newest acknowledged as durable */
@@ -89,6 +90,7 @@ static void send_one(struct raw_client *c, struct flight *f)
     r.epoch = c->epoch[r.part];
     f->seq = r.seq = ++c->seq;
     f->floor = c->acked[f->k];
+    f->losses = c->losses;
     if (f->op == FB_OP_SET) {
         fb_list_put(&args, fb_bytes_str(f->write->value));
         r.nargs = 1;
@@ -233,6 +235,10 @@ static void reply(struct raw_client *c, const struct fb_rep *r)
         check_get(c, f, r);
     } else if (f->write != NULL && r->ver != 0) {
         f->write->ver = r->ver;
+        if (f->losses != c->losses) { /* an answer of before, that was on its way */
+            f->seq = 0;
+            return;
+        }
         if (r->ver > c->acked[f->k])
             c->acked[f->k] = r->ver;
         if (r->level >= FB_LEVEL_DURABLE && r->ver > c->durable[f->k])
@@ -276,6 +282,7 @@ static void closed(void *arg, struct sim_conn *conn, const char *why)
 static void lost(void *arg, enum node_loss loss)
 {
     struct raw_client *c = arg;
+    c->losses += loss >= NODE_LOSS_UNSYNCED;
     for (uint32_t k = 0; k < RAW_KEYS; k++) {
         if (loss >= NODE_LOSS_ANY)
             c->durable[k] = 0;
