@@ -210,8 +210,9 @@ static enum fb_status read_header(struct reading *r, struct snapshot_info *info,
 
     if (s == FB_OK)
         s = snapshot_header_decode(header, info, &r->salt, err);
-    if (s == FB_OK && (!snapshot_name_parse(r->name, &part, &ver) || part != info->part ||
-                       ver != info->start_ver))
+    /* a copy under any other name is as good for whoever looks at it; a node takes only its own */
+    if (s == FB_OK && snapshot_name_parse(r->name, &part, &ver) &&
+        (part != info->part || ver != info->start_ver))
         s = fb_err_set(err, FB_ECORRUPT,
                        "the name does not fit the contents (partition %u, version %llx)",
                        info->part, (unsigned long long)info->start_ver);

@@ -1,12 +1,17 @@
 /* What forebayctl asks of a node: one JSON object each way (README.md lists the verbs). */
 #include "node/io/worker.h"
 
+#include "node/disk/snapshot_format.h"
 #include "node/io/snapshotter.h"
 #include "proto/base/log.h"
 #include "proto/cluster/slot.h"
+#include "proto/rt/admin.h"
+#include "proto/rt/events.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* A question to several lanes; the last one to answer sends the reply. */
 struct call {
@@ -193,11 +198,52 @@ static void answer_nothing(struct call *c, struct fb_buf *json)
     (void)json;
 }
 
+static void events_verb(struct node *n, struct fb_net_frame *frame, json_int_t since)
+{
+    struct fb_buf b = {0};
+    fb_events_json(&b, since > 0 ? (uint64_t)since : 0);
+    reply_json(n, frame, &b);
+    fb_buf_fini(&b);
+}
+
+static void snapshot_list_verb(struct node *n, struct fb_net_frame *frame)
+{
+    struct snapshot_info *all = NULL;
+    struct fb_buf b = {0};
+    struct fb_err err;
+    size_t count = 0;
+
+    if (snapshot_list_names(n->dir.snapshot_path, &all, &count, &err) != FB_OK) {
+        reply_error(n, frame, err.msg);
+        return;
+    }
+    fb_buf_put_str(&b, "{\"ok\":true,\"dir\":");
+    fb_json_string(&b, n->dir.snapshot_path);
+    fb_buf_put_str(&b, ",\"snapshots\":[");
+    for (size_t i = 0; i < count; i++) {
+        struct stat st = {0};
+        char path[4300];
+        snprintf(path, sizeof(path), "%s/%s", n->dir.snapshot_path, all[i].name);
+        if (stat(path, &st) != 0)
+            continue; /* two newer ones exist by now */
+        fb_buf_printf(&b,
+                      "%s{\"name\":\"%s\",\"partition\":%u,\"ver\":%llu,\"bytes\":%lld,"
+                      "\"written_ms\":%lld}",
+                      b.p[b.n - 1] == '[' ? "" : ",", all[i].name, all[i].part,
+                      (unsigned long long)all[i].start_ver, (long long)st.st_size,
+                      (long long)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000);
+    }
+    fb_buf_put_str(&b, "]}");
+    reply_json(n, frame, &b);
+    fb_buf_fini(&b);
+    free(all);
+}
+
 static void snapshot_create_verb(struct node *n, struct fb_net_frame *frame)
 {
     struct fb_buf b = {0};
-    snapshotter_now(n->snapshotter);
-    fb_buf_put_str(&b, "{\"ok\":true}");
+    fb_buf_printf(&b, "{\"ok\":true,\"attempt\":%llu}",
+                  (unsigned long long)snapshotter_now(n->snapshotter));
     reply_json(n, frame, &b);
     fb_buf_fini(&b);
 }
@@ -238,11 +284,15 @@ void node_admin_request(struct node *n, struct fb_net_frame *frame)
         reply_error(n, frame, "\"key\" must be a string of at most 512 bytes");
     } else if (strcmp(verb, "snapshot.create") == 0) {
         snapshot_create_verb(n, frame);
+    } else if (strcmp(verb, "snapshot.list") == 0) {
+        snapshot_list_verb(n, frame);
+    } else if (strcmp(verb, "events") == 0) {
+        events_verb(n, frame, json_integer_value(json_object_get(o, "since")));
     } else {
         reply_error(n, frame,
                     "unknown verb; a node knows node.status partition.list partition.describe "
                     "key.inspect sync.flush "
-                    "snapshot.create");
+                    "snapshot.create snapshot.list events");
     }
     json_decref(o);
     fb_net_frame_free(frame);

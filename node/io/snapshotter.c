@@ -27,8 +27,8 @@ struct snapshotter {
     struct mark *marks;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
-    bool stop, now, slice_done;       /* mutex */
-    struct snapshotter_status status; /* mutex */
+    bool stop, now, running, slice_done; /* mutex */
+    struct snapshotter_status status;    /* mutex */
     /* one request at a time to a lane; written by the worker before slice_done */
     struct lane_snapshot snap;
     struct fb_buf slice;
@@ -192,6 +192,8 @@ static void round_of_all(struct snapshotter *s)
         s->status.rounds++;
         s->status.last_success_wall_ms = fb_wall_ms();
     }
+    s->status.attempts++;
+    s->running = false;
     pthread_mutex_unlock(&s->mutex);
 }
 
@@ -223,6 +225,9 @@ static void snapshotter_main(void *arg)
         }
         pthread_mutex_unlock(&s->mutex);
         if (go || due(s, last_ns, base_bytes)) {
+            pthread_mutex_lock(&s->mutex);
+            s->running = true;
+            pthread_mutex_unlock(&s->mutex);
             round_of_all(s);
             last_ns = fb_mono_ns();
             base_bytes = log_bytes(s->node->log);
@@ -276,12 +281,15 @@ void snapshotter_set(struct snapshotter *s, uint64_t interval_ms, uint64_t log_b
     atomic_store(&s->log_bytes_max, log_bytes_max);
 }
 
-void snapshotter_now(struct snapshotter *s)
+uint64_t snapshotter_now(struct snapshotter *s)
 {
+    uint64_t attempt;
     pthread_mutex_lock(&s->mutex);
     s->now = true;
+    attempt = s->status.attempts + (s->running ? 2 : 1);
     pthread_cond_broadcast(&s->cond);
     pthread_mutex_unlock(&s->mutex);
+    return attempt;
 }
 
 void snapshotter_status_get(struct snapshotter *s, struct snapshotter_status *out)

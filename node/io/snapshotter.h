@@ -6,7 +6,8 @@
 #include "node/io/node.h"
 
 struct snapshotter_status {
-    uint64_t rounds; /* finished since start */
+    uint64_t rounds;   /* finished since start */
+    uint64_t attempts; /* ended since start, failed ones included */
     uint64_t last_success_wall_ms;
     uint32_t done, total; /* of the round under way; total 0 = idle */
     char last_error[FB_ERR_MSG_BYTES_MAX];
@@ -19,8 +20,9 @@ FB_MUST_USE enum fb_status snapshotter_start(struct node *n, uint64_t interval_m
 void snapshotter_stop(struct snapshotter *s);
 /* Other triggers from now on. Any thread. */
 void snapshotter_set(struct snapshotter *s, uint64_t interval_ms, uint64_t log_bytes_max);
-/* Start a round now. Any thread. */
-void snapshotter_now(struct snapshotter *s);
+/* Start a round now; gives the number of the attempt that shows what is there now, so that who
+ * asked can wait for status.attempts to reach it. Any thread. */
+uint64_t snapshotter_now(struct snapshotter *s);
 void snapshotter_status_get(struct snapshotter *s, struct snapshotter_status *out);
 
 #endif

@@ -4,6 +4,7 @@
 #include "node/io/snapshotter.h"
 #include "node/store/store.h"
 #include "proto/base/clock.h"
+#include "proto/rt/admin.h"
 #include "proto/rt/metrics.h"
 
 struct totals {
@@ -32,7 +33,7 @@ static struct totals sum(const struct node *n)
         t.parked += get(&s->objects_parked);
         t.dirty_bytes += get(&s->dirty_bytes);
         t.memory_bytes += get(&s->memory_bytes);
-        t.hits += get(&s->hits);
+        t.hits += get(&s->hits) + get(&n->workers[i]->hits);
         t.misses += get(&s->misses);
         t.misses_aged += get(&s->misses_aged);
         t.misses_negative += get(&s->misses_negative);
@@ -139,10 +140,14 @@ void node_status(void *arg, struct fb_buf *json)
         (unsigned long long)log_bytes(n->log), (unsigned long long)n->generation,
         (unsigned long long)n->recovery_ms);
     fb_buf_printf(json,
-                  "\"snapshot\":{\"rounds\":%llu,\"last_success_ms\":%llu,\"done\":%u,\"total\":%u,"
-                  "\"failed\":%s}}",
-                  (unsigned long long)snap.rounds, (unsigned long long)snap.last_success_wall_ms,
-                  snap.done, snap.total, snap.last_error[0] ? "true" : "false");
+                  "\"snapshot\":{\"rounds\":%llu,\"attempts\":%llu,\"last_success_ms\":%llu,"
+                  "\"done\":%u,\"total\":%u,"
+                  "\"failed\":%s,\"error\":",
+                  (unsigned long long)snap.rounds, (unsigned long long)snap.attempts,
+                  (unsigned long long)snap.last_success_wall_ms, snap.done, snap.total,
+                  snap.last_error[0] ? "true" : "false");
+    fb_json_string(json, snap.last_error);
+    fb_buf_put_str(json, "}}");
 }
 
 static void objects_gauge(void *arg, struct fb_buf *out)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PARTS_TOLD 30u /* in a line of the log */
 #define NO_SYNC_GRACE_NS UINT64_C(2000000000)
 
 struct job *job_new(enum job_kind kind)
@@ -134,9 +135,32 @@ static void job_config(struct worker *w, struct node_config *c)
     fb_applied_took(w->node->applied, w->index, c->state->config_rev);
 }
 
+/* One line for all partitions of a job: a start opens hundreds. */
+static void told(const char *text, const struct worker *w, struct fb_buf *list, uint32_t count)
+{
+    if (count > 0) {
+        fb_buf_put_u8(list, 0);
+        fb_log_emit(FB_LOG_INFO, text,
+                    (const struct fb_kv[]){FB_KU("count", count), FB_KU("worker", w->index),
+                                           FB_KS("partitions", (const char *)list->p)},
+                    3);
+    }
+    fb_buf_fini(list);
+}
+
+static void list_part(struct fb_buf *list, uint16_t part, uint32_t count)
+{
+    if (count < PARTS_TOLD)
+        fb_buf_printf(list, "%s%u", count ? " " : "", part);
+    else if (count == PARTS_TOLD)
+        fb_buf_put_str(list, " ...");
+}
+
 static void job_open(struct worker *w, struct fb_bytes items)
 {
     struct fb_reader r = fb_reader(items);
+    struct fb_buf list = {0};
+    uint32_t count = 0;
     while (r.n > 0) {
         uint16_t part = fb_take_u16(&r);
         uint32_t epoch = fb_take_u32(&r);
@@ -145,12 +169,16 @@ static void job_open(struct worker *w, struct fb_bytes items)
         /* pairs with the acquire load in requests.c: whoever sees the epoch may ask this lane */
         atomic_store_explicit(&w->node->open_epoch[part], epoch, memory_order_release);
         atomic_fetch_add(&w->node->open_count, 1);
+        list_part(&list, part, count++);
     }
+    told("partitions opened", w, &list, count);
 }
 
 static void job_close(struct worker *w, struct fb_bytes items)
 {
     struct fb_reader r = fb_reader(items);
+    struct fb_buf list = {0};
+    uint32_t count = 0;
     while (r.n > 0) {
         uint16_t part = fb_take_u16(&r);
         if (!lane_partition_open(w->lane, part))
@@ -158,7 +186,9 @@ static void job_close(struct worker *w, struct fb_bytes items)
         atomic_store_explicit(&w->node->open_epoch[part], 0, memory_order_release);
         atomic_fetch_sub(&w->node->open_count, 1);
         lane_close_partition(w->lane, part);
+        list_part(&list, part, count++);
     }
+    told("partitions closed", w, &list, count);
 }
 
 static const char *const job_notes[] = {[JOB_OPENED] = "takes a connection",

@@ -76,6 +76,7 @@ struct worker {
     uint64_t rng;
     bool stop;
     _Atomic uint64_t ticks;
+    _Atomic uint64_t hits; /* reads answered without the lane; written by the worker alone */
 };
 
 /* Lane is recovered and configured; thread starts with worker_start. */

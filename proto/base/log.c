@@ -14,6 +14,7 @@
 
 static _Atomic int log_level = FB_LOG_INFO;
 static _Atomic int log_format = FB_LOG_LOGFMT;
+static fb_log_sink_fn log_sink; /* const once threads run */
 static char log_process[64] = "forebay";
 static char log_name[64];
 static const char *const level_names[] = {"trace", "debug", "info", "warn", "error"};
@@ -51,6 +52,16 @@ enum fb_status fb_log_level_parse(const char *s, enum fb_log_level *out)
 bool fb_log_enabled(enum fb_log_level level)
 {
     return (int)level >= atomic_load_explicit(&log_level, memory_order_relaxed);
+}
+
+bool fb_log_wanted(enum fb_log_level level)
+{
+    return fb_log_enabled(level) || (log_sink != NULL && level >= FB_LOG_INFO);
+}
+
+void fb_log_set_sink(fb_log_sink_fn sink)
+{
+    log_sink = sink;
 }
 
 struct line {
@@ -175,6 +186,8 @@ void fb_log_emit(enum fb_log_level level, const char *text, const struct fb_kv *
     char when[64];
     size_t n;
 
+    if (log_sink != NULL && level >= FB_LOG_INFO)
+        log_sink(level, text, kv, count);
     if (!fb_log_enabled(level))
         return;
     l.n = 0;

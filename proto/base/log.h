@@ -38,13 +38,19 @@ void fb_log_set_level(enum fb_log_level level);
 void fb_log_set_format(enum fb_log_format format);
 /* "trace" .. "error"; FB_EINVAL otherwise. */
 FB_MUST_USE enum fb_status fb_log_level_parse(const char *s, enum fb_log_level *out);
-bool fb_log_enabled(enum fb_log_level level);
+bool fb_log_enabled(enum fb_log_level level); /* stderr gets it */
+bool fb_log_wanted(enum fb_log_level level);  /* stderr or the sink gets it */
+/* Gets every line at info and above, whatever the level of stderr is; `text` is a constant, kv is
+ * borrowed. Main thread, before others start. */
+typedef void (*fb_log_sink_fn)(enum fb_log_level level, const char *text, const struct fb_kv *kv,
+                               size_t count);
+void fb_log_set_sink(fb_log_sink_fn sink);
 void fb_log_emit(enum fb_log_level level, const char *text, const struct fb_kv *kv, size_t count);
 
 /* FB_LOG(INFO, "snapshot written", FB_KU("part", p), FB_KS("file", name)); at least one pair */
 #define FB_LOG(level, text, ...)                                                                   \
     do {                                                                                           \
-        if (fb_log_enabled(FB_LOG_##level)) {                                                      \
+        if (fb_log_wanted(FB_LOG_##level)) {                                                       \
             const struct fb_kv fb_kv_[] = {__VA_ARGS__};                                           \
             fb_log_emit(FB_LOG_##level, (text), fb_kv_, FB_COUNT_OF(fb_kv_));                      \
         }                                                                                          \

@@ -4,6 +4,8 @@
 
 #include "proto/base/build.h"
 #include "proto/base/clock.h"
+#include "proto/base/number.h"
+#include "proto/rt/events.h"
 #include "proto/rt/metrics.h"
 #include "proto/rt/reload.h"
 #include "proto/rt/thread.h"
@@ -53,20 +55,6 @@ static enum MHD_Result reply(struct MHD_Connection *con, unsigned code, const ch
     rc = MHD_queue_response(con, code, r);
     MHD_destroy_response(r);
     return rc;
-}
-
-void fb_json_string(struct fb_buf *out, const char *s)
-{
-    fb_buf_put_u8(out, '"');
-    for (; *s != '\0'; s++) {
-        if (*s == '"' || *s == '\\')
-            fb_buf_put_u8(out, '\\');
-        if ((unsigned char)*s < 0x20)
-            fb_buf_printf(out, "\\u%04x", (unsigned)*s);
-        else
-            fb_buf_put_u8(out, (uint8_t)*s);
-    }
-    fb_buf_put_u8(out, '"');
 }
 
 /* {"process":..,"version":..,"build":..,"pid":..,"uptime_seconds":..,"reload":{},"watchdog":{},
@@ -130,7 +118,17 @@ static enum MHD_Result page(struct fb_admin *a, struct MHD_Connection *con, cons
         status_page(a, &body);
         return reply(con, MHD_HTTP_OK, "application/json", &body, NULL);
     }
-    fb_buf_put_str(&body, "not found; there are /livez /readyz /metrics /statusz\n");
+    if (strcmp(url, "/eventsz") == 0) {
+        const char *since = MHD_lookup_connection_value(con, MHD_GET_ARGUMENT_KIND, "since");
+        uint64_t seq = 0;
+        if (since != NULL && !fb_parse_u64(fb_bytes_str(since), &seq)) {
+            fb_buf_put_str(&body, "since must be a number: the \"next\" of the answer before\n");
+            return reply(con, MHD_HTTP_BAD_REQUEST, text, &body, NULL);
+        }
+        fb_events_json(&body, seq);
+        return reply(con, MHD_HTTP_OK, "application/json", &body, NULL);
+    }
+    fb_buf_put_str(&body, "not found; there are /livez /readyz /metrics /statusz /eventsz\n");
     return reply(con, MHD_HTTP_NOT_FOUND, text, &body, NULL);
 }
 

@@ -1,5 +1,5 @@
-/* Admin HTTP of every process: /livez /readyz /metrics /statusz, on its own thread with timeouts
- * (libmicrohttpd). */
+/* Admin HTTP of every process: /livez /readyz /metrics /statusz /eventsz, on its own thread with
+ * timeouts (libmicrohttpd). */
 #ifndef FB_PROTO_RT_ADMIN_H_
 #define FB_PROTO_RT_ADMIN_H_
 

@@ -2,6 +2,7 @@
 #include "proto/rt/process.h"
 
 #include "proto/base/log.h"
+#include "proto/rt/events.h"
 #include "proto/rt/thread.h"
 #include "proto/rt/watchdog.h"
 
@@ -9,6 +10,7 @@ void fb_process_setup(const struct fb_options *o, const char *kind, const char *
 {
     fb_log_setup((enum fb_log_level)fb_options_uint(o, "process", "log_level"),
                  (enum fb_log_format)fb_options_uint(o, "process", "log_format"), kind, name);
+    fb_events_setup();
     fb_signals_setup();
 }
 

@@ -1,4 +1,5 @@
 /* Admin requests on the event thread: status, flush, and the verdicts of operators. */
+#include "proto/rt/events.h"
 #include "sync/io/admin.h"
 #include "sync/io/engine_state.h"
 
@@ -146,7 +147,14 @@ void sync_engine_admin(struct sync_engine *g, struct fb_net_frame *f)
             return;
         }
     }
-    if (strcmp(verb, "sync.status") == 0) {
+    if (strcmp(verb, "events") == 0) {
+        json_int_t since = 0;
+        struct fb_buf text = {0};
+        (void)json_unpack(req, "{s?I}", "since", &since);
+        fb_events_json(&text, since > 0 ? (uint64_t)since : 0);
+        sync_admin_reply(f, json_loadb((const char *)text.p, text.n, 0, NULL));
+        fb_buf_fini(&text);
+    } else if (strcmp(verb, "sync.status") == 0) {
         sync_admin_reply(f, sync_engine_status(g));
     } else if (strcmp(verb, "sync.flush") == 0) {
         sync_core_flush(g->core, ns);

@@ -5,6 +5,7 @@
 #include "proto/base/log.h"
 #include "proto/base/random.h"
 #include "proto/rt/admin.h"
+#include "proto/rt/events.h"
 #include "proto/rt/mailbox.h"
 #include "proto/rt/metrics.h"
 #include "proto/rt/reload.h"
@@ -125,6 +126,11 @@ enum fb_status fb_log_level_parse(const char *s, enum fb_log_level *out)
 bool fb_log_enabled(enum fb_log_level level)
 {
     return level >= FB_LOG_INFO;
+}
+
+bool fb_log_wanted(enum fb_log_level level)
+{
+    return fb_log_enabled(level);
 }
 
 void fb_log_emit(enum fb_log_level level, const char *text, const struct fb_kv *kv, size_t count)
@@ -453,6 +459,17 @@ void fb_watchdog_set(uint64_t limit_ms, uint64_t abort_ms)
 void fb_watchdog_status(struct fb_buf *json)
 {
     fb_buf_put_str(json, "{}");
+}
+
+/* Processes of a simulation share one log and have no life events of their own. */
+void fb_events_setup(void)
+{
+}
+
+void fb_events_json(struct fb_buf *out, uint64_t since)
+{
+    (void)since;
+    fb_buf_put_str(out, "{}");
 }
 
 void fb_reload_setup(void)

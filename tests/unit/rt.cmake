@@ -4,3 +4,4 @@ fb_add_test(rt_metrics LABELS unit TIMEOUT 60 SOURCES unit/rt/metrics_test.c LIB
 fb_add_test(rt_admin LABELS unit TIMEOUT 60 SOURCES unit/rt/admin_test.c LIBS fb_rt)
 fb_add_test(rt_watchdog LABELS unit TIMEOUT 90 SOURCES unit/rt/watchdog_test.c LIBS fb_rt)
 fb_add_test(rt_reload LABELS unit TIMEOUT 60 SOURCES unit/rt/reload_test.c LIBS fb_rt)
+fb_add_test(rt_events LABELS unit TIMEOUT 60 SOURCES unit/rt/events_test.c LIBS fb_rt PkgConfig::JANSSON)
