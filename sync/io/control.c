@@ -112,13 +112,13 @@ struct dead_list {
 };
 
 static void add_dead(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver,
-                     const char *sqlstate, const char *message, const char *at,
+                     const char *sqlstate, const char *message, const char *at, const char *kind,
                      const char *value_json)
 {
     struct dead_list *list = arg;
     struct sync_dead *d;
 
-    (void)part, (void)sqlstate, (void)message, (void)at, (void)value_json;
+    (void)part, (void)sqlstate, (void)message, (void)at, (void)kind, (void)value_json;
     if (id.n > FB_KEY_BYTES_MAX)
         return;
     d = fb_xcalloc(1, sizeof(*d));
@@ -246,13 +246,14 @@ static void probe(struct sync_control *c)
 struct letters {
     json_t *list;         /* list, show: where to add; NULL when one is looked for */
     struct fb_bytes only; /* p == NULL: all */
+    uint32_t skip;        /* of the first ones */
     bool found;
     uint16_t part;
     uint64_t ver;
 };
 
 static void add_letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver,
-                       const char *sqlstate, const char *message, const char *at,
+                       const char *sqlstate, const char *message, const char *at, const char *kind,
                        const char *value_json)
 {
     struct letters *l = arg;
@@ -265,14 +266,18 @@ static void add_letter(void *arg, const char *ns, uint16_t part, struct fb_bytes
     l->ver = ver;
     if (l->list == NULL)
         return;
+    if (l->skip > 0) {
+        l->skip--;
+        return;
+    }
     value = value_json != NULL ? json_loads(value_json, JSON_DECODE_ANY, NULL) : NULL;
     if (value == NULL)
         value = value_json != NULL ? sync_admin_text(fb_bytes_str(value_json)) : json_null();
     (void)json_array_append_new(
-        l->list, json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:o}", "ns", ns, "id",
+        l->list, json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:s, s:o}", "ns", ns, "id",
                            sync_admin_text(id), "part", (int)part, "ver", (json_int_t)ver,
                            "sqlstate", sqlstate, "message", sync_admin_text(fb_bytes_str(message)),
-                           "at", at != NULL ? at : "", "value", value));
+                           "at", at != NULL ? at : "", "kind", kind, "value", value));
 }
 
 static void fail_pg(const struct fb_net_frame *f, const struct pg_error *err)
@@ -285,9 +290,10 @@ static void fail_pg(const struct fb_net_frame *f, const struct pg_error *err)
 }
 
 static void letters_list(struct sync_control *c, struct fb_net_frame *f, const char *ns,
-                         const char *id, uint32_t limit)
+                         const char *id, uint32_t skip, uint32_t limit)
 {
     struct letters l = {.list = json_array(),
+                        .skip = skip,
                         .only = id != NULL ? fb_bytes_str(id) : fb_bytes(NULL, 0)};
     struct pg_error err = {.class = PG_OK};
 
@@ -373,23 +379,25 @@ static void serve(struct sync_control *c, struct fb_net_frame *f)
 {
     json_t *req = sync_admin_parse(f);
     const char *verb = "", *ns = NULL, *id = NULL;
-    json_int_t limit = 100;
+    json_int_t limit = 100, skip = 0;
     bool taken = false;
 
-    (void)json_unpack(req, "{s?s, s?s, s?s, s?I}", "verb", &verb, "ns", &ns, "id", &id, "limit",
-                      &limit);
+    (void)json_unpack(req, "{s?s, s?s, s?s, s?I, s?I}", "verb", &verb, "ns", &ns, "id", &id,
+                      "limit", &limit, "skip", &skip);
+    if (limit < 1 || limit > (json_int_t)DEAD_LETTERS_MAX)
+        limit = DEAD_LETTERS_MAX;
+    if (skip < 0 || skip > (json_int_t)DEAD_LETTERS_MAX)
+        skip = DEAD_LETTERS_MAX;
     if (!pg_connected(c->pg))
         sync_admin_fail(f, "PostgreSQL does not answer");
     else if (strcmp(verb, "sync.lsn") == 0)
         lsn(c, f);
     else if (strcmp(verb, "deadletter.list") == 0)
-        letters_list(c, f, ns, NULL,
-                     limit > 0 && limit < (json_int_t)DEAD_LETTERS_MAX ? (uint32_t)limit
-                                                                       : DEAD_LETTERS_MAX);
+        letters_list(c, f, ns, NULL, (uint32_t)skip, (uint32_t)(skip + limit));
     else if (ns == NULL || id == NULL)
         sync_admin_fail(f, "\"ns\" and \"id\" are needed");
     else if (strcmp(verb, "deadletter.show") == 0)
-        letters_list(c, f, ns, id, DEAD_LETTERS_MAX);
+        letters_list(c, f, ns, id, 0, DEAD_LETTERS_MAX);
     else
         taken = letters_resolve(c, f, ns, id, strcmp(verb, "deadletter.discard") == 0);
     json_decref(req);

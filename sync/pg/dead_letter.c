@@ -76,11 +76,19 @@ enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], con
     return c;
 }
 
+/* It would read as bytes that are no text. */
+static bool only_field_is_hex(struct fb_bytes hash)
+{
+    struct fb_bytes v;
+    return fb_hash_count(hash) == 1 && fb_hash_get(hash, fb_bytes_str("hex"), &v);
+}
+
 static void put_value_json(struct fb_buf *out, const char *kind, struct fb_bytes v, const char *hex)
 {
     if (strcmp(kind, "none") == 0) {
         fb_buf_put_str(out, "null");
-    } else if (strcmp(kind, "hash") == 0 && fb_hash_valid(v) && pg_hash_is_text(v)) {
+    } else if (strcmp(kind, "hash") == 0 && fb_hash_valid(v) && pg_hash_is_text(v) &&
+               !only_field_is_hex(v)) {
         pg_put_hash_json(out, v);
     } else if (strcmp(kind, "string") == 0 && pg_utf8_valid(v)) {
         pg_put_json_string(out, v);
@@ -123,7 +131,7 @@ enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16], cons
         put_value_json(&json, PQgetvalue(res, i, 7), fb_buf_view(&value), hex);
         fn(arg, PQgetvalue(res, i, 0), (uint16_t)strtoul(PQgetvalue(res, i, 1), NULL, 10),
            fb_buf_view(&id), strtoull(PQgetvalue(res, i, 3), NULL, 10), PQgetvalue(res, i, 4),
-           PQgetvalue(res, i, 5), PQgetvalue(res, i, 6), pg_cstr(&json));
+           PQgetvalue(res, i, 5), PQgetvalue(res, i, 6), PQgetvalue(res, i, 7), pg_cstr(&json));
     }
     PQclear(res);
     fb_buf_fini(&id);

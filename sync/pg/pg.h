@@ -178,7 +178,8 @@ enum pg_class pg_barrier(struct pg *pg, const uint8_t cluster[16], struct pg_bat
 
 /* forebay.dead_letter: the newest refused version of an object; an older put changes nothing. at is
  * PostgreSQL's text of the time; value_json is a JSON string or object, null for a delete, {"hex":
- * "..."} for what is not text. Views and texts are valid during the call of fn only. */
+ * "..."} of the stored bytes for what is not text (and for a hash whose only field is "hex"). kind
+ * is "none", "string" or "hash". Views and texts are valid during the call of fn only. */
 enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const char *ns,
                                  uint16_t part, const struct fb_feed_object *o,
                                  const char *sqlstate, const char *message, struct pg_error *err);
@@ -186,7 +187,7 @@ enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], con
                                    struct fb_bytes id, uint64_t up_to_ver, struct pg_error *err);
 typedef void (*pg_dead_letter_fn)(void *arg, const char *ns, uint16_t part, struct fb_bytes id,
                                   uint64_t ver, const char *sqlstate, const char *message,
-                                  const char *at, const char *value_json);
+                                  const char *at, const char *kind, const char *value_json);
 enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16],
                                   const char *ns /* or NULL */, uint32_t limit,
                                   pg_dead_letter_fn fn, void *arg, struct pg_error *err);

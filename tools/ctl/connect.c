@@ -1,6 +1,7 @@
 /* Connections of the CLI: the coordinator, and one question at a time to a process. */
 #include "proto/base/random.h"
 #include "proto/cluster/slot.h"
+#include "proto/net/http_get.h"
 #include "proto/net/net.h"
 #include "proto/wire/request.h"
 #include "tools/ctl/ctl.h"
@@ -33,6 +34,40 @@ int ctl_open(struct ctl *c)
     return 0;
 }
 
+enum fb_status ctl_http_json(struct ctl *c, const struct fb_member_info *m, const char *path,
+                             json_t **reply, struct fb_err *err)
+{
+    uint64_t ms = c->timeout_ms < 5000 ? c->timeout_ms : 5000;
+    struct fb_buf body = {0};
+    struct fb_err why = {0};
+    char url[1024];
+    enum fb_status s;
+
+    snprintf(url, sizeof(url), "http://%s%s", m->admin, path);
+    s = fb_http_get(url, (uint32_t)ms, &body, &why);
+    *reply = s == FB_OK ? json_loadb((const char *)body.p, body.n, 0, NULL) : NULL;
+    fb_buf_fini(&body);
+    if (s != FB_OK)
+        return fb_err_set(err, s, "%s is asked at its admin port, and that failed: %s", m->name,
+                          why.msg);
+    if (*reply == NULL)
+        return fb_err_set(err, FB_EPROTO, "%s answered something that is not JSON at %s", m->name,
+                          url);
+    return FB_OK;
+}
+
+bool ctl_try_refresh(struct ctl *c)
+{
+    struct fb_cluster_state *next = NULL;
+    struct fb_err err;
+
+    if (fb_cluster_state_read(c->coord, &next, &err) != FB_OK)
+        return false;
+    fb_cluster_state_put(c->cluster);
+    c->cluster = next;
+    return true;
+}
+
 int ctl_refresh(struct ctl *c)
 {
     if (c->cluster != NULL)
@@ -47,7 +82,9 @@ struct talk {
     pthread_cond_t cond;
     bool opened, closed;
     char why[256];
-    struct fb_net_frame *answer;
+    uint32_t wanted; /* answers: an admin reply is one, a frame of replies as many as it holds */
+    uint32_t got;
+    struct fb_buf answers; /* tails of the frames, one behind the other */
 };
 
 static void opened_cb(void *arg, struct fb_conn *conn, const struct fb_hello *peer)
@@ -64,17 +101,15 @@ static void opened_cb(void *arg, struct fb_conn *conn, const struct fb_hello *pe
 static void received_cb(void *arg, struct fb_conn *conn, struct fb_net_frame *f)
 {
     struct talk *t = arg;
-    struct fb_net_frame *drop = f;
     (void)conn;
     pthread_mutex_lock(&t->mutex);
-    if ((f->f.kind == FB_FRAME_ADMIN_REP || f->f.kind == FB_FRAME_REP) && t->answer == NULL) {
-        t->answer = f;
-        drop = NULL;
+    if ((f->f.kind == FB_FRAME_ADMIN_REP || f->f.kind == FB_FRAME_REP) && t->got < t->wanted) {
+        fb_buf_put_bytes(&t->answers, f->f.tail);
+        t->got += f->f.kind == FB_FRAME_REP ? f->f.count : 1;
         pthread_cond_broadcast(&t->cond);
     }
     pthread_mutex_unlock(&t->mutex);
-    if (drop != NULL)
-        fb_net_frame_free(drop);
+    fb_net_frame_free(f);
 }
 
 static void closed_cb(void *arg, struct fb_conn *conn, const char *why)
@@ -88,20 +123,20 @@ static void closed_cb(void *arg, struct fb_conn *conn, const char *why)
     pthread_mutex_unlock(&t->mutex);
 }
 
-/* Until opened (or an answer) or closed or time is up; mutex held. */
+/* Until opened (or all answers) or closed or time is up; mutex held. */
 static void wait_talk(struct talk *t, const struct timespec *until, const bool *flag)
 {
-    while (!*flag && t->answer == NULL && !t->closed)
+    while (!*flag && t->got < t->wanted && !t->closed)
         if (pthread_cond_timedwait(&t->cond, &t->mutex, until) == ETIMEDOUT)
             return;
 }
 
-/* Sends `frames` (whole frames) to `m` and waits for one answer, whose tail replaces the contents
- * of `frames`. */
-static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, struct fb_buf *frames,
-                               struct fb_err *err)
+/* Sends `frames` (whole frames) to `m` and waits for `wanted` answers, whose bytes replace the
+ * contents of `frames`. */
+static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, uint32_t wanted,
+                               struct fb_buf *frames, struct fb_err *err)
 {
-    struct talk t = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct talk t = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wanted = wanted};
     struct fb_net_config nc = {.role = FB_ROLE_CTL,
                                .has_cluster = true,
                                .inc = fb_random_u64(),
@@ -137,7 +172,7 @@ static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, st
             if (s == FB_OK)
                 wait_talk(&t, &until, &never);
         }
-        if (t.answer != NULL)
+        if (t.got >= t.wanted)
             s = FB_OK;
         else if (t.closed)
             s = fb_err_set(err, FB_ECLOSED, "%s at %s: %s", m->name, m->listen, t.why);
@@ -147,13 +182,10 @@ static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, st
         pthread_mutex_unlock(&t.mutex);
         fb_conn_put(conn);
     }
-    if (t.answer != NULL) {
-        /* the frame must not outlive the net: take its bytes along */
-        fb_buf_clear(frames);
-        fb_buf_put_bytes(frames, t.answer->f.tail);
-        fb_net_frame_free(t.answer);
-    }
     fb_net_close(net);
+    fb_buf_clear(frames);
+    fb_buf_put_bytes(frames, fb_buf_view(&t.answers));
+    fb_buf_fini(&t.answers);
     pthread_cond_destroy(&t.cond);
     return s;
 }
@@ -172,7 +204,7 @@ enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *re
     fb_buf_put_str(&b, text);
     fb_frame_end(&b, mark, 1);
     free(text);
-    s = converse(c, m, &b, err);
+    s = converse(c, m, 1, &b, err);
     if (s == FB_OK) {
         *reply = json_loadb((const char *)b.p, b.n, JSON_DECODE_ANY, &je);
         if (*reply == NULL)
@@ -212,7 +244,7 @@ enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep
     mark = fb_frame_begin(&b, &f);
     fb_req_encode(&b, req);
     fb_frame_end(&b, mark, 1);
-    s = converse(c, m, &b, err);
+    s = converse(c, m, 1, &b, err);
     if (s == FB_OK) {
         fb_buf_put_bytes(payload, fb_buf_view(&b));
         r = fb_reader(fb_buf_view(payload));
@@ -225,6 +257,40 @@ enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep
                                           : "the partition moved; try again");
     }
     fb_buf_fini(&b);
+    return s;
+}
+
+enum fb_status ctl_request_many(struct ctl *c, const struct fb_member_info *m, struct fb_req *reqs,
+                                uint32_t count, struct fb_rep *reps, struct fb_buf *payload,
+                                struct fb_err *err)
+{
+    const struct fb_map *map = c->cluster->map;
+    struct fb_frame f = {.kind = FB_FRAME_REQ};
+    size_t mark = fb_frame_begin(payload, &f);
+    struct fb_reader r;
+    struct fb_rep rep;
+    enum fb_status s;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct fb_req *q = &reqs[i];
+        if (q->part != FB_PART_NONE) {
+            q->part = fb_key_partition(q->key, map->partitions);
+            q->epoch = map->parts[q->part].epoch;
+        }
+        q->seq = i;
+        reps[i] = (struct fb_rep){.type = FB_REP_ERR, .num = FB_REP_ERR_NOT_PRIMARY};
+        fb_req_encode(payload, q);
+    }
+    fb_frame_end(payload, mark, count);
+    s = converse(c, m, count, payload, err);
+    r = fb_reader(fb_buf_view(payload));
+    while (s == FB_OK && r.n > 0) {
+        s = fb_rep_decode(&r, &rep);
+        if (s == FB_OK && rep.seq < count)
+            reps[rep.seq] = rep;
+        else
+            s = fb_err_set(err, FB_EPROTO, "%s answered with a malformed reply", m->name);
+    }
     return s;
 }
 

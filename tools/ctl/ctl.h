@@ -30,7 +30,10 @@ struct ctl {
     const char *cluster_url;
     enum ctl_format format;
     uint64_t timeout_ms;
-    bool quiet, verbose, color, dry_run, yes, wait, watch, error_unchanged, strict, print;
+    bool quiet, verbose, color, dry_run, yes, wait, watch, error_unchanged, strict, print, follow,
+        restore;
+    uint64_t interval_ms, count, sample, revision;
+    const char *file;
     const char *namespace_name;
     const char *node_name;
     const char *state;
@@ -75,6 +78,11 @@ void ctl_help_verb(const struct ctl_verb *v);
 /* connect.c: coordinator and map; message and exit code on failure (0 = fine). */
 int ctl_open(struct ctl *c);
 int ctl_refresh(struct ctl *c);
+/* A map that is newer if the coordinator answers; false: the one before stays. */
+bool ctl_try_refresh(struct ctl *c);
+/* One page of a process's admin port, for routers, which listen for clients alone. */
+FB_MUST_USE enum fb_status ctl_http_json(struct ctl *c, const struct fb_member_info *m,
+                                         const char *path, json_t **reply, struct fb_err *err);
 /* One JSON question to a process. *reply is a new reference. Errors: message in err. */
 FB_MUST_USE enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *request,
                                    json_t **reply, struct fb_err *err);
@@ -83,6 +91,12 @@ struct fb_req;
 struct fb_rep;
 FB_MUST_USE enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep,
                                        struct fb_buf *payload, struct fb_err *err);
+/* `count` requests in one frame to node `m`: part FB_PART_NONE as it is, else from the key. reps[i]
+ * answers reqs[i] with views into `payload` (empty before), NOT_PRIMARY where it is not. */
+FB_MUST_USE enum fb_status ctl_request_many(struct ctl *c, const struct fb_member_info *m,
+                                            struct fb_req *reqs, uint32_t count,
+                                            struct fb_rep *reps, struct fb_buf *payload,
+                                            struct fb_err *err);
 void ctl_close(struct ctl *c);
 /* wait_applied.c: until every live process runs this revision of the configuration. CTL_TIMEOUT
  * names those that do not. */
@@ -108,9 +122,20 @@ bool ctl_confirm(const struct ctl *c, const char *question);
 /* "1m 5s" of milliseconds, into out (32 bytes). */
 const char *ctl_age(uint64_t ms, char *out);
 
+/* "2026-01-02T03:04:05.678Z", into out (40 bytes). */
+const char *ctl_time(uint64_t ms, char *out);
+
 /* conninfo.c: --conninfo-file, else FOREBAY_PG, else libpq's own environment (""). NULL with a
  * message on failure. Heap. */
 char *ctl_conninfo(struct ctl *c);
+
+/* verb_sync.c: the one of --namespace must exist. */
+int ctl_check_namespace(struct ctl *c);
+/* verb_db.c: PostgreSQL by the conninfo of above; NULL with a message and *rc. */
+struct pg;
+struct pg *ctl_connect_pg(struct ctl *c, int *rc);
+/* verb_key.c: bytes as a JSON string; what is not UTF-8 as \\x and hex. */
+json_t *ctl_text_json(struct fb_bytes b);
 
 int ctl_status(struct ctl *c);
 int ctl_health(struct ctl *c);
@@ -138,6 +163,14 @@ int ctl_config_show(struct ctl *c);
 int ctl_config_diff(struct ctl *c);
 int ctl_db_setup(struct ctl *c);
 int ctl_db_check(struct ctl *c);
+int ctl_events(struct ctl *c);
+int ctl_top(struct ctl *c);
+int ctl_key_watch(struct ctl *c);
+int ctl_snapshot_list(struct ctl *c);
+int ctl_snapshot_verify(struct ctl *c);
+int ctl_deadletter_export(struct ctl *c);
+int ctl_config_history(struct ctl *c);
+int ctl_verify(struct ctl *c);
 int ctl_completion(struct ctl *c);
 int ctl_version(struct ctl *c);
 

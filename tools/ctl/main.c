@@ -1,6 +1,7 @@
 /* forebayctl: command line to verb. */
 #include "proto/base/ini.h"
 #include "proto/base/log.h"
+#include "proto/base/number.h"
 #include "proto/base/units.h"
 #include "tools/ctl/ctl.h"
 
@@ -47,6 +48,7 @@ static int parse_format(struct ctl *c, const char *v)
 static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool *help)
 {
     struct fb_err err;
+    uint64_t *at;
     const struct {
         const char *name;
         bool *yes;
@@ -56,7 +58,8 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
                  {"--dry-run", &c->dry_run, true}, {"--yes", &c->yes, true},
                  {"--wait", &c->wait, true},       {"--no-wait", &c->wait, false},
                  {"--watch", &c->watch, true},     {"--error-unchanged", &c->error_unchanged, true},
-                 {"--strict", &c->strict, true},   {"--print", &c->print, true}};
+                 {"--strict", &c->strict, true},   {"--print", &c->print, true},
+                 {"--follow", &c->follow, true},   {"--restore", &c->restore, true}};
     const struct {
         const char *name;
         const char **value;
@@ -65,7 +68,15 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
                  {"--node", &c->node_name},
                  {"--state", &c->state},
                  {"--conninfo-file", &c->conninfo_file},
+                 {"--file", &c->file},
                  {"--ttl", &c->ttl}};
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } numbers[] = {{"--limit", &c->limit},
+                   {"--count", &c->count},
+                   {"--sample", &c->sample},
+                   {"--revision", &c->revision}};
     for (size_t i = 0; i < FB_COUNT_OF(bools); i++) {
         if (strcmp(f->name, bools[i].name) == 0) {
             *bools[i].yes = bools[i].value;
@@ -80,16 +91,16 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
     }
     if (strcmp(f->name, "--output") == 0)
         return parse_format(c, v);
-    if (strcmp(f->name, "--limit") == 0) {
-        char *end;
-        c->limit = strtoull(v, &end, 10);
-        return *end == '\0' && c->limit > 0
-                   ? 0
-                   : ctl_fail(CTL_USAGE, "--limit %s: must be a number above 0", v);
+    for (size_t i = 0; i < FB_COUNT_OF(numbers); i++) {
+        if (strcmp(f->name, numbers[i].name) != 0)
+            continue;
+        if (fb_parse_u64(fb_bytes_str(v), numbers[i].value) && *numbers[i].value > 0)
+            return 0;
+        return ctl_fail(CTL_USAGE, "%s %s: must be a number above 0", f->name, v);
     }
-    fb_assert(strcmp(f->name, "--timeout") == 0);
-    if (fb_duration_parse(fb_bytes_str(v), &c->timeout_ms, &err) != FB_OK || c->timeout_ms == 0)
-        return ctl_fail(CTL_USAGE, "--timeout %s: must be a time such as 10s", v);
+    at = strcmp(f->name, "--interval") == 0 ? &c->interval_ms : &c->timeout_ms;
+    if (fb_duration_parse(fb_bytes_str(v), at, &err) != FB_OK || *at == 0)
+        return ctl_fail(CTL_USAGE, "%s %s: must be a time such as 10s", f->name, v);
     return 0;
 }
 
@@ -157,7 +168,8 @@ int main(int argc, char **argv)
                     .timeout_ms = 30000,
                     .color = isatty(STDOUT_FILENO),
                     .wait = true,
-                    .limit = 100};
+                    .limit = 100,
+                    .interval_ms = 0};
     const struct ctl_flag *given[64];
     char *words[64];
     int word_count = 0, given_count = 0, used = 0, rc = 0;

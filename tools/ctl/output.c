@@ -1,9 +1,11 @@
 /* Tables for people, JSON for programs. Data on stdout, messages on stderr. */
 #include "tools/ctl/ctl.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 int ctl_fail(int code, const char *fmt, ...)
@@ -57,6 +59,20 @@ const char *ctl_age(uint64_t ms, char *out)
     return out;
 }
 
+const char *ctl_time(uint64_t ms, char *out)
+{
+    time_t s = (time_t)(ms / 1000);
+    struct tm tm;
+    size_t n;
+    if (gmtime_r(&s, &tm) == NULL) {
+        snprintf(out, 40, "%llu ms", (unsigned long long)ms);
+        return out;
+    }
+    n = strftime(out, 30, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, 40 - n, ".%03uZ", (unsigned)(ms % 1000));
+    return out;
+}
+
 /* Text of a cell, into a heap string. */
 static char *cell(json_t *v)
 {
@@ -72,7 +88,8 @@ static char *cell(json_t *v)
         return fb_xstrdup(num);
     }
     if (json_is_real(v)) {
-        snprintf(num, sizeof(num), "%.3g", json_real_value(v));
+        snprintf(num, sizeof(num), fabs(json_real_value(v)) < 100 ? "%.1f" : "%.0f",
+                 json_real_value(v));
         return fb_xstrdup(num);
     }
     {
@@ -121,7 +138,7 @@ static void print_table(struct ctl *c, json_t *rows, const struct ctl_column *co
 
 static void print_json(json_t *v, size_t flags)
 {
-    char *s = json_dumps(v, flags | JSON_ENCODE_ANY);
+    char *s = json_dumps(v, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
     if (s != NULL)
         puts(s);
     free(s);

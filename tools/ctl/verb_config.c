@@ -1,8 +1,11 @@
 /* config verbs: the cluster file, checked here, kept in the coordinator. */
+#include "proto/base/clock.h"
 #include "tools/ctl/gather.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Heap text of the file, NULL with a message. */
 static char *read_file(const char *path, size_t *n)
@@ -55,18 +58,6 @@ int ctl_config_check(struct ctl *c)
     ctl_note(c, "%s is fine: %u namespaces", c->args[0], set->count);
     free(set);
     free(text);
-    return CTL_OK;
-}
-
-int ctl_config_show(struct ctl *c)
-{
-    struct fb_buf out = {0};
-    int rc = ctl_open(c);
-    if (rc != 0)
-        return rc;
-    fb_nsset_print(&out, c->cluster->namespaces);
-    fwrite(out.p, 1, out.n, stdout);
-    fb_buf_fini(&out);
     return CTL_OK;
 }
 
@@ -202,6 +193,106 @@ static int check_safe(struct ctl *c, const struct fb_nsset *old, const struct fb
     return rc;
 }
 
+#define HISTORY "history/config/"
+#define HISTORY_KEPT 50u
+
+static char *history_entry(const char *text, size_t n)
+{
+    char host[256] = "", *out;
+    const struct passwd *who = getpwuid(getuid());
+    json_t *o;
+
+    (void)gethostname(host, sizeof(host) - 1);
+    o = json_pack("{s:I, s:o, s:o}", "at_ms", (json_int_t)fb_wall_ms(), "by",
+                  json_sprintf("%s@%s", who ? who->pw_name : "?", host), "text",
+                  ctl_text_json(fb_bytes(text, n)));
+    out = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+    fb_assert(out != NULL);
+    return out;
+}
+
+/* Entries as rows, the newest first. */
+static int history_rows(struct ctl *c, json_t **rows)
+{
+    struct fb_coord_list l;
+    struct fb_err err;
+
+    *rows = json_array();
+    if (fb_coord_list(c->coord, HISTORY, &l, &err) != FB_OK)
+        return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
+    for (size_t i = l.count; i-- > 0 && json_array_size(*rows) < c->limit;) {
+        json_t *o = json_loadb((const char *)l.kv[i].value.p, l.kv[i].value.n, 0, NULL), *row;
+        char when[40];
+        if (o == NULL)
+            continue;
+        row = json_pack("{s:I, s:s}", "revision", (json_int_t)l.kv[i].rev, "at",
+                        ctl_time((uint64_t)json_integer_value(json_object_get(o, "at_ms")), when));
+        json_object_set(row, "by", json_object_get(o, "by"));
+        json_object_set_new(row, "in_force", json_boolean(l.kv[i].rev == c->cluster->config_rev));
+        json_object_set(row, "text", json_object_get(o, "text"));
+        json_array_append_new(*rows, row);
+        json_decref(o);
+    }
+    fb_coord_list_free(&l);
+    return 0;
+}
+
+int ctl_config_history(struct ctl *c)
+{
+    static const struct ctl_column columns[] = {{"REVISION", "revision", false},
+                                                {"APPLIED", "at", false},
+                                                {"BY", "by", false},
+                                                {"IN FORCE", "in_force", false}};
+    json_t *rows = NULL;
+    int rc = ctl_open(c);
+
+    if (rc == 0)
+        rc = history_rows(c, &rows);
+    if (rc == 0)
+        ctl_print_rows(c, rows, columns, FB_COUNT_OF(columns));
+    json_decref(rows);
+    return rc;
+}
+
+/* As it was applied, to be kept or applied again. */
+static int show_old(struct ctl *c)
+{
+    json_t *rows = NULL, *o;
+    size_t i;
+    int rc;
+
+    c->limit = HISTORY_KEPT;
+    rc = history_rows(c, &rows);
+    json_array_foreach(rows, i, o)
+    {
+        if ((uint64_t)json_integer_value(json_object_get(o, "revision")) != c->revision)
+            continue;
+        fputs(json_string_value(json_object_get(o, "text")), stdout);
+        json_decref(rows);
+        return CTL_OK;
+    }
+    json_decref(rows);
+    return rc != 0
+               ? rc
+               : ctl_fail(CTL_FAILED, "revision %llu is not kept; see forebayctl config history",
+                          (unsigned long long)c->revision);
+}
+
+int ctl_config_show(struct ctl *c)
+{
+    struct fb_buf out = {0};
+    int rc = ctl_open(c);
+    if (rc != 0)
+        return rc;
+    if (c->revision != 0)
+        return show_old(c);
+    fb_nsset_print(&out, c->cluster->namespaces);
+    fwrite(out.p, 1, out.n, stdout);
+    fb_buf_fini(&out);
+    return CTL_OK;
+}
+
 /* An empty store becomes a cluster by its first configuration. */
 static int open_or_create(struct ctl *c, const struct fb_nsset *set)
 {
@@ -217,11 +308,28 @@ static int open_or_create(struct ctl *c, const struct fb_nsset *set)
     return ctl_open(c);
 }
 
+/* The file, and in the same transaction who put it there when: history/config/<time>, of which the
+ * newest are kept. */
 static int put_config(struct ctl *c, const char *text, size_t n, uint64_t *rev)
 {
     struct fb_err err;
-    enum fb_status s =
-        fb_coord_cas(c->coord, "config", c->cluster->config_rev, fb_bytes(text, n), rev, &err);
+    struct fb_coord_op ops[FB_COORD_TXN_MAX] = {
+        {.key = "config", .rev = c->cluster->config_rev, .value = fb_bytes(text, n)}};
+    struct fb_coord_list old = {0};
+    size_t count = 2;
+    char key[64], *entry;
+    enum fb_status s = fb_coord_list(c->coord, HISTORY, &old, &err);
+
+    if (s != FB_OK)
+        return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
+    snprintf(key, sizeof(key), HISTORY "%013llu", (unsigned long long)fb_wall_ms());
+    entry = history_entry(text, n);
+    ops[1] = (struct fb_coord_op){.key = key, .rev = 0, .value = fb_bytes_str(entry)};
+    for (size_t i = 0; i + HISTORY_KEPT - 1 < old.count && count < FB_COUNT_OF(ops); i++)
+        ops[count++] = (struct fb_coord_op){.key = old.kv[i].key, .rev = old.kv[i].rev};
+    s = fb_coord_txn(c->coord, ops, count, rev, &err);
+    fb_coord_list_free(&old);
+    free(entry);
     if (s == FB_OK)
         return CTL_OK;
     if (s == FB_EMISMATCH)

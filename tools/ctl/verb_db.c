@@ -25,7 +25,7 @@ char *ctl_conninfo(struct ctl *c)
     return fb_xstrdup(line);
 }
 
-static struct pg *connect_pg(struct ctl *c, int *rc)
+struct pg *ctl_connect_pg(struct ctl *c, int *rc)
 {
     char *conninfo = ctl_conninfo(c);
     struct pg_config pc = {.conninfo = conninfo,
@@ -62,7 +62,7 @@ int ctl_db_setup(struct ctl *c)
         fb_buf_fini(&sql);
         return CTL_OK;
     }
-    pg = connect_pg(c, &rc);
+    pg = ctl_connect_pg(c, &rc);
     if (pg == NULL)
         return rc;
     if (!ctl_confirm(c, "Create or update the schema forebay in this database?"))
@@ -102,7 +102,7 @@ int ctl_db_check(struct ctl *c)
     int rc = ctl_open(c);
     if (rc != 0)
         return rc;
-    pg = connect_pg(c, &rc);
+    pg = ctl_connect_pg(c, &rc);
     if (pg == NULL)
         return rc;
     f.rows = json_array();

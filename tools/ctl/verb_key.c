@@ -31,7 +31,7 @@ static int request(struct ctl *c, struct fb_req *req, struct fb_rep *rep, struct
     return ctl_fail(s == FB_EREFUSED ? CTL_FAILED : CTL_UNREACHABLE, "%s", err.msg);
 }
 
-static json_t *text_json(struct fb_bytes b)
+json_t *ctl_text_json(struct fb_bytes b)
 {
     json_t *s = json_stringn((const char *)b.p, b.n);
     if (s == NULL) { /* not UTF-8 */
@@ -56,8 +56,8 @@ static int print_hash(struct ctl *c)
         struct fb_bytes rest = rep.payload, name, value;
         char *text;
         while (fb_list_next(&rest, &name) && fb_list_next(&rest, &value)) {
-            json_t *n = text_json(name);
-            json_object_set_new(o, json_string_value(n), text_json(value));
+            json_t *n = ctl_text_json(name);
+            json_object_set_new(o, json_string_value(n), ctl_text_json(value));
             json_decref(n);
         }
         text = json_dumps(o, JSON_INDENT(2));
@@ -158,9 +158,9 @@ static json_t *location(struct ctl *c)
     uint32_t ns = fb_nsset_of_key(c->cluster->namespaces, key, &ns_len);
     struct fb_bytes id = fb_key_id(key, ns_len);
     return json_pack("{s:s, s:s, s:o, s:i, s:i, s:s, s:i}", "key", c->args[0], "namespace",
-                     c->cluster->namespaces->ns[ns].name, "id", text_json(id), "slot", (int)slot,
-                     "partition", (int)part, "node", r->epoch ? r->primary.node : "", "epoch",
-                     (int)r->epoch);
+                     c->cluster->namespaces->ns[ns].name, "id", ctl_text_json(id), "slot",
+                     (int)slot, "partition", (int)part, "node", r->epoch ? r->primary.node : "",
+                     "epoch", (int)r->epoch);
 }
 
 int ctl_key_locate(struct ctl *c)

@@ -1,4 +1,4 @@
-/* sync, deadletter and snapshot verbs. */
+/* sync verbs. */
 #include "tools/ctl/gather.h"
 
 #include <stdio.h>
@@ -45,7 +45,7 @@ static int ask_all(struct ctl *c, enum fb_member_kind kind, json_t *ask, uint32_
     return 0;
 }
 
-static int check_namespace(struct ctl *c)
+int ctl_check_namespace(struct ctl *c)
 {
     if (c->namespace_name != NULL &&
         fb_nsset_find(c->cluster->namespaces, fb_bytes_str(c->namespace_name)) == UINT32_MAX)
@@ -134,7 +134,7 @@ int ctl_sync_flush(struct ctl *c)
     int rc = ctl_open(c);
 
     if (rc == 0)
-        rc = check_namespace(c);
+        rc = ctl_check_namespace(c);
     if (rc == 0 && c->namespace_name != NULL) {
         json_object_set_new(ask, "namespace", json_string(c->namespace_name));
         json_object_set_new(ask, "ns", json_string(c->namespace_name));
@@ -220,7 +220,7 @@ static int pause_verb(struct ctl *c, bool pause)
 {
     int rc = ctl_open(c);
     if (rc == 0)
-        rc = check_namespace(c);
+        rc = ctl_check_namespace(c);
     if (rc != 0)
         return rc;
     if (pause &&
@@ -237,133 +237,4 @@ int ctl_sync_pause(struct ctl *c)
 int ctl_sync_resume(struct ctl *c)
 {
     return pause_verb(c, false);
-}
-
-int ctl_deadletter_list(struct ctl *c)
-{
-    static const struct ctl_column columns[] = {
-        {"KEY", "key", false}, {"SQLSTATE", "sqlstate", false}, {"VERSION", "ver", false},
-        {"AT", "at", false},   {"MESSAGE", "message", false},   {"VALUE", "value", true}};
-    const struct fb_member_info *m;
-    json_t *ask, *reply, *rows, *o;
-    struct fb_err err;
-    size_t i;
-    int rc = ctl_open(c);
-
-    if (rc == 0)
-        rc = check_namespace(c);
-    if (rc != 0)
-        return rc;
-    m = ctl_any_sync(c);
-    if (m == NULL)
-        return ctl_fail(
-            CTL_UNREACHABLE,
-            "no sync process is running: the dead letters are in table forebay.dead_letter");
-    ask = json_pack("{s:s, s:I}", "verb", "deadletter.list", "limit", (json_int_t)c->limit);
-    if (c->namespace_name != NULL)
-        json_object_set_new(ask, "ns", json_string(c->namespace_name));
-    if (ctl_ask(c, m, ask, &reply, &err) != FB_OK) {
-        json_decref(ask);
-        return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
-    }
-    json_decref(ask);
-    rows = json_object_get(reply, "letters");
-    json_array_foreach(rows, i, o)
-    {
-        const char *ns = json_string_value(json_object_get(o, "ns"));
-        bool def = strcmp(ns, "default") == 0;
-        json_object_set_new(o, "key",
-                            json_sprintf("%s%s%s", def ? "" : ns, def ? "" : ":",
-                                         json_string_value(json_object_get(o, "id"))));
-    }
-    ctl_print_rows(c, rows, columns, FB_COUNT_OF(columns));
-    json_decref(reply);
-    return CTL_OK;
-}
-
-static int letter_verb(struct ctl *c, const char *verb, json_t **reply)
-{
-    struct fb_bytes key = fb_bytes_str(c->args[0]), id;
-    const struct fb_member_info *m;
-    uint8_t ns_len;
-    uint32_t ns;
-    json_t *ask;
-    struct fb_err err;
-    enum fb_status s;
-    int rc = ctl_open(c);
-
-    if (rc != 0)
-        return rc;
-    m = ctl_any_sync(c);
-    if (m == NULL)
-        return ctl_fail(CTL_UNREACHABLE, "no sync process is running");
-    ns = fb_nsset_of_key(c->cluster->namespaces, key, &ns_len);
-    id = fb_key_id(key, ns_len);
-    ask = json_pack("{s:s, s:s, s:s%}", "verb", verb, "ns", c->cluster->namespaces->ns[ns].name,
-                    "id", (const char *)id.p, id.n);
-    s = ctl_ask(c, m, ask, reply, &err);
-    json_decref(ask);
-    return s == FB_OK ? 0
-                      : ctl_fail(s == FB_EREFUSED ? CTL_FAILED : CTL_UNREACHABLE, "%s", err.msg);
-}
-
-int ctl_deadletter_show(struct ctl *c)
-{
-    json_t *reply;
-    int rc = letter_verb(c, "deadletter.show", &reply);
-    if (rc == 0) {
-        ctl_print_object(c, json_array_get(json_object_get(reply, "letters"), 0));
-        json_decref(reply);
-    }
-    return rc;
-}
-
-int ctl_deadletter_retry(struct ctl *c)
-{
-    json_t *reply;
-    int rc = letter_verb(c, "deadletter.retry", &reply);
-    if (rc == 0) {
-        ctl_note(c, "it is written again as version %lld",
-                 (long long)json_integer_value(json_object_get(reply, "ver")));
-        json_decref(reply);
-    }
-    return rc;
-}
-
-int ctl_deadletter_discard(struct ctl *c)
-{
-    json_t *reply;
-    int rc;
-    if (c->dry_run) {
-        rc = letter_verb(c, "deadletter.show", &reply);
-        if (rc == 0) {
-            ctl_note(c, "this version would be given up:");
-            ctl_print_object(c, json_array_get(json_object_get(reply, "letters"), 0));
-            json_decref(reply);
-        }
-        return rc;
-    }
-    if (!ctl_confirm(c, "Give up the version in memory and take the row as PostgreSQL has it?"))
-        return CTL_FAILED;
-    rc = letter_verb(c, "deadletter.discard", &reply);
-    if (rc == 0) {
-        ctl_note(c, "discarded");
-        json_decref(reply);
-    }
-    return rc;
-}
-
-int ctl_snapshot_create(struct ctl *c)
-{
-    json_t *ask = json_pack("{s:s}", "verb", "snapshot.create");
-    uint32_t answered = 0;
-    int rc = ctl_open(c);
-    if (rc == 0)
-        rc = ask_all(c, FB_MEMBER_NODE, ask, &answered);
-    if (rc == 0 && answered == 0)
-        rc = ctl_fail(CTL_UNREACHABLE, "no such node is running");
-    if (rc == 0)
-        ctl_note(c, "%u nodes write snapshots now; see forebayctl node describe NODE", answered);
-    json_decref(ask);
-    return rc;
 }

@@ -739,7 +739,7 @@ static void problems(void **state)
 }
 
 static void letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver,
-                   const char *sqlstate, const char *message, const char *at,
+                   const char *sqlstate, const char *message, const char *at, const char *kind,
                    const char *value_json)
 {
     assert_string_equal(ns, "x");
@@ -749,6 +749,7 @@ static void letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id,
     assert_string_equal(sqlstate, "22003");
     assert_string_equal(message, "too big");
     assert_true(at[0] != '\0');
+    assert_string_equal(kind, "string");
     assert_string_equal(value_json, "\"say \\\"hi\\\"\"");
     ++*(int *)arg;
 }
