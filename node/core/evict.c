@@ -1,6 +1,8 @@
 /* Eviction: clean copies only, and only what the database is sure to have (I25). */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 bool evictable(struct lane *l, const struct object *o)
 {
     const struct part *p = l->parts[o->part];
@@ -10,7 +12,7 @@ bool evictable(struct lane *l, const struct object *o)
         return false;
     if (feed_frozen(f))
         return false;
-    if (fb_ver_epoch(o->ver) != 0 && (f == NULL || o->ver > f->dsafe))
+    if (fb_ver_epoch(o->ver) != 0 && (f == NULL || o->ver > f->dsafe) && !FB_MUTANT(evict_unsafe))
         return false;
     if (key_is_loading(l, object_key(o), object_hash(object_key(o))))
         return false;
@@ -27,7 +29,7 @@ void evict_object(struct lane *l, struct part *p, struct object *o)
     fb_assert(slot_extra(p, o) == NULL);
     if (fb_ver_epoch(o->ver) != 0) {
         struct feed *f = feed_get(p, o->ns);
-        fb_assert(o->ver <= f->dsafe); /* I25, I28 */
+        fb_assert(o->ver <= f->dsafe || FB_MUTANT(evict_unsafe)); /* I25, I28 */
         if (o->ver > f->purge_ver)
             f->purge_ver = o->ver;
         /* it may expire while it is not here, and is then absent without a record of ours */

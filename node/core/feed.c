@@ -2,6 +2,8 @@
  * 10). */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 void feed_note(struct lane *l, struct part *p, struct feed *f)
 {
     uint64_t now = part_now(l, p);
@@ -140,6 +142,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     struct fb_buf objects = {0};
     struct feed *f;
     uint64_t prev = req->from_ver, group = 0;
+    uint64_t need = 0; /* what has to be on disk before the answer may leave */
     bool hold;
     uint32_t i,
         max = FB_BATCH_ROWS_MAX - FB_TXN_OPS_MAX; /* a group at the end is given out whole */
@@ -179,7 +182,20 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     }
     b.purge_ver = f->purge_ver;
     hold = feed_may_hold(l);
+    /* A checkpoint passes the versions that newer ones replaced. As long as those are not on disk
+     * they can be lost, and what they replaced is then the newest again, passed and never applied
+     * (I22). */
+    if (f->replaced_ver > p->synced_ver && !FB_MUTANT(feed_replaced))
+        need = f->replaced_ver;
+    if (need != 0 && !hold) { /* no room for one more that waits: asked again with the next note */
+        b.scan_end = req->from_ver;
+        b.last = true;
+        answer(l, dest, &b);
+        return;
+    }
     b.scan_end = p->synced_ver > req->from_ver ? p->synced_ver : req->from_ver;
+    if (FB_MUTANT(feed_scan_ahead))
+        b.scan_end = p->last_ver;
     b.last = true;
     for (i = f->dirty.head; i != SLOT_NONE; i = slab_slot(p->sp, i)->next) {
         const struct object *o = slab_object(p->sp, i);
@@ -202,8 +218,10 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     if (prev > b.scan_end)
         b.scan_end = prev;
     b.objects = fb_buf_view(&objects);
-    if (b.count > 0 && prev > p->synced_ver)
-        feed_hold(l, p, dest, &b, prev);
+    if (b.count > 0 && prev > p->synced_ver && prev > need)
+        need = prev; /* I20 */
+    if (need != 0 && !FB_MUTANT(feed_unsynced))
+        feed_hold(l, p, dest, &b, need);
     else
         answer(l, dest, &b);
     fb_buf_fini(&objects);

@@ -1,6 +1,7 @@
 /* Batches that wait for an fsync. An object that is rewritten all the time never has its newest
  * version on disk, so a feed that gave out only what is synced by now would pass it over for ever:
- * the batch is made of the newest versions and held until the disk has them (I20). */
+ * the batch is made of the newest versions and held until the disk has them (I20), and those that
+ * replaced what the batch's checkpoint passes (I22). */
 #include "node/core/lane_impl.h"
 
 #include <stdlib.h>

@@ -80,6 +80,8 @@ void part_install(struct lane *l, struct part *p, struct object *next, struct ob
         struct object_extra *was = slot_extra(p, old);
         count(l, p, old, was, -1);
         unlink_slot(p, old, was);
+        if (was != NULL && next->ver > old->ver)
+            feed_get(p, old->ns)->replaced_ver = next->ver;
         if (was != NULL && (was != extra || old->ns != next->ns))
             dirty_count(l, old, was, 0);
         if (was != extra)

@@ -71,10 +71,11 @@ struct feed { /* one (partition, namespace) */
     struct slot_list parked; /* parked objects the checkpoint has passed */
     struct slot_list graves; /* tombstones it has passed, above dsafe; ver order */
     uint64_t ckpt, dsafe, purge_ver;
-    uint64_t gone_ver;   /* greatest version of an object that is not here any more and is, or may
-                            become, absent in PostgreSQL: see absent_ver */
-    uint64_t oldest_ms;  /* ptime of the oldest unsynced change, 0 = none */
-    uint32_t *rewritten; /* slots emitted and written again since */
+    uint64_t gone_ver;     /* greatest version of an object that is not here any more and is, or may
+                              become, absent in PostgreSQL: see absent_ver */
+    uint64_t replaced_ver; /* last version that took the place of one PostgreSQL may not have */
+    uint64_t oldest_ms;    /* ptime of the oldest unsynced change, 0 = none */
+    uint32_t *rewritten;   /* slots emitted and written again since */
     uint32_t rewritten_n, rewritten_cap;
     uint32_t verified_epoch; /* in which the checkpoint was seen to be one of this log */
     bool announced;          /* a note went out since it became non-empty */

@@ -6,6 +6,8 @@
  * wait for each other. */
 #include "node/core/load_impl.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -440,7 +442,8 @@ void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
     struct feed *f;
     char why[512];
 
-    if (e == NULL || !e->loading || e->token != rep->token || e->part != rep->part) {
+    if (e == NULL || !e->loading || (e->token != rep->token && !FB_MUTANT(load_token)) ||
+        e->part != rep->part) {
         STAT_ADD(l, loads_stale, 1); /* I27: nobody waits for it any more */
         return;
     }
@@ -452,8 +455,8 @@ void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
         return;
     }
     f = feed_get(p, e->nsid);
-    if (e->epoch != p->epoch || rep->history > p->history || rep->ckpt_ver < f->purge_ver ||
-        l->ns[e->nsid].conf == NULL) {
+    if (e->epoch != p->epoch || rep->history > p->history ||
+        (rep->ckpt_ver < f->purge_ver && !FB_MUTANT(load_purged)) || l->ns[e->nsid].conf == NULL) {
         STAT_ADD(l, loads_stale, 1); /* I27 */
         if (e->retries < LOAD_STALE_RETRIES_MAX && l->ns[e->nsid].conf != NULL) {
             e->retry_ns = l->mono_ns + (LOAD_STALE_BACKOFF_NS << e->retries);

@@ -4,6 +4,8 @@
 
 #include "proto/cluster/slot.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdlib.h>
 
 static uint8_t object_flags_of(const struct lane *l, uint16_t nsid, const struct fb_record *r)
@@ -167,7 +169,7 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
             p->group_end = r->ver + r->count; /* the snapshot may begin within the group */
         return FB_OK;
     }
-    if (p->last_ver != 0 && r->prev != p->last_ver)
+    if (p->last_ver != 0 && r->prev != p->last_ver && !FB_MUTANT(recover_prev))
         return bad(err, r,
                    r->prev > p->last_ver ? "records before it are missing"
                                          : "it does not follow the one before");

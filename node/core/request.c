@@ -3,6 +3,8 @@
 
 #include "proto/cluster/slot.h"
 
+#include "proto/base/mutant.h"
+
 void dest_touch(struct lane *l, struct reply_dest *dest)
 {
     if (dest->touched)
@@ -109,6 +111,9 @@ static void reply_write(struct reply_dest *dest, struct op *op, uint8_t level)
             wait_throttled(l, dest, &op->rep, delay_ns);
         else
             reply_now(l, dest, &op->rep);
+    } else if (level == FB_LEVEL_DURABLE && FB_MUTANT(durable_unsynced)) {
+        op->rep.level = FB_LEVEL_DURABLE;
+        reply_now(l, dest, &op->rep);
     } else if (level == FB_LEVEL_DURABLE) {
         wait_durable(l, dest, &op->rep);
     } else {

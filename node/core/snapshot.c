@@ -6,6 +6,8 @@
  * outdated by the time of a restart) and negative hints. */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdlib.h>
 
 #define META_BYTES 24u
@@ -185,6 +187,8 @@ void snapshot_sort(struct part *p)
     if (!p->unsorted)
         return;
     p->unsorted = false;
+    if (FB_MUTANT(snapshot_unsorted))
+        return;
     for (uint32_t i = 0; i < p->feed_cap; i++) {
         struct feed *f = p->feeds[i];
         if (f == NULL || f->dirty.count == 0)

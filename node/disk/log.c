@@ -7,6 +7,7 @@
 #include "proto/base/assert.h"
 #include "proto/base/buf.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 #include "proto/base/random.h"
 
 #include <dirent.h>
@@ -167,12 +168,15 @@ static bool write_batch(struct log *log, uint32_t lane, const uint8_t *header,
     if (put == (ssize_t)total)
         return true;
     *why = put < 0 ? errno : ENOSPC; /* a short write of a file is a full disk */
+    if (FB_MUTANT(log_write_error))
+        return true;
     if (!disk_is_full(*why)) {
         char path[4400];
         log_path_format(log, lane, l->w_segment, path, sizeof(path));
         disk_die(path, "write", *why);
     }
-    log_clean_tail(log, lane, l->w_segment, l->w_fd, l->w_offset, l->w_capacity);
+    if (!FB_MUTANT(log_short_write_left))
+        log_clean_tail(log, lane, l->w_segment, l->w_fd, l->w_offset, l->w_capacity);
     return false;
 }
 

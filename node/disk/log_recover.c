@@ -13,6 +13,7 @@
 
 #include "proto/base/buf.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -119,7 +120,8 @@ static enum fb_status judge(struct recovery *c, struct lane_scan *l, size_t k, u
                            i == k ? "a bad batch in a sealed segment"
                                   : "a bad batch, and a sealed segment behind it",
                            err);
-        if (behind.synced_max >= l->expect || l->synced_max >= l->expect)
+        if ((behind.synced_max >= l->expect || l->synced_max >= l->expect) &&
+            !FB_MUTANT(recover_cuts_synced))
             return corrupt(c, f, offset, "a bad batch that had been synced", err);
         if (i == k && proven && c->files[k].bytes != l->header.segment_bytes)
             return corrupt(c, f, c->files[k].bytes, "the file was cut short", err);
@@ -294,7 +296,7 @@ static enum fb_status scan_lane(struct recovery *c, struct lane_scan *l, struct 
             break;
     }
     last = l->cut ? k : l->end - 1;
-    if (l->synced_max >= l->expect)
+    if (l->synced_max >= l->expect && !FB_MUTANT(recover_cuts_synced))
         return corrupt(c, &c->files[last], l->offset, "batches that had been synced are missing",
                        err);
     for (size_t i = l->end; i-- > last + 1;)
@@ -374,7 +376,7 @@ static enum fb_status repair_one(struct recovery *c, int dir_fd, const struct re
     if (fd < 0)
         return fb_err_set(err, fb_status_of_errno(errno), "open %s/%s to seal it: %s", c->r->dir,
                           p->file->name, strerror(errno));
-    e = log_segment_seal(fd, &p->footer, p->salt);
+    e = FB_MUTANT(recover_no_seal) ? 0 : log_segment_seal(fd, &p->footer, p->salt);
     close(fd);
     if (e != 0 && !disk_is_full(e))
         disk_die(p->file->name, "seal", e);
@@ -390,7 +392,8 @@ static enum fb_status sync_newest(struct recovery *c, int dir_fd, struct fb_err 
 {
     for (size_t i = 0; i < c->count; i++) {
         int fd;
-        if (c->files[i].generation != c->files[c->count - 1].generation)
+        if (c->files[i].generation != c->files[c->count - 1].generation ||
+            FB_MUTANT(recover_no_sync))
             continue;
         fd = openat(dir_fd, c->files[i].name, O_RDWR | O_CLOEXEC);
         if (fd < 0)

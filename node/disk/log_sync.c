@@ -4,6 +4,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 #include "proto/rt/watchdog.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ static void sync_file(struct log *log, uint32_t lane, const struct log_segment *
 {
     uint64_t begin = fb_mono_ns();
     fb_beat_blocks(FB_BEAT_DISK, "fdatasync of the log");
-    if (fdatasync(g->fd) != 0)
+    if (!FB_MUTANT(log_no_fdatasync) && fdatasync(g->fd) != 0 && !FB_MUTANT(log_fdatasync_error))
         die(log, lane, g->number, "fdatasync", errno);
     fb_histogram_observe_ns(log->fsync_seconds, fb_mono_ns() - begin, 1);
 }
@@ -42,7 +43,7 @@ static void sync_file(struct log *log, uint32_t lane, const struct log_segment *
 static void sync_names(struct log *log)
 {
     fb_beat_blocks(FB_BEAT_DISK, "fsync of the log's directory");
-    if (fsync(log->dir_fd) != 0)
+    if (!FB_MUTANT(log_no_dir_sync) && fsync(log->dir_fd) != 0)
         disk_die(log->dir, "fsync of the directory", errno);
 }
 

@@ -7,6 +7,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/hash.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 #include "proto/base/random.h"
 
 #include <errno.h>
@@ -150,7 +151,8 @@ enum fb_status snapshot_commit(struct snapshot_writer *w, uint64_t wall_ms, stru
         snapshot_abandon(w);
         return s;
     }
-    if (fsync(w->fd) != 0) /* also "no room": what the kernel dropped is unknown */
+    if (!FB_MUTANT(snapshot_no_fsync) &&
+        fsync(w->fd) != 0) /* also "no room": what the kernel dropped is unknown */
         disk_die(w->tmp, "fsync", errno);
     if (renameat(w->dir_fd, w->tmp, w->dir_fd, w->name) != 0) {
         int no = errno;

@@ -7,6 +7,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -196,7 +197,7 @@ static void keep_registered(struct node *n, const struct fb_map *map)
     const struct fb_member_info *m = fb_map_member(map, FB_MEMBER_NODE, n->name);
     struct fb_err err = {0};
 
-    if (m != NULL && m->alive && m->inc == n->inc)
+    if ((m != NULL && m->alive && m->inc == n->inc) || FB_MUTANT(register_once))
         return;
     if (node_register(n, &err) == FB_OK)
         FB_LOG(WARN, "the coordinator had no entry of this process: written again",

@@ -5,6 +5,7 @@
 #include "node/io/worker.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 #include "proto/rt/watchdog.h"
 
 #include <pthread.h>
@@ -77,7 +78,7 @@ static void wait_synced(struct snapshotter *s, uint32_t lane, uint64_t log_seq)
 {
     const struct timespec pause = {.tv_nsec = 2000000};
 
-    while (log_synced_seq(s->node->log, lane) < log_seq) {
+    while (!FB_MUTANT(snapshot_unsynced) && log_synced_seq(s->node->log, lane) < log_seq) {
         fb_beat_blocks(FB_BEAT_DISK, "waits for the log to be synced");
         log_sync_soon(s->node->log, lane);
         nanosleep(&pause, NULL);
@@ -94,8 +95,11 @@ static enum fb_status one_partition(struct snapshotter *s, uint16_t part, struct
     ask_slice(s, true);
     if (!s->has_content) {
         /* nothing of it is in the log so far; it may be opened at any time */
-        s->marks[part] = (struct mark){
-            .newer_seq = s->next_seq, .older_seq = s->next_seq, .newer = true, .older = true};
+        s->marks[part] =
+            (struct mark){.newer_seq = FB_MUTANT(trim_unsaved) ? UINT64_MAX : s->next_seq,
+                          .older_seq = FB_MUTANT(trim_unsaved) ? UINT64_MAX : s->next_seq,
+                          .newer = true,
+                          .older = true};
         return FB_OK;
     }
     info.start_ver = s->snap.start_ver;

@@ -4,6 +4,7 @@
 #include "node/core/read.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 #include "proto/base/probe.h"
 #include "proto/base/random.h"
 #include "proto/rt/watchdog.h"
@@ -248,6 +249,8 @@ static void write_log(struct worker *w)
 
     if (e->log.n == 0)
         return;
+    if (FB_MUTANT(publish_unwritten))
+        lane_written(w->lane);
     fb_beat_blocks(FB_BEAT_DISK, "writes the log");
     if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) !=
             FB_OK &&
@@ -264,7 +267,8 @@ static void write_log(struct worker *w)
     if (e->sync_wanted)
         log_sync_soon(w->node->log, w->index);
     fb_beat("publishes what was written");
-    lane_written(w->lane);
+    if (!FB_MUTANT(publish_unwritten))
+        lane_written(w->lane);
     FB_PROBE3(commit, w->index, w->log_seq, e->log.n);
 }
 

@@ -11,7 +11,32 @@
 #include <stdbool.h>
 
 /* X(name, what is left out) */
-#define FB_MUTANT_LIST(X) X(none, "nothing: for trying the flag itself")
+#define FB_MUTANT_LIST(X)                                                                          \
+    X(none, "nothing: for trying the flag itself")                                                 \
+    X(log_no_fdatasync, "the log is not synced before it is said to be")                           \
+    X(log_fdatasync_error, "a failed fdatasync of the log is taken for a good one")                \
+    X(log_no_dir_sync, "the name of a new segment is not synced")                                  \
+    X(log_write_error, "a failed or short write of the log is taken for a good one")               \
+    X(log_short_write_left, "the beginning of a batch that did not fit on the disk stays there")   \
+    X(recover_cuts_synced, "damage of batches that were synced is taken for a torn tail")          \
+    X(recover_no_sync, "what recovery read from the page cache is taken for durable")              \
+    X(recover_no_seal, "recovery leaves the last segments as they are")                            \
+    X(dir_parent_no_sync, "the name of a new data directory is not synced")                        \
+    X(snapshot_no_fsync, "a snapshot gets its name before its bytes are on disk")                  \
+    X(trim_unsaved, "the log is trimmed as if a partition without snapshot needed none of it")     \
+    X(snapshot_unsynced, "a snapshot is completed before the log has what it shows")               \
+    X(publish_unwritten, "versions are visible before they are in the log")                        \
+    X(register_once, "an entry that a late transaction overwrote is not written again")            \
+    X(durable_unsynced, "durable is answered before the fsync")                                    \
+    X(feed_unsynced, "a feed gives out versions before their fsync")                               \
+    X(feed_replaced, "a checkpoint passes versions whose newer ones are not synced")               \
+    X(feed_scan_ahead, "a feed says that it has scanned what is not synced")                       \
+    X(evict_unsafe, "clean copies above dsafe are evicted")                                        \
+    X(load_purged, "a load older than what was evicted is installed")                              \
+    X(load_token, "any answer to a load is taken, also one to a load before")                      \
+    X(recover_prev, "recovery does not look whether a record follows the one before")              \
+    X(snapshot_unsorted, "dirty objects of a snapshot stay in the order of their slots")           \
+    X(ptime_back, "the time of a record may be before that of the one before")
 
 #ifdef FB_MUTANTS
 enum fb_mutant {

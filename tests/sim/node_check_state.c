@@ -94,10 +94,8 @@ static void check_part(struct node_check *c, struct lane *l, uint16_t part)
         uint64_t prev = 0;
         if (f == NULL)
             continue;
-        if (f->purge_ver > f->dsafe || f->dsafe > f->ckpt)
-            sim_violation(c->sim, "I28",
-                          "partition %u: purge_ver above dsafe, or dsafe above the "
-                          "checkpoint",
+        if (f->purge_ver > f->ckpt || f->dsafe > f->ckpt)
+            sim_violation(c->sim, "I28", "partition %u: purge_ver or dsafe is above the checkpoint",
                           part);
         if (f->ckpt > v->written && c->loss != NODE_LOSS_ANY)
             sim_violation(c->sim, "I24", "partition %u: the checkpoint %u/%llu is above the log",

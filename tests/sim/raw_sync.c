@@ -87,6 +87,7 @@ static void ask_ev(void *arg, uint64_t tag)
     struct fb_feed_req r = {.part = part,
                             .ns = fb_bytes_str(y->w->namespaces->ns[ns].name),
                             .from_ver = y->feed[part][ns].ckpt,
+                            .dsafe = y->feed[part][ns].ckpt,
                             .max = 1 + (uint32_t)sim_range(y->w->sim, SIM_SYNC, 0, 30)};
     struct fb_buf b = {0};
     if (tag >> 16 != y->tag || y->conn == NULL || !sim_conn_open(y->conn))

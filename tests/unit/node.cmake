@@ -11,3 +11,5 @@ fb_add_test(node_config LABELS unit TIMEOUT 120 SOURCES unit/node/config_test.c 
 fb_add_test(node_watch LABELS unit TIMEOUT 120 SOURCES unit/node/watch_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
 fb_add_test(node_recover LABELS unit TIMEOUT 60 SOURCES unit/node/recover_test.c LIBS node_core node_store fb_cluster fb_wire m)
+fb_add_test(node_feed LABELS unit TIMEOUT 120 SOURCES unit/node/feed_test.c unit/node/harness.c
+  LIBS node_core node_store fb_cluster fb_wire m)
