@@ -198,7 +198,7 @@ static bool draw_cmd(struct sim_client *c, const struct key_info *k, enum shadow
     default:
         break;
     }
-    if (history_has_twin(set->history, cmd)) {
+    if (history_has_twin(set->history, cmd, cmd->op == SHADOW_GETDEL)) {
         shadow_cmd_fini(cmd);
         return false;
     }
@@ -278,6 +278,8 @@ static void several(struct sim_client *c)
             (which == 1 && k->family != 's' && k->family != 'm') ||
             !draw_cmd(c, k, kinds[which].op, &cmds[got]))
             continue;
+        if (which == 2 && history_has_twin(set->history, &cmds[got], true))
+            continue; /* which of the keys was deleted is not told */
         cmds[got].flags = which == 0 ? SHADOW_ONE_OF : 0;
         levels[got++] = level_of(c, k);
     }

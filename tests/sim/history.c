@@ -203,13 +203,13 @@ bool history_nameless(const struct shadow_cmd *c)
             c->value.n == 0);
 }
 
-bool history_has_twin(struct history *h, const struct shadow_cmd *cmd)
+bool history_has_twin(struct history *h, const struct shadow_cmd *cmd, bool strict)
 {
     const struct object *o = object_of(h, cmd->key, false);
     if (o == NULL || !history_nameless(cmd))
         return false;
     for (const struct history_op *op = o->first; op != NULL; op = op->next)
-        if (history_nameless(&op->cmd) && (op->state == OP_OPEN || cmd->op == SHADOW_GETDEL))
+        if (history_nameless(&op->cmd) && (op->state == OP_OPEN || strict))
             return true;
     return false;
 }

@@ -69,9 +69,10 @@ const char *history_op_key(const struct history_op *op);
 void history_reply(struct history *h, struct history_op *op, uint64_t now_ns,
                    const struct reply *r);
 /* Is a command under way that could be taken for `cmd` by what it writes (two DELs of one key)? Who
- * made a record would be a guess: clients do not send such. */
+ * made a record would be a guess: clients do not send such. `strict`: nor one whose outcome nobody
+ * knows. */
 bool history_nameless(const struct shadow_cmd *cmd);
-bool history_has_twin(struct history *h, const struct shadow_cmd *cmd);
+bool history_has_twin(struct history *h, const struct shadow_cmd *cmd, bool strict);
 /* One reply for several: DEL k1 k2 adds up, of MSET and MGET pass the item or the whole to
  * history_reply. */
 void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, uint64_t now_ns,

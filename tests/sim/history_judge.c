@@ -45,6 +45,10 @@ void learn(struct history_op *op, uint32_t i)
     struct object *o = op->o;
     if (i > o->known)
         o->known = i;
+    /* Of two reads in flight at once the second may be the older one (PROTOCOL 4); none misses a
+     * write of its own connection. */
+    if (op->made == NONE)
+        return;
     if (o->told[op->client].conn != op->conn || i > o->told[op->client].known) {
         o->told[op->client].conn = op->conn;
         o->told[op->client].known = i;

@@ -352,6 +352,8 @@ static void judge_run(struct history *h, struct history_txn *t, const struct rep
         cut = t->group.prev;
         runs = runs_at(h, t, cut, r);
     }
+    if (!runs && t->group.ver != 0 && give_away(h, t))
+        runs = runs_somewhere(h, t, r, &cut);
     if (!runs) {
         bool touched = false;
         for (uint32_t i = 0; i < t->watch_n && t->group.ver != 0; i++) {

@@ -234,7 +234,7 @@ enum shadow_effect shadow_apply(const struct shadow_cmd *c, const struct shadow 
     *after = (struct shadow){0};
     enum shadow_effect e = apply(c, before, ver, now_ms, after);
     if (e != SHADOW_NOTHING && c->value_max != 0 && after->value.n > c->value_max) {
-        shadow_fini(after);
+        shadow_fini(after); /* its time may be over, then nothing is too large */
         return e == SHADOW_MAY_DELETE ? SHADOW_MAY_DELETE : SHADOW_NOTHING;
     }
     return e;
@@ -357,7 +357,7 @@ static bool set_reply(const struct shadow_cmd *c, const struct shadow *before, b
             return is_error(r, "WRONGTYPE");
         return live ? is_bulk(r, fb_buf_view(&before->value)) : r->type == 'N';
     }
-    if (!wrote && !blocked && oversize(c, before))
+    if (!wrote && !blocked && oversize(c, before) && !(c->flags & (SHADOW_PX | SHADOW_PXAT)))
         return false;
     if (!wrote && !blocked &&
         (!(c->flags & (SHADOW_PX | SHADOW_PXAT)) || (c->flags & SHADOW_FUTURE)))
