@@ -403,9 +403,10 @@ static void install(struct lane *l, struct part *p, struct load_entry *e,
             memcpy(o->bytes + o->klen, rep->value.p, rep->value.n);
         o->ver = rep->xmin; /* epoch 0: never the version of a record */
         if (!mapped) {
-            /* the version of the record that wrote the row, when it is one of this history */
+            /* the version of the record that wrote the row, when it is one of this history and
+             * cannot be taken back: purge_ver follows it (I28) */
             if (rep->stored_ver != 0 && rep->stored_ver <= rep->ckpt_ver &&
-                rep->stored_ver <= f->ckpt)
+                rep->stored_ver <= f->dsafe)
                 o->ver = rep->stored_ver;
             atomic_store_explicit(&o->expires_ms, rep->expires_ms, memory_order_relaxed);
         }
