@@ -42,8 +42,11 @@ void feed_note_empty(struct lane *l, struct part *p, struct feed *f)
     f->announced = false;
 }
 
-/* Notes of feeds that only wait for dsafe are this rare, in rounds of notes. */
+/* In rounds of notes: feeds that only wait for dsafe (who told the checkpoint may be gone, and with
+ * it when it is safe), and feeds that wait for nothing (PostgreSQL may have lost commits while
+ * nobody looked). */
 #define UNSAFE_ROUNDS 10u
+#define VERIFY_ROUNDS 300u
 
 void feeds_tick(struct lane *l)
 {
@@ -67,8 +70,8 @@ void feeds_tick(struct lane *l)
             waits_tick(l, p, f);
             frozen += feed_frozen(f);
             if (f->dirty.count == 0) {
-                /* who told the checkpoint may be gone, and with it when it is safe */
-                if (f->dsafe < f->ckpt && l->note_round % UNSAFE_ROUNDS == 0)
+                if ((f->dsafe < f->ckpt && l->note_round % UNSAFE_ROUNDS == 0) ||
+                    (f->ckpt > 0 && (l->note_round + i) % VERIFY_ROUNDS == 0))
                     feed_note_empty(l, p, f);
                 continue;
             }

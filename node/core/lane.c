@@ -230,8 +230,8 @@ void lane_notes_all(struct lane *l)
         for (uint32_t f = 0; f < p->feed_cap; f++)
             if (p->feeds[f] != NULL && p->feeds[f]->dirty.count > 0)
                 feed_note(l, p, p->feeds[f]);
-            else if (p->feeds[f] != NULL && p->feeds[f]->dsafe < p->feeds[f]->ckpt)
-                feed_note_empty(l, p, p->feeds[f]);
+            else if (p->feeds[f] != NULL)
+                p->feeds[f]->verified_epoch = 0; /* who comes looks at all of them */
         feeds_verify(l, p);
     }
 }

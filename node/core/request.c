@@ -134,7 +134,8 @@ static void sync_run(struct op *op, struct reply_dest *dest)
         op_err(op, "REJECTED %s %.*s (version %llu is parked)", park ? park->sqlstate : "",
                park ? (int)park->n : 0, park ? park->message : "", (unsigned long long)o->ver);
         reply_now(op->l, dest, &op->rep);
-    } else if (o == NULL || f == NULL || !(object_flags(o) & OBJECT_DIRTY) || o->ver <= f->dsafe) {
+    } else if (o == NULL || f == NULL || (object_flags(o) & OBJECT_NEGATIVE) ||
+               fb_ver_epoch(o->ver) == 0 || o->ver <= f->dsafe) {
         op_int(op, o == NULL ? 0 : (int64_t)o->ver);
         op->rep.level = FB_LEVEL_DATABASE;
         op->rep.ver = o == NULL ? 0 : o->ver;

@@ -394,6 +394,8 @@ static void checkpoint_is(struct sync_core *s, struct feed *f, uint64_t ver, boo
         (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)f->high);
         sync_event_put(s, SYNC_EVENT_REGRESSED, f, ver, text);
         s->stats.regressions++;
+        if (f->state == FEED_IDLE && f->ns->cfg != NULL && f->peer != SYNC_PEER_NONE)
+            sync_feed_again(s, f, 0); /* its node does not know that there is something to do */
     }
     f->ckpt = f->high = ver;
     f->ckpt_known = true;

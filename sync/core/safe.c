@@ -202,6 +202,11 @@ void sync_core_standbys(struct sync_core *s, const struct pg_standbys *seen, uin
 
     sync_safe_standbys(s, seen);
     mode = sync_safe_mode(s);
+    /* Another server: what this one knew of the checkpoints may be lost, also of feeds that have
+     * nothing to write. */
+    for (uint32_t i = 0; i < s->config.lanes; i++)
+        if (s->lanes[i].state == LANE_READY && s->lanes[i].server != seen->server)
+            s->lanes[i].want_attach = true;
     for (struct feed *f = s->unsafe; f != NULL; f = next) {
         next = f->unsafe_next;
         if (mode == SYNC_SAFETY_SINGLE) {

@@ -82,6 +82,7 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
 static const char *const op_notes[] = {[SYNC_OP_ATTACH] = "attaches to the database",
                                        [SYNC_OP_APPLY] = "writes a batch",
                                        [SYNC_OP_PARK] = "writes a dead letter",
+                                       [SYNC_OP_BARRIER] = "waits for a standby",
                                        [SYNC_OP_DEAD_CLEAR] = "deletes dead letters"};
 
 /* A new connection string is no outage: connect before the operation finds the connection gone.

@@ -70,6 +70,7 @@ json_t *gather_syncs(struct ctl *c)
                 json_object_set(row, "transactions", json_object_get(reply, "transactions"));
                 json_object_set(row, "problem", json_object_get(reply, "db_problem"));
                 json_object_set(row, "namespaces", json_object_get(reply, "namespaces"));
+                json_object_set(row, "safety", json_object_get(reply, "safety"));
                 json_decref(reply);
             } else {
                 json_object_set_new(row, "state", json_string("unreachable"));

@@ -5,6 +5,33 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* What a fail-over of PostgreSQL would lose, as each sync process sees it. */
+static void note_safety(struct ctl *c, json_t *syncs)
+{
+    json_t *o;
+    size_t i;
+
+    json_array_foreach(syncs, i, o)
+    {
+        const char *mode = "";
+        int automatic = 0, sync_names = 0, unconfirmed = 0;
+        json_int_t lag = 0, standbys = 0, feeds = 0;
+        char time[40] = "";
+        if (json_unpack(json_object_get(o, "safety"), "{s:s, s:b, s:I, s:b, s:I, s:I, s:b}", "mode",
+                        &mode, "automatic", &automatic, "lag_ms", &lag, "sync_names", &sync_names,
+                        "standbys", &standbys, "unsafe_feeds", &feeds, "unconfirmed",
+                        &unconfirmed) != 0)
+            continue;
+        if (lag != 0)
+            (void)snprintf(time, sizeof(time), ":%lldms", (long long)lag);
+        ctl_note(
+            c, "%s: database_safety %s%s%s, %lld standbys; feeds not safe from a fail-over: %lld%s",
+            json_string_value(json_object_get(o, "name")), mode, time, automatic ? " (auto)" : "",
+            (long long)standbys, (long long)feeds,
+            unconfirmed ? "; no synchronous standby confirms what is committed" : "");
+    }
+}
+
 int ctl_sync_status(struct ctl *c)
 {
     static const struct ctl_column ns_columns[] = {
@@ -20,6 +47,7 @@ int ctl_sync_status(struct ctl *c)
     syncs = gather_syncs(c);
     rows = gather_namespaces(c, nodes, syncs);
     ctl_print_rows(c, rows, ns_columns, FB_COUNT_OF(ns_columns));
+    note_safety(c, syncs);
     json_decref(nodes);
     json_decref(syncs);
     json_decref(rows);

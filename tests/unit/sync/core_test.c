@@ -377,6 +377,7 @@ static void alive(struct script *s)
 static void lag_waits_while_the_server_lives(void **state)
 {
     struct script *s = script_new();
+    struct pg_standbys other = {.streaming = 1};
 
     (void)state;
     s->standbys = (struct pg_standbys){.server = 1, .streaming = 1};
@@ -395,11 +396,11 @@ static void lag_waits_while_the_server_lives(void **state)
     alive(s);
     assert_int_equal(s->dsafe[0], 3);
     /* a sign of life of another server says nothing */
-    s->standbys.server = 2;
     script_pass(s, 20000);
-    alive(s);
+    other.server = 2;
+    sync_core_standbys(s->core, &other, s->now);
+    script_settle(s);
     assert_int_equal(s->dsafe[0], 3);
-    s->standbys.server = 1;
     alive(s);
     assert_int_equal(s->dsafe[0], 4);
     /* no sign of life, no progress; a new connection starts the time again */
@@ -516,6 +517,28 @@ static void a_regression_is_fed_again(void **state)
     script_free(s);
 }
 
+/* A feed that has nothing to write is looked at when another server answers. */
+static void an_idle_feed_regresses_too(void **state)
+{
+    struct script *s = script_new();
+
+    (void)state;
+    s->standbys.server = 1;
+    fill(s, 0, 1, 10);
+    script_note(s, 0, 6000, true);
+    script_settle(s);
+    s->knows[0] = 10;
+    s->ckpt[0] = 4;
+    script_pass(s, 5000);
+    assert_int_equal(s->rows, 10); /* nobody has noticed */
+    s->standbys.server = 2;
+    alive(s);
+    script_pass(s, 1000);
+    assert_int_equal(s->rows, 16);
+    assert_int_equal(s->ckpt[0], 10);
+    script_free(s);
+}
+
 static void nonsense_is_refused(void **state)
 {
     struct script *s = script_new();
@@ -568,6 +591,7 @@ int main(void)
         cmocka_unit_test(sync_needs_a_confirmation),
         cmocka_unit_test(a_read_checkpoint_is_not_safe),
         cmocka_unit_test(a_regression_is_fed_again),
+        cmocka_unit_test(an_idle_feed_regresses_too),
         cmocka_unit_test(nonsense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
