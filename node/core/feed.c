@@ -77,8 +77,8 @@ void feeds_tick(struct lane *l)
             }
             note_oldest(l, f->oldest_ms);
             if (conf != NULL && conf->max_dirty_age_ms != 0 && f->oldest_ms != 0 &&
-                part_now(l, p) > f->oldest_ms + conf->max_dirty_age_ms)
-                f->due = true;
+                part_now(l, p) > f->oldest_ms + conf->max_dirty_age_ms / 2)
+                f->due = true; /* so that writes need not be refused (admission.c) */
             feed_note(l, p, f);
         }
     }

@@ -1,5 +1,6 @@
 /* A lane: making, configuring, the ends of a tick. */
 #include "node/core/lane_impl.h"
+#include "proto/base/hash.h"
 
 #include <stdlib.h>
 
@@ -105,13 +106,25 @@ void lane_effects_clear(struct lane *l)
     fx->sync_wanted = false;
 }
 
-/* Namespaces that now are another table's: what is known of rows is void. */
+static uint64_t columns_hash(const struct fb_schema *s)
+{
+    uint64_t h = 1;
+    for (uint32_t i = 0; s != NULL && i < s->column_count; i++)
+        h = fb_hash64(s->columns[i].name, strlen(s->columns[i].name), h + s->columns[i].attnum);
+    return s == NULL || s->column_count == 0 ? 0 : h | 1;
+}
+
+/* Namespaces that now are another table's: what is known of rows is void. Where a column came or
+ * went, clean copies are of the table as it was. */
 static void note_moved(struct lane *l)
 {
     for (uint16_t i = 0; i < l->ns_n; i++) {
         struct ns_state *ns = &l->ns[i];
         uint64_t mapping = ns->conf != NULL ? fb_schema_mapping(ns->conf) : 0;
-        ns->moved = ns->moved || (ns->mapping != 0 && mapping != 0 && mapping != ns->mapping);
+        uint64_t columns = columns_hash(ns->schema);
+        ns->moved = ns->moved || (ns->mapping != 0 && mapping != 0 && mapping != ns->mapping) ||
+                    (ns->columns != 0 && columns != 0 && columns != ns->columns);
+        ns->columns = columns != 0 ? columns : ns->columns;
         ns->mapping = mapping;
     }
 }
@@ -164,6 +177,7 @@ void lane_tick(struct lane *l)
     expire_tick(l);
     evict_tick(l, 1024);
     feeds_tick(l);
+    ages_tick(l);
     store_writer_flush(l->writer);
 }
 

@@ -30,8 +30,10 @@ struct ns_state {
     const struct fb_namespace *conf; /* NULL = not declared now */
     const struct fb_schema *schema;  /* mapped only; NULL = not known */
     uint64_t mapping;                /* fb_schema_mapping of conf, 0 = not declared */
-    bool moved;                      /* it was another table's until now */
+    uint64_t columns; /* hash of names and numbers of the schema's columns, 0 = none known yet */
+    bool moved;       /* it was another table's until now, or one of other columns */
     uint64_t dirty_bytes;
+    uint64_t oldest_ms; /* ptime of its oldest unsynced change, 0 = none; as of the last look */
 };
 
 struct park_info {
@@ -172,7 +174,7 @@ struct lane {
     size_t held_bytes;
     uint64_t throttled_until_ns;
     struct loads loads;
-    uint64_t next_tick_ns, next_note_ns;
+    uint64_t next_tick_ns, next_note_ns, next_age_ns;
     uint32_t note_round;
     uint32_t expire_part, expire_slot, evict_part;
     bool disk_low;
@@ -290,8 +292,9 @@ bool row_refuses_fields(struct op *op, struct fb_bytes hash_value, uint64_t chan
 uint64_t row_writable_mask(const struct ns_state *ns);
 /* admission.c */
 bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf *why);
-/* How long the answer of a write that grows is to be held back, 0 = not at all. */
-uint64_t admission_delay_ns(const struct lane *l);
+/* How long the answer of a write that grows is to be held back, 0 = not at all; ns NULL: for what
+ * the node as a whole holds. */
+uint64_t admission_delay_ns(const struct lane *l, const struct ns_state *ns);
 bool op_grows(uint16_t op);
 /* txn.c */
 void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req,
@@ -340,6 +343,8 @@ void feed_note_empty(struct lane *l, struct part *p, struct feed *f);
 void feeds_verify(struct lane *l, struct part *p);
 void feed_due(struct lane *l, struct part *p, struct feed *f);
 void feeds_tick(struct lane *l);
+/* How old the oldest unsynced change of each namespace with max_dirty_age is. */
+void ages_tick(struct lane *l);
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe,
               uint64_t xid);
 /* feed_regress.c: PostgreSQL is back at `ver`, below the feed's checkpoint. regressed logs and

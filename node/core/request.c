@@ -106,7 +106,7 @@ static void reply_write(struct reply_dest *dest, struct op *op, uint8_t level)
     op->rep.ver = op->wrote_ver;
     op->rep.level = FB_LEVEL_LOCAL;
     if (level <= FB_LEVEL_REPLICATED) {
-        uint64_t delay_ns = op_grows(op->req->op) ? admission_delay_ns(l) : 0;
+        uint64_t delay_ns = op_grows(op->req->op) ? admission_delay_ns(l, op->ns) : 0;
         if (delay_ns > 0)
             wait_throttled(l, dest, &op->rep, delay_ns);
         else

@@ -160,8 +160,8 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
     }
     if (rep.type == FB_REP_REPS)
         rep.payload = fb_buf_view(&l->txn_reps);
-    if (rep.ver != 0 && level <= FB_LEVEL_REPLICATED && admission_delay_ns(l) > 0)
-        wait_throttled(l, dest, &rep, admission_delay_ns(l));
+    if (rep.ver != 0 && level <= FB_LEVEL_REPLICATED && admission_delay_ns(l, NULL) > 0)
+        wait_throttled(l, dest, &rep, admission_delay_ns(l, NULL));
     else if (rep.ver == 0 || level <= FB_LEVEL_REPLICATED)
         reply_now(l, dest, &rep);
     else if (level == FB_LEVEL_DURABLE)

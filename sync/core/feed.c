@@ -52,6 +52,10 @@ void sync_feed_state(struct sync_core *s, struct feed *f, enum feed_state state)
         *(l->tail != NULL ? &l->tail->next : &l->head) = f;
         l->tail = f;
     }
+    if (f->state == FEED_IDLE && state != FEED_IDLE)
+        f->ns->active++;
+    else if (f->state != FEED_IDLE && state == FEED_IDLE)
+        f->ns->active--;
     f->state = state;
     if (state == FEED_IDLE || state == FEED_WAITING) {
         sync_feed_drop_batch(f);

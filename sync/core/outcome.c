@@ -74,6 +74,16 @@ static uint64_t send_verdict(struct sync_core *s, struct feed *f, struct fb_verd
     return v->id64;
 }
 
+void sync_ns_works(struct sync_core *s, struct sync_ns *ns)
+{
+    if (ns->stopped)
+        sync_event_ns(s, SYNC_EVENT_NAMESPACE_BACK, ns, "");
+    ns->stopped = false;
+    ns->backoff = 0;
+    ns->not_before = 0;
+    ns->last_error[0] = '\0';
+}
+
 static void committed(struct sync_core *s, struct feed *f)
 {
     struct sync_ns *ns = f->ns;
@@ -84,11 +94,7 @@ static void committed(struct sync_core *s, struct feed *f)
     f->lost = 0;
     ns->rows += f->taken;
     ns->batches++;
-    if (ns->stopped)
-        sync_event_ns(s, SYNC_EVENT_NAMESPACE_BACK, ns, "");
-    ns->stopped = false;
-    ns->backoff = 0;
-    ns->last_error[0] = '\0';
+    sync_ns_works(s, ns);
     f->dirty = f->dirty > f->taken ? f->dirty - f->taken : 0;
     f->bad = f->bad > f->taken ? f->bad - f->taken : 0;
     f->first += f->taken;

@@ -98,6 +98,7 @@ struct sync_ns {
     const struct fb_schema *schema;
     uint64_t mapping; /* fb_schema_mapping of cfg; kept while it is gone */
     bool paused, stopped;
+    uint32_t active; /* feeds that are not idle */
     uint64_t not_before, backoff;
     struct feed **feeds; /* FB_PARTITIONS_MAX, by partition */
     uint64_t rows, batches, parked, conflicts, lost;
@@ -184,6 +185,8 @@ void sync_feeds_forget_checkpoints(struct sync_core *s);
 void sync_apply_outcome(struct sync_core *s, struct sync_op *op);
 void sync_park_outcome(struct sync_core *s, struct sync_op *op);
 void sync_attach_outcome(struct sync_core *s, struct sync_op *op);
+/* Nothing stops the namespace any more. */
+void sync_ns_works(struct sync_core *s, struct sync_ns *ns);
 void sync_barrier_outcome(struct sync_core *s, struct sync_op *op);
 void sync_lane_outage(struct sync_core *s, uint32_t lane, const char *why);
 

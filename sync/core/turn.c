@@ -190,6 +190,10 @@ static void turn(struct sync_core *s, uint32_t lane)
 
 void sync_core_step(struct sync_core *s)
 {
+    /* What was stopped here may have been written by another process meanwhile. */
+    for (size_t i = 0; i < s->ns_count; i++)
+        if (s->ns[i]->stopped && s->ns[i]->active == 0)
+            sync_ns_works(s, s->ns[i]);
     for (uint32_t i = 0; i < s->config.lanes; i++)
         turn(s, i);
 }

@@ -62,6 +62,49 @@ static bool from_expiry(const struct fb_namespace *ns, const struct fb_feed_obje
            (ns->value == FB_VALUE_COLUMN || (o->changed & fb_column_bit(c)) == 0);
 }
 
+/* A field that is no column of the table. */
+static bool unknown_field(const struct pg_feed *f, const struct fb_feed_object *o,
+                          struct fb_bytes *name)
+{
+    struct fb_bytes rest = o->value;
+    struct fb_field field;
+
+    while (fb_hash_next(&rest, &field)) {
+        *name = field.name;
+        if (fb_schema_column(f->schema, field.name) == NULL)
+            return true;
+    }
+    return false;
+}
+
+/* Bits of columns that the table no longer has; "all" names none. */
+static bool orphan_bits(const struct pg_feed *f, const struct fb_feed_object *o)
+{
+    uint64_t known = 0;
+
+    for (uint32_t i = 0; i < f->schema->column_count; i++)
+        known |= fb_column_bit(&f->schema->columns[i]);
+    return o->changed != UINT64_MAX && (o->changed & ~known) != 0;
+}
+
+/* A change of a column that was dropped or renamed waits until the column is back: written without
+ * it the change would be lost, written under the new name it would be a NULL. */
+static bool column_is_gone(const struct pg_feed *f, const struct fb_feed_object *o, bool update,
+                           struct fb_bytes *name)
+{
+    bool waits = !update || o->changed == UINT64_MAX || orphan_bits(f, o);
+
+    if (f->ns->value == FB_VALUE_COLUMN || !unknown_field(f, o, name))
+        return false;
+    for (uint32_t i = 0; !waits && i < f->schema->column_count; i++) {
+        const struct fb_column *c = &f->schema->columns[i];
+        struct fb_bytes text;
+        waits = (o->changed & fb_column_bit(c)) != 0 && !c->generated && !c->is_key &&
+                !row_text(f->ns, o, c, &text);
+    }
+    return waits;
+}
+
 static void row_set(const struct pg_feed *f, const struct fb_feed_object *o, bool update,
                     struct pg_set *s)
 {
@@ -88,7 +131,7 @@ enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct 
     const struct fb_feed_object *o = r->o;
     struct pg_set s = {0};
     struct fb_buf scratch = {0};
-    struct fb_bytes parts[16];
+    struct fb_bytes parts[16], gone;
     bool key_ok;
 
     if (f->schema == NULL || f->schema->problem[0] != '\0')
@@ -127,7 +170,17 @@ enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct 
         r->kind = PG_OP_ROW_PUT;
     else
         r->kind = (o->flags & FB_OBJECT_HAS_BASE) != 0 ? PG_OP_ROW_UPDATE : PG_OP_ROW_INSERT;
-    row_set(f, o, r->kind == PG_OP_ROW_UPDATE, &s);
+    if (column_is_gone(f, o, r->kind == PG_OP_ROW_UPDATE, &gone))
+        return pg_error_set(err, PG_NAMESPACE, "42703",
+                            "column \"%.*s\" of %s.%s was dropped or renamed; its changes wait "
+                            "until it is back",
+                            (int)gone.n, (const char *)gone.p, f->ns->table_schema,
+                            f->ns->table_name);
+    /* A column that was dropped and added again has another number: all that is given is written.
+     */
+    row_set(f, o,
+            r->kind == PG_OP_ROW_UPDATE && (f->ns->value == FB_VALUE_COLUMN || !orphan_bits(f, o)),
+            &s);
     if (r->kind == PG_OP_ROW_UPDATE && set_empty(&s))
         *skip = true;
     else

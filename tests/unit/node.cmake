@@ -13,3 +13,5 @@ fb_add_test(node_watch LABELS unit TIMEOUT 120 SOURCES unit/node/watch_test.c un
 fb_add_test(node_recover LABELS unit TIMEOUT 60 SOURCES unit/node/recover_test.c LIBS node_core node_store fb_cluster fb_wire m)
 fb_add_test(node_feed LABELS unit TIMEOUT 120 SOURCES unit/node/feed_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
+fb_add_test(node_safety LABELS unit TIMEOUT 60 SOURCES unit/node/safety_test.c unit/node/harness.c
+  LIBS node_core node_store fb_cluster fb_wire m)

@@ -65,7 +65,9 @@ KEYS = {
     "on_delete": ("`refuse`, `delete`, `null:<column>`", "What DEL means for the row: an error, delete it, or set one column to NULL."),
     "max_value": ("size up to 8MiB", "Longest value: a string, or a hash with all its fields."),
     "max_dirty_bytes": ("size", "Limit for this namespace, per node, beside the cluster's."),
-    "max_dirty_age": ("time", "Age of a change at which the feed is due at once, whatever `sync_interval` says."),
+    "max_dirty_age": ("time", "How long a change may wait for PostgreSQL. From half of it on the feed is due at once, whatever `sync_interval` says; from "
+                      "three quarters writes of the namespace are answered slower; at it, writes that grow answer `-OVERLOADED`. Reads and DEL "
+                      "go on."),
     "blind_writes": ("`yes`, `no`", "With `value = column:`: SET does not ask PostgreSQL first and becomes an upsert."),
     "read_only": ("`yes`, `no`", "Writes are refused."),
 }
