@@ -122,15 +122,18 @@ bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf 
 
 void lane_set_dirty_limit(struct lane *l, uint64_t bytes)
 {
+    lane_check_writer(l);
     l->config.dirty_limit = bytes;
 }
 
 void lane_set_memory_limit(struct lane *l, uint64_t bytes)
 {
+    lane_check_writer(l);
     l->config.memory_limit = bytes;
 }
 
 void lane_set_disk_low(struct lane *l, bool low)
 {
+    lane_check_writer(l);
     l->disk_low = low;
 }

@@ -66,6 +66,7 @@ void evict_tick(struct lane *l, uint32_t steps)
 
 uint64_t lane_flush_clean(struct lane *l)
 {
+    lane_check_writer(l);
     uint64_t dropped = 0;
     for (uint32_t i = 0; i < l->config.partitions; i++) {
         struct part *p = l->parts[i];

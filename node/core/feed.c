@@ -150,6 +150,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     uint32_t i,
         max = FB_BATCH_ROWS_MAX - FB_TXN_OPS_MAX; /* a group at the end is given out whole */
 
+    lane_check_writer(l);
     if (req->max != 0 && req->max < max)
         max = req->max;
     b.status = p == NULL || !p->open ? FB_FEED_NOT_PRIMARY
@@ -232,6 +233,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
 
 void lane_namespace_stats(const struct lane *l, uint32_t ns, struct lane_namespace_stats *out)
 {
+    lane_check_writer(l);
     *out = (struct lane_namespace_stats){0};
     for (uint32_t i = 0; i < l->config.partitions; i++) {
         const struct part *p = l->parts[i];

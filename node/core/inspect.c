@@ -37,6 +37,7 @@ void lane_inspect_key(struct lane *l, struct fb_bytes key, struct fb_buf *json)
     const struct object_extra *x;
     uint8_t flags;
 
+    lane_check_writer(l);
     fb_buf_put_str(json, "{\"key\":");
     json_text(json, key);
     if (o == NULL) {
@@ -70,6 +71,7 @@ void lane_inspect_partition(struct lane *l, uint16_t part, struct fb_buf *json)
     const struct part *p = part < l->config.partitions ? l->parts[part] : NULL;
     bool first = true;
 
+    lane_check_writer(l);
     if (p == NULL) {
         fb_buf_printf(json, "{\"partition\":%u,\"open\":false}", part);
         return;

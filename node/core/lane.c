@@ -19,10 +19,29 @@ struct lane *lane_new(const struct lane_config *config, struct store *store)
     return l;
 }
 
+void lane_bind(struct lane *l)
+{
+    lane_check_writer(l);
+    fb_owner_take(&l->owner);
+    for (uint32_t i = 0; i < l->config.partitions; i++)
+        if (l->parts[i] != NULL)
+            l->parts[i]->sp->owner = l->owner;
+}
+
+void lane_unbind(struct lane *l)
+{
+    lane_check_writer(l);
+    fb_owner_leave(&l->owner);
+    for (uint32_t i = 0; i < l->config.partitions; i++)
+        if (l->parts[i] != NULL)
+            l->parts[i]->sp->owner = l->owner;
+}
+
 void lane_free(struct lane *l)
 {
     if (l == NULL)
         return;
+    lane_check_writer(l);
     loads_fini(l);
     feed_held_fini(l);
     waits_fini(&l->durable);
@@ -75,6 +94,7 @@ void lane_free(struct lane *l)
 
 struct lane_effects *lane_effects(struct lane *l)
 {
+    lane_check_writer(l);
     return &l->fx;
 }
 
@@ -85,6 +105,7 @@ const struct lane_stats *lane_stats(const struct lane *l)
 
 void lane_effects_clear(struct lane *l)
 {
+    lane_check_writer(l);
     struct lane_effects *fx = &l->fx;
     fb_assert(l->pending.n == 0); /* lane_written comes first */
     if (fx->log.n > 0)
@@ -132,6 +153,7 @@ static void note_moved(struct lane *l)
 void lane_configure(struct lane *l, const struct fb_nsset *namespaces,
                     const struct fb_schema *const *schemas)
 {
+    lane_check_writer(l);
     for (uint16_t i = 0; i < l->ns_n; i++) {
         l->ns[i].conf = NULL;
         l->ns[i].schema = NULL;
@@ -158,6 +180,7 @@ void lane_configure(struct lane *l, const struct fb_nsset *namespaces,
 
 void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
 {
+    lane_check_writer(l);
     if (mono_ns > l->mono_ns)
         l->mono_ns = mono_ns;
     if (wall_ms > l->wall_ms) {
@@ -168,6 +191,7 @@ void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
 
 void lane_tick(struct lane *l)
 {
+    lane_check_writer(l);
     waits_throttled(l);
     loads_drain_rest(l);
     if (l->mono_ns < l->next_tick_ns)
@@ -183,12 +207,14 @@ void lane_tick(struct lane *l)
 
 uint64_t lane_deadline_ns(const struct lane *l)
 {
+    lane_check_writer(l);
     uint64_t throttled = l->loads.drain_head != NULL ? l->mono_ns : waits_throttled_ns(l);
     return throttled < l->next_tick_ns ? throttled : l->next_tick_ns;
 }
 
 void lane_written(struct lane *l)
 {
+    lane_check_writer(l);
     uint32_t published = l->pending.n;
     fb_assert(l->log_to == &l->fx.log);
     pending_publish(l);
@@ -204,6 +230,7 @@ void lane_written(struct lane *l)
 
 void lane_synced(struct lane *l, uint64_t log_seq)
 {
+    lane_check_writer(l);
     while (l->mark_first < l->mark_n && l->marks[l->mark_first].log_seq <= log_seq) {
         struct synced_mark m = l->marks[l->mark_first++];
         struct part *p = l->parts[m.part];
@@ -224,6 +251,7 @@ void lane_synced(struct lane *l, uint64_t log_seq)
 
 void lane_flush(struct lane *l, uint32_t ns)
 {
+    lane_check_writer(l);
     for (uint32_t i = 0; i < l->config.partitions; i++) {
         struct part *p = l->parts[i];
         if (p == NULL || !p->open)
@@ -237,6 +265,9 @@ void lane_flush(struct lane *l, uint32_t ns)
 
 void lane_notes_all(struct lane *l)
 {
+    lane_check_writer(l);
+    fb_buf_clear(&l->fx.notes); /* they are among those, and several may connect in one tick */
+    l->fx.note_count = 0;
     for (uint32_t i = 0; i < l->config.partitions; i++) {
         struct part *p = l->parts[i];
         if (p == NULL || !p->open)

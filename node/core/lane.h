@@ -11,8 +11,9 @@
  * fsync runs on another thread; when it returned for everything up to log sequence s:
  * lane_synced(s).
  *
- * Thread: one writer per lane. Time comes in as
- * arguments. Readers on any thread use node/core/read.h and see only what lane_written published.
+ * Thread: one writer per lane, asserted by every call but lane_stats once it has said lane_bind.
+ * Time comes in as arguments. Readers on any thread use node/core/read.h and see only what
+ * lane_written published.
  */
 #ifndef FB_NODE_CORE_LANE_H_
 #define FB_NODE_CORE_LANE_H_
@@ -116,6 +117,10 @@ struct lane_stats {
 
 struct lane *lane_new(const struct lane_config *config, struct store *store);
 void lane_free(struct lane *l);
+/* The calling thread is the writer of the lane and of its partitions from now on (I1). unbind: at
+ * the end of that thread; whoever joined it may go on, alone. */
+void lane_bind(struct lane *l);
+void lane_unbind(struct lane *l);
 struct lane_effects *lane_effects(struct lane *l);
 /* After everything of the tick was carried out. Keeps memory for reuse. */
 void lane_effects_clear(struct lane *l);

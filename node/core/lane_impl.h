@@ -9,6 +9,7 @@
 #include "node/core/lane.h"
 #include "node/store/object.h"
 #include "proto/base/bounds.h"
+#include "proto/base/owner.h"
 #include "proto/wire/version.h"
 
 #define NOTE_PERIOD_NS (UINT64_C(1000) * 1000 * 1000)
@@ -21,6 +22,8 @@
 #define DATABASE_WAIT_NS (UINT64_C(20) * 1000 * 1000 * 1000)
 #define FEED_BATCH_BYTES_MAX (4u << 20)
 #define LOAD_WAITERS_MAX 65536u /* requests that may queue behind loads in one lane */
+#define LOAD_WAITER_BYTES_MAX                                                                      \
+    ((size_t)64 << 20) /* ... and their keys and arguments: a request may carry megabytes */
 #define NSID_NONE UINT16_MAX
 
 /* One namespace as the lane numbers it: the number stays when the configuration changes. */
@@ -139,6 +142,7 @@ struct loads {
     struct load_entry *entries; /* circular list of all, NULL = none */
     struct load_entry **table;
     uint32_t table_cap, count, waiters;
+    size_t waiter_bytes;
     struct load_entry *drain_head, *drain_tail; /* to go on with; empty between ticks, most times */
     struct load_entry **by_index;
     uint32_t index_cap, index_n;
@@ -148,6 +152,7 @@ struct loads {
 };
 
 struct lane {
+    struct fb_owner owner; /* the writer thread (I1) */
     struct lane_config config;
     struct store *store;
     struct store_writer *writer;
@@ -206,6 +211,12 @@ struct op {
     atomic_fetch_add_explicit(&(l)->stats.name, (uint64_t)(n), memory_order_relaxed)
 #define STAT_SUB(l, name, n)                                                                       \
     atomic_fetch_sub_explicit(&(l)->stats.name, (uint64_t)(n), memory_order_relaxed)
+
+/* Every entry into the core: by the writer thread alone. */
+static inline void lane_check_writer(const struct lane *l)
+{
+    fb_owner_assert(&l->owner);
+}
 
 /* partition.c */
 struct part *part_get(struct lane *l, uint16_t id);

@@ -162,9 +162,16 @@ static bool enqueue_key(struct lane *l, struct part *p, const struct fb_req *req
     return true;
 }
 
+/* Copied with the request. */
+static size_t waiter_bytes(const struct fb_req *req)
+{
+    return req->key.n + req->args.n;
+}
+
 static void waiter_free(struct lane *l, struct waiter *w)
 {
     l->loads.waiters--;
+    l->loads.waiter_bytes -= waiter_bytes(&w->req);
     fb_assert(w->dest->held > 0);
     w->dest->held--;
     dest_touch(l, w->dest);
@@ -181,6 +188,8 @@ bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const s
     if (!each_key(l, p, req, survey_key, &s) || (!s.needs && !s.queued))
         return false;
     if (l->loads.waiters >= LOAD_WAITERS_MAX ||
+        (l->loads.waiter_bytes > 0 &&
+         l->loads.waiter_bytes + waiter_bytes(req) > LOAD_WAITER_BYTES_MAX) ||
         l->loads.count + s.keys >= (1u << TOKEN_INDEX_BITS)) {
         STAT_ADD(l, rejected_overload, 1);
         reply_error(
@@ -194,7 +203,7 @@ bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const s
     w->queue_us = l->queue_us;
     w->req = *req;
     w->part = p->id;
-    w->bytes = fb_xmalloc(req->key.n + req->args.n);
+    w->bytes = fb_xmalloc(waiter_bytes(req));
     if (req->key.n > 0)
         memcpy(w->bytes, req->key.p, req->key.n);
     if (req->args.n > 0)
@@ -204,6 +213,7 @@ bool load_defer(struct lane *l, struct reply_dest *dest, struct part *p, const s
     w->places = fb_xcalloc(s.keys, sizeof *w->places);
     dest->held++;
     l->loads.waiters++;
+    l->loads.waiter_bytes += waiter_bytes(req);
     (void)each_key(l, p, &w->req, enqueue_key, &(struct enqueue){w});
     fb_assert(w->place_n > 0);
     return true;
@@ -443,6 +453,7 @@ void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
     struct feed *f;
     char why[512];
 
+    lane_check_writer(l);
     if (e == NULL || !e->loading || (e->token != rep->token && !FB_MUTANT(load_token)) ||
         e->part != rep->part) {
         STAT_ADD(l, loads_stale, 1); /* I27: nobody waits for it any more */
@@ -492,6 +503,7 @@ static void each_token(struct lane *l, int32_t part, const char *why,
 
 void lane_loads_fail(struct lane *l, const char *why)
 {
+    lane_check_writer(l);
     each_token(l, -1, why, load_failed);
 }
 
@@ -529,11 +541,15 @@ void loads_configure(struct lane *l)
 
 void lane_loads_resend(struct lane *l)
 {
+    lane_check_writer(l);
+    l->fx.load_count = 0; /* they are among those, and several may connect in one tick */
+    fb_buf_clear(&l->fx.load_bytes);
     each_token(l, -1, NULL, load_again);
 }
 
 bool lane_loads_waiting(const struct lane *l)
 {
+    lane_check_writer(l);
     return l->loads.count > 0;
 }
 

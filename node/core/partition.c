@@ -10,6 +10,7 @@ struct part *part_get(struct lane *l, uint16_t id)
         struct part *p = fb_xcalloc(1, sizeof *p);
         p->id = id;
         p->sp = store_part(l->store, id);
+        p->sp->owner = l->owner;
         l->parts[id] = p;
     }
     return l->parts[id];
@@ -98,6 +99,7 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
     struct part *p = part_get(l, part);
     struct fb_record r = {.type = FB_RECORD_EPOCH_START, .history = history};
 
+    lane_check_writer(l);
     fb_assert(epoch > fb_ver_epoch(p->last_ver)); /* I2: a version is never given twice */
     fb_assert(history >= p->history);
     snapshot_sort(p);
@@ -121,6 +123,7 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
 
 void lane_close_partition(struct lane *l, uint16_t part)
 {
+    lane_check_writer(l);
     struct part *p = l->parts[part];
     if (p == NULL || !p->open)
         return;
@@ -131,15 +134,18 @@ void lane_close_partition(struct lane *l, uint16_t part)
 
 bool lane_partition_open(const struct lane *l, uint16_t part)
 {
+    lane_check_writer(l);
     return part < l->config.partitions && l->parts[part] != NULL && l->parts[part]->open;
 }
 
 uint64_t lane_last_ver(const struct lane *l, uint16_t part)
 {
+    lane_check_writer(l);
     return l->parts[part] == NULL ? 0 : l->parts[part]->last_ver;
 }
 
 uint64_t lane_history(const struct lane *l, uint16_t part)
 {
+    lane_check_writer(l);
     return l->parts[part] == NULL ? 0 : l->parts[part]->history;
 }

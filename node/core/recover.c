@@ -135,9 +135,9 @@ static enum fb_status replay_synced(struct lane *l, struct part *p, const struct
 
     if (nsid == NSID_NONE)
         return bad(err, r, "its namespace has no valid name");
-    f = feed_get(p, nsid);
-    if (r->obj_ver < f->ckpt && r->obj_ver >= r->ver)
+    if (r->obj_ver >= r->ver || r->changed > r->obj_ver)
         return bad(err, r, "its checkpoint is above itself");
+    f = feed_get(p, nsid);
     if (r->flags & FB_RECORD_REGRESSED) {
         if (r->obj_ver < f->ckpt)
             feed_regress(l, p, f, r->obj_ver, false);
@@ -155,6 +155,7 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
 {
     struct part *p;
 
+    lane_check_writer(l);
     if (r->part >= l->config.partitions)
         return bad(err, r, "there is no such partition");
     if (fb_ver_epoch(r->ver) == 0 || fb_ver_epoch(r->ver) > FB_EPOCH_MAX)

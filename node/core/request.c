@@ -226,6 +226,7 @@ void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *
 {
     struct part *p = req->part < l->config.partitions ? l->parts[req->part] : NULL;
 
+    lane_check_writer(l);
     if (p == NULL || !p->open || p->epoch != req->epoch) {
         reply_error(l, dest, req->seq, FB_REP_ERR_NOT_PRIMARY, "");
         return;

@@ -14,6 +14,7 @@
 
 bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s)
 {
+    lane_check_writer(l);
     struct part *p = part < l->config.partitions ? l->parts[part] : NULL;
     if (p == NULL || p->last_ver == 0)
         return false;
@@ -124,6 +125,7 @@ void lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf 
     uint32_t used = atomic_load_explicit(&p->sp->used, memory_order_relaxed);
     size_t start = out->n;
 
+    lane_check_writer(l);
     fb_assert(!s->done);
     if (s->cursor == 0) {
         put_header(l, p, s, out);
@@ -251,6 +253,9 @@ static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_
     struct feed *f;
     uint16_t nsid;
 
+    if (p->snapshot_ver == 0 && r->type != FB_RECORD_META)
+        return fb_err_set(err, FB_ECORRUPT, "partition %u: a snapshot that does not say of when",
+                          p->id);
     switch (r->type) {
     case FB_RECORD_META:
         if (r->value.n != META_BYTES || fb_ver_epoch(fb_get_u64(r->value.p)) == 0 ||
@@ -264,7 +269,7 @@ static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_
         return FB_OK;
     case FB_RECORD_SYNCED:
         nsid = nsid_by_name(l, r->key, true);
-        if (nsid == NSID_NONE)
+        if (nsid == NSID_NONE || r->obj_ver > p->snapshot_ver || r->changed > r->obj_ver)
             break;
         f = feed_get(p, nsid);
         if (r->obj_ver > f->ckpt)
@@ -293,6 +298,7 @@ enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_by
     struct fb_reader r = fb_reader(items);
     struct part *p;
 
+    lane_check_writer(l);
     if (part >= l->config.partitions)
         return fb_err_set(err, FB_ECORRUPT, "snapshot of partition %u, there are %u", part,
                           l->config.partitions);

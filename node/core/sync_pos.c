@@ -217,6 +217,7 @@ void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos)
     struct part *p = pos->part < l->config.partitions ? l->parts[pos->part] : NULL;
     uint16_t nsid = nsid_by_name(l, pos->ns, false);
 
+    lane_check_writer(l);
     if (p == NULL || !p->open || nsid == NSID_NONE || pos->history > p->history ||
         pos->ver > p->last_ver)
         return; /* not ours, or impossible: the sync process asks again from what PostgreSQL says */

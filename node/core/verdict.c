@@ -243,6 +243,7 @@ void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdic
     struct fb_verdict_ack ack = {.part = v->part, .id64 = v->id64, .status = FB_OK};
     struct fb_buf key = {0};
 
+    lane_check_writer(l);
     c.p = v->part < l->config.partitions ? l->parts[v->part] : NULL;
     if (c.p == NULL || !c.p->open) {
         ack.status = FB_EAGAIN;

@@ -88,37 +88,43 @@ static void flush_replies(struct worker *w, struct lane_effects *e)
     }
 }
 
-static void send_items(struct worker *w, struct peer *p, enum fb_frame_kind kind,
-                       struct fb_buf *items, uint32_t count)
+/* A frame is closed at this size: items are bounded each, their sum is not. */
+#define FRAME_BYTES_SOFT (FB_FRAME_BYTES_MAX / 8)
+
+/* One item off the reader; they are our own. */
+static void skip_item(struct fb_reader *r, enum fb_frame_kind kind)
 {
-    struct fb_frame f = {.kind = kind, .src_inc = w->node->inc};
-    size_t mark;
-    fb_buf_clear(&w->scratch);
-    mark = fb_frame_begin(&w->scratch, &f);
-    fb_buf_put_bytes(&w->scratch, fb_buf_view(items));
-    fb_frame_end(&w->scratch, mark, count);
-    send_or_close(p, &w->scratch);
+    enum fb_status s = FB_EPROTO;
+    if (kind == FB_FRAME_FEED_DATA) {
+        struct fb_feed_batch b;
+        s = fb_feed_batch_decode(r, &b);
+    } else if (kind == FB_FRAME_NOTE) {
+        struct fb_feed_note n;
+        s = fb_feed_note_decode(r, &n);
+    } else if (kind == FB_FRAME_VERDICT_ACK) {
+        struct fb_verdict_ack a;
+        s = fb_verdict_ack_decode(r, &a);
+    }
+    fb_assert(s == FB_OK);
 }
 
-/* One frame for each batch: each is bounded by the lane, their sum is not. */
-static void send_batches(struct worker *w, struct peer *p, struct feed_dest *d)
+static void send_items(struct worker *w, struct peer *p, enum fb_frame_kind kind,
+                       const struct fb_buf *items, uint32_t count)
 {
-    struct fb_reader r = fb_reader(fb_buf_view(&d->batches));
-    for (uint32_t i = 0; i < d->batch_count;) {
-        struct fb_frame f = {.kind = FB_FRAME_FEED_DATA, .src_inc = w->node->inc};
+    struct fb_reader r = fb_reader(fb_buf_view(items));
+    for (uint32_t i = 0; i < count;) {
+        struct fb_frame f = {.kind = kind, .src_inc = w->node->inc};
         size_t mark;
         uint32_t n = 0;
         fb_buf_clear(&w->scratch);
         mark = fb_frame_begin(&w->scratch, &f);
         do {
             const uint8_t *start = r.p;
-            struct fb_feed_batch b;
-            enum fb_status s = fb_feed_batch_decode(&r, &b);
-            fb_assert(s == FB_OK);
+            skip_item(&r, kind);
             fb_buf_put(&w->scratch, start, (size_t)(r.p - start));
             n++;
             i++;
-        } while (i < d->batch_count && w->scratch.n < FB_FRAME_BYTES_MAX / 8);
+        } while (i < count && w->scratch.n < FRAME_BYTES_SOFT);
         fb_frame_end(&w->scratch, mark, n);
         send_or_close(p, &w->scratch);
     }
@@ -133,7 +139,7 @@ static void flush_feeds(struct worker *w, struct lane_effects *e)
         d->touched = false;
         if (!d->closed) {
             if (d->batch_count > 0)
-                send_batches(w, p, d);
+                send_items(w, p, FB_FRAME_FEED_DATA, &d->batches, d->batch_count);
             if (d->ack_count > 0)
                 send_items(w, p, FB_FRAME_VERDICT_ACK, &d->acks, d->ack_count);
         }
@@ -141,6 +147,13 @@ static void flush_feeds(struct worker *w, struct lane_effects *e)
         fb_buf_clear(&d->acks);
         d->batch_count = d->ack_count = 0;
     }
+}
+
+static size_t loads_begin(struct worker *w)
+{
+    struct fb_frame f = {.kind = FB_FRAME_LOAD_REQ, .src_inc = w->node->inc};
+    fb_buf_clear(&w->scratch);
+    return fb_frame_begin(&w->scratch, &f);
 }
 
 /* Loads of one object always go to the same of the connected sync processes, so that its batches
@@ -151,11 +164,8 @@ static void flush_loads(struct worker *w, struct lane_effects *e)
     if (w->sync_count == 0 || set == NULL)
         return; /* the lane keeps them and sends again when one connects */
     for (uint32_t s = 0; s < w->sync_count; s++) {
-        struct fb_frame f = {.kind = FB_FRAME_LOAD_REQ, .src_inc = w->node->inc};
         uint32_t count = 0;
-        size_t mark;
-        fb_buf_clear(&w->scratch);
-        mark = fb_frame_begin(&w->scratch, &f);
+        size_t mark = loads_begin(w);
         for (size_t i = 0; i < e->load_count; i++) {
             const struct lane_load *l = &e->loads[i];
             struct fb_load_req req = {.part = l->part,
@@ -165,6 +175,12 @@ static void flush_loads(struct worker *w, struct lane_effects *e)
                                       .mapping = fb_schema_mapping(&set->ns[l->ns])};
             if ((l->part + l->ns) % w->sync_count != s)
                 continue;
+            if (w->scratch.n >= FRAME_BYTES_SOFT) {
+                fb_frame_end(&w->scratch, mark, count);
+                send_or_close(w->syncs[s], &w->scratch);
+                mark = loads_begin(w);
+                count = 0;
+            }
             fb_load_req_encode(&w->scratch, &req);
             count++;
         }

@@ -381,6 +381,7 @@ static uint64_t wait_ns(struct worker *w, uint64_t now)
 static void worker_main(void *arg)
 {
     struct worker *w = arg;
+    lane_bind(w->lane);
     while (!w->stop) {
         uint64_t now = fb_mono_ns();
         fb_mailbox_wait(w->frames, wait_ns(w, now));
@@ -401,6 +402,7 @@ static void worker_main(void *arg)
         release_zombies(w);
         atomic_fetch_add_explicit(&w->ticks, 1, memory_order_relaxed);
     }
+    lane_unbind(w->lane);
 }
 
 struct worker *worker_new(struct node *n, uint32_t index, struct lane *lane)

@@ -9,7 +9,8 @@
  * changes. A slot is in one list at most: the SIEVE list of its partition when the object is clean,
  * else a list of its feed.
  *
- * Thread: one writer per partition changes its slots, lists and objects. Readers use
+ * Thread: one writer per partition changes its slots, lists and objects; everything that takes a
+ * store_part or a store_writer to change something asserts it. Readers use
  * store_read_lock, store_find and slab_object inside a read section, on any registered thread.
  */
 #ifndef FB_NODE_STORE_OBJECT_H_
@@ -17,6 +18,7 @@
 
 #include "node/store/store.h"
 #include "proto/base/bytes.h"
+#include "proto/base/owner.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -101,6 +103,7 @@ struct slot_list {
 #define SLOT_LIST_EMPTY ((struct slot_list){SLOT_NONE, SLOT_NONE, 0})
 
 struct store_part {
+    struct fb_owner owner; /* its writer: everything that changes slots and lists asserts it */
     struct slot *_Atomic chunks[SLAB_CHUNKS]; /* chunk k holds 64 << k slots; they never move */
     _Atomic uint32_t used;                    /* slots ever handed out */
     uint32_t free_head;                       /* writer */

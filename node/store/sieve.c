@@ -4,11 +4,13 @@
 
 void sieve_add(struct store_part *p, uint32_t index)
 {
+    fb_owner_assert(&p->owner);
     slot_list_prepend(p, &p->clean, index);
 }
 
 void sieve_remove(struct store_part *p, uint32_t index)
 {
+    fb_owner_assert(&p->owner);
     if (p->hand == index)
         p->hand = slab_slot(p, index)->prev;
     slot_list_remove(p, &p->clean, index);
@@ -19,6 +21,7 @@ struct object *sieve_victim(struct store_part *p, bool (*ok)(void *arg, const st
 {
     uint32_t at = p->hand;
 
+    fb_owner_assert(&p->owner);
     while (steps-- > 0 && p->clean.count > 0) {
         struct object *o;
         if (at == SLOT_NONE)

@@ -35,6 +35,7 @@ uint32_t slab_take(struct store_part *p)
     uint32_t index, k, off;
     struct slot *slot;
 
+    fb_owner_assert(&p->owner);
     if (p->free_head != SLOT_NONE) {
         index = p->free_head;
         slot = slab_slot(p, index);
@@ -60,6 +61,7 @@ uint32_t slab_take(struct store_part *p)
 void slab_give(struct store_part *p, uint32_t index)
 {
     struct slot *slot = slab_slot(p, index);
+    fb_owner_assert(&p->owner);
     fb_assert(slot->extra == NULL);
     fb_assert(atomic_load_explicit(&slot->obj, memory_order_relaxed) == NULL);
     slot->next = p->free_head;
@@ -76,6 +78,7 @@ void slab_init(struct store_part *p)
 void slot_list_append(struct store_part *p, struct slot_list *l, uint32_t index)
 {
     struct slot *s = slab_slot(p, index);
+    fb_owner_assert(&p->owner);
     s->prev = l->tail;
     s->next = SLOT_NONE;
     if (l->tail != SLOT_NONE)
@@ -89,6 +92,7 @@ void slot_list_append(struct store_part *p, struct slot_list *l, uint32_t index)
 void slot_list_prepend(struct store_part *p, struct slot_list *l, uint32_t index)
 {
     struct slot *s = slab_slot(p, index);
+    fb_owner_assert(&p->owner);
     s->prev = SLOT_NONE;
     s->next = l->head;
     if (l->head != SLOT_NONE)
@@ -102,6 +106,7 @@ void slot_list_prepend(struct store_part *p, struct slot_list *l, uint32_t index
 void slot_list_remove(struct store_part *p, struct slot_list *l, uint32_t index)
 {
     struct slot *s = slab_slot(p, index);
+    fb_owner_assert(&p->owner);
     fb_assert(l->count > 0);
     if (s->prev != SLOT_NONE) {
         slab_slot(p, s->prev)->next = s->next;

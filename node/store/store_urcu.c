@@ -177,6 +177,7 @@ void store_publish(struct store_writer *w, struct object *next, uint64_t hash)
     struct slot *slot;
     int failed = 0;
 
+    fb_owner_assert(&p->owner);
     fb_assert(next->slot == SLOT_NONE);
     rcu_read_lock();
     cds_lfht_lookup(s->table, hash, match, &key, &it);
@@ -215,6 +216,7 @@ void store_remove(struct store_writer *w, struct object *o)
     struct slot *slot = slab_slot(p, o->slot);
     int gone;
 
+    fb_owner_assert(&p->owner);
     fb_assert(atomic_load_explicit(&slot->obj, memory_order_relaxed) == o);
     rcu_read_lock();
     gone = cds_lfht_del(s->table, (struct cds_lfht_node *)o->link);

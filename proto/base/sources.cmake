@@ -1,5 +1,5 @@
 fb_add_library(fb_base
-  SOURCES base/assert.c base/build.c base/status.c base/buf.c base/log.c base/clock.c base/hash.c base/random.c base/utf8.c
+  SOURCES base/assert.c base/owner.c base/build.c base/status.c base/buf.c base/log.c base/clock.c base/hash.c base/random.c base/utf8.c
           base/ini.c base/units.c base/options.c base/options_source.c base/options_text.c base/options_reload.c
   LIBS PkgConfig::XXHASH)
 target_compile_definitions(fb_base PRIVATE FB_VERSION="${PROJECT_VERSION}"

@@ -4,12 +4,14 @@
 #include "proto/base/assert.h"
 #include "proto/base/buf.h"
 #include "proto/base/clock.h"
+#include "proto/base/owner.h"
 #include "proto/rt/rcu.h"
 #include "proto/rt/watchdog.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +26,9 @@ struct fb_thread {
 
 static void *thread_main_cb(void *p)
 {
+    static _Atomic uint64_t last_number;
     struct fb_thread *t = p;
+    fb_this_thread = atomic_fetch_add_explicit(&last_number, 1, memory_order_relaxed) + 1;
     rcu_register_thread();
     fb_watch_thread(t->name);
     t->fn(t->arg);

@@ -241,6 +241,78 @@ static void test_large_replies(void **state)
     harness_close(&h);
 }
 
+/* Many sync processes may connect within one tick: loads and notes go out once all the same. */
+static void test_asked_again(void **state)
+{
+    struct harness h;
+    struct fb_rep rep;
+    uint32_t notes;
+    (void)state;
+
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    (void)harness_do(&h, FB_OP_SET, "there", 0, 0, 0, 0, 1, "v");
+    harness_sync(&h);
+    notes = h.notes;
+    lane_notes_all(h.lane);
+    harness_tick(&h);
+    notes = h.notes - notes;
+    assert_true(notes > 0);
+    (void)harness_do(&h, FB_OP_GET, "a", 0, 0, 0, 0, 0);
+    (void)harness_do(&h, FB_OP_GET, "b", 0, 0, 0, 0, 0);
+    h.notes = 0;
+    for (int i = 0; i < 5; i++) {
+        lane_loads_resend(h.lane);
+        lane_notes_all(h.lane);
+    }
+    harness_tick(&h);
+    assert_int_equal(h.load_n, 2);
+    assert_int_equal(h.notes, notes);
+    harness_load(&h, 0, FB_LOAD_ABSENT, FB_KIND_NONE, fb_bytes(NULL, 0), 0, 0);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(rep.type, FB_REP_NIL);
+    harness_close(&h);
+}
+
+/* What waits for PostgreSQL is bounded in bytes, too: requests may carry megabytes each. */
+static void test_waiting_bytes(void **state)
+{
+    struct harness h;
+    struct fb_buf args = {0};
+    struct fb_req req;
+    struct fb_rep rep = {0};
+    uint32_t waiting = 0;
+    (void)state;
+
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    fb_buf_put_u32(&args, 7u << 20);
+    memset(fb_buf_grow(&args, 7u << 20), 'x', 7u << 20);
+    for (;;) {
+        harness_req(&h, &req, NULL, FB_OP_APPEND, "a");
+        req.nargs = 1;
+        req.args = fb_buf_view(&args);
+        lane_request(h.lane, &h.dest, &req);
+        harness_tick(&h);
+        if (harness_pop(&h, &rep))
+            break;
+        waiting++;
+        assert_true(waiting < 64);
+    }
+    assert_int_equal(waiting, LOAD_WAITER_BYTES_MAX / (7u << 20));
+    assert_int_equal(rep.type, FB_REP_ERR);
+    assert_memory_equal(rep.payload.p, "OVERLOADED", 10);
+    lane_loads_fail(h.lane, "away"); /* all of it comes back */
+    harness_tick(&h);
+    for (uint32_t i = 0; i < waiting; i++)
+        assert_true(harness_pop(&h, &rep));
+    assert_int_equal(h.lane->loads.waiter_bytes, 0);
+    (void)harness_do(&h, FB_OP_GET, "b", 0, 0, 0, 0, 0);
+    assert_int_equal(h.load_n, 1);
+    fb_buf_fini(&args);
+    harness_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +322,8 @@ int main(void)
         cmocka_unit_test(test_failed_load),
         cmocka_unit_test(test_large_transaction),
         cmocka_unit_test(test_large_replies),
+        cmocka_unit_test(test_asked_again),
+        cmocka_unit_test(test_waiting_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

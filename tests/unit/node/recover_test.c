@@ -62,6 +62,24 @@ static void test_records(void **state)
         expect(l, r, FB_ECORRUPT, "belongs to another partition");
     }
     expect(l, put("a", fb_ver(1, 0)), FB_OK, "");
+    r = (struct fb_record){.type = FB_RECORD_SYNCED,
+                           .part = put("a", 1).part,
+                           .ver = fb_ver(1, 1),
+                           .prev = fb_ver(1, 0),
+                           .obj_ver = fb_ver(1, 1),
+                           .key = fb_bytes_str("default")};
+    expect(l, r, FB_ECORRUPT, "above itself");
+    r = put("a", fb_ver(1, 2));
+    r.prev = fb_ver(1, 1);
+    expect(l, r, FB_OK, "");
+    r = (struct fb_record){.type = FB_RECORD_SYNCED,
+                           .part = r.part,
+                           .ver = fb_ver(1, 3),
+                           .prev = fb_ver(1, 2),
+                           .obj_ver = fb_ver(1, 1),
+                           .changed = fb_ver(1, 2), /* safe beyond what is committed */
+                           .key = fb_bytes_str("default")};
+    expect(l, r, FB_ECORRUPT, "above itself");
     lane_free(l);
     store_free(store);
 }
@@ -91,6 +109,10 @@ static void test_snapshot(void **state)
 
     assert_int_equal(snapshot_of(l, 5), FB_ECORRUPT);
     assert_int_equal(snapshot_of(l, UINT64_MAX), FB_ECORRUPT);
+    fb_record_encode(&items, &r);
+    assert_int_equal(lane_recover_snapshot(l, r.part, fb_buf_view(&items), &err), FB_ECORRUPT);
+    assert_non_null(strstr(err.msg, "does not say of when"));
+    fb_buf_clear(&items);
     assert_int_equal(snapshot_of(l, fb_ver(1, 5)), FB_OK);
     r.part = (uint16_t)((r.part + 1) % HARNESS_PARTS);
     fb_record_encode(&items, &r);
