@@ -8,7 +8,9 @@
 
 #define FILE_BYTES_MAX (1u << 20)
 #define FILES_MAX 4096u
-#define CUTS_TOTAL 4096u /* of all files together, about */
+#ifndef FB_CUTS
+#define FB_CUTS 4096u /* of all files together, about */
+#endif
 
 static int replay(const char *dir, const char *name, size_t cuts)
 {
@@ -54,7 +56,7 @@ int main(void)
     (void)closedir(d);
     qsort(names, files, sizeof(*names), by_name);
     for (size_t i = 0; i < files; i++) {
-        failed |= replay(FB_CORPUS, names[i], CUTS_TOTAL / files + 1);
+        failed |= replay(FB_CORPUS, names[i], FB_CUTS / files + 1);
         free(names[i]);
     }
     printf("%zu files of %s\n", files, FB_CORPUS);

@@ -2,6 +2,8 @@
  * must get a plan whose operations survive their own encoding. The first byte chooses the size of
  * the pieces.
  */
+#include "tests/fuzz/input.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,15 +12,18 @@
 
 #define NOW_MS INT64_C(1700000000000)
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
 static void check_plan(struct resp_arena *arena, struct fb_buf *out, const struct resp_parser *p)
 {
     struct resp_plan plan;
     struct fb_buf wire = {0};
+    bool late;
     fb_buf_clear(out);
     resp_translate(&plan, arena, out, p->argv, p->argc, NOW_MS);
-    fb_assert((plan.kind == RESP_PLAN_ERROR) == (out->n > 0));
+    late =
+        plan.kind != RESP_PLAN_ERROR && plan.nops > 0 &&
+        (plan.shape.form == RESP_FORM_LATE_ERROR || plan.shape.form == RESP_FORM_HSCAN_LATE_ERROR);
+    fb_assert((plan.kind == RESP_PLAN_ERROR || late) == (out->n > 0));
+    fb_assert(!late || fb_bytes_equal(plan.shape.match, fb_buf_view(out)));
     for (uint32_t i = 0; i < plan.nops; i++) {
         struct fb_reader in;
         struct fb_req back;
