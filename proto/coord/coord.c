@@ -25,7 +25,8 @@ enum fb_status fb_coord_open(const char *url, bool create, struct fb_coord **out
     if (strncmp(url, "etcd:", 5) == 0)
         return fb_err_set(err, FB_EUNSUPPORTED,
                           "coordinator \"%s\": this build has no etcd; use file:///DIR", url);
-    return fb_err_set(err, FB_EINVAL, "coordinator \"%s\" is not file:///DIR", url);
+    return fb_err_set(err, FB_EINVAL, "coordinator \"%s\" is not file:///DIR%s%s", url,
+                      url[0] == '/' ? "; did you mean file://" : "", url[0] == '/' ? url : "");
 }
 
 void fb_coord_close(struct fb_coord *c)

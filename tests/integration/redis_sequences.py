@@ -8,7 +8,7 @@ A sequence is a list of steps: ("cmd", connection, [arguments]), ("inline", conn
 PostgreSQL and out of memory, ("scan", options...) = all of SCAN. Steps without a sync between them are one pipeline.
 """
 
-from redis_wire import CONTAINERS, Wire, plain
+from redis_wire import CONTAINERS, Wire, as_bytes, plain
 
 KEYS = 7
 PREFIX_BYTES = 9
@@ -225,7 +225,20 @@ class Generator:
 
     def command(self):
         p = self.rng.random()
-        return self.valid() if p < 0.72 else self.nearly() if p < 0.92 else self.wrong() if p < 0.96 else self.seed()
+        c = self.valid() if p < 0.72 else self.nearly() if p < 0.92 else self.wrong() if p < 0.96 else self.seed()
+        return self.far(c)
+
+    @staticmethod
+    def far(c):
+        """No expiry within the time the comparison takes: what is near its end is there or not. short_expiry() makes those."""
+        c = list(c)
+        name = as_bytes(c[0]).upper()
+        for i in range(1, len(c)):
+            before = as_bytes(c[i - 1]).upper()
+            relative = (i == 2 and name in (b"EXPIRE", b"PEXPIRE", b"SETEX", b"PSETEX")) or before in (b"EX", b"PX")
+            if relative and as_bytes(c[i]).isdigit() and len(as_bytes(c[i])) < 6 and int(c[i]) in range(1, 60000):
+                c[i] = 70000 + int(c[i])
+        return c
 
     def seed(self):
         """Makes sure that there is something of a useful kind."""

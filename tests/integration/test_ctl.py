@@ -80,6 +80,70 @@ class Ctl(ClusterTest):
         self.ctl("deadletter", "list", "--limit", "0", rc=2)
         self.ctl("key", "get", "k" * 600, rc=2)
 
+    def test_kind(self):
+        """What a new user types, and what surprises a program that reads the output."""
+        self.assertIn("did you mean node describe", self.ctl("node", "desc", "x", rc=2).stderr)
+        self.assertIn("one word too many", self.ctl("status", "extra", rc=2).stderr)
+        self.assertIn("takes no value", self.ctl("--quiet=1", "status", rc=2).stderr)
+        self.assertIn("did you mean file:///x", self.ctl("--cluster", "/x", "status", rc=2).stderr)
+        for args in (["--version"], ["-V"], ["version"]):
+            self.assertIn("node-2", self.ctl(*args).stdout)
+        self.assertRegex(self.ctl("version", env={"FOREBAY_CLUSTER": ""}).stdout, r"[0-9]+\.[0-9]+")
+        self.assertEqual(self.ctl("help", "key", "get").stdout, self.ctl("key", "get", "--help").stdout)
+        self.assertEqual(self.ctl("help").stdout, self.ctl("--help").stdout)
+        self.assertEqual(json.loads(self.ctl("-ojson", "version").stdout).keys() >= {"forebayctl"}, True)
+        for args in ([], ["key"]):  # an error's help is no data
+            r = self.ctl(*args, rc=2)
+            self.assertEqual(r.stdout, "")
+            self.assertIn("Usage", r.stderr)
+        self.assertIn("Is a directory", self.ctl("config", "check", self.dir, rc=1).stderr)
+        self.assertIn("No such file", self.ctl("config", "check", "/nonexistent", rc=1).stderr)
+        self.assertIn("node-9", self.ctl("partition", "list", "--node", "node-9", rc=1).stderr)
+        self.assertIn("node-9", self.ctl("events", "--node", "node-9", rc=1).stderr)
+        with open("/dev/full", "w") as full:
+            for args in (["config", "show"], ["--help"], ["-o", "json", "status"]):
+                r = subprocess.run([os.path.join(base.BIN, "forebayctl"), "--cluster", self.cluster.coordinator, *args], stdin=subprocess.DEVNULL,
+                                   stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+                self.assertEqual(r.returncode, 1, args)
+                self.assertIn("No space left", r.stderr)
+
+    def test_terminal(self):
+        """Colours and a drawn screen on a terminal alone, and only on one that knows them; others' bytes never steer it."""
+        self.r.set("esc\x1b[31m", "x")
+        self.synced()
+
+        def on_terminal(*args, **env):
+            r = subprocess.run(["script", "-qec", " ".join(["forebayctl", *args]), "/dev/null"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60,
+                               env={**os.environ, "PATH": base.BIN + ":" + os.environ["PATH"], "FOREBAY_CLUSTER": self.cluster.coordinator, **env})
+            return r.stdout
+        self.assertIn(b"\x1b[1m", on_terminal("node", "list", TERM="xterm"))
+        for env in ({"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": ""}):
+            self.assertNotIn(b"\x1b", on_terminal("node", "list", **env))
+        self.assertNotIn(b"\x1b", on_terminal("node", "list", "--no-color", TERM="xterm"))
+        self.assertIn(b"\x1b[2J", on_terminal("top", "--count", "1", "--interval", "50ms", TERM="xterm"))
+        self.assertIn(b'{"at"', on_terminal("top", "--count", "1", "--interval", "50ms", TERM="dumb"))
+        self.pg.psql("alter table app.users add constraint plans check (plan not like 'bad%')")
+        try:
+            self.r.hset("user:17", "plan", "bad\x1b[31m\nred")
+            wait_for("the dead letter", lambda: "user:17" in self.ctl("deadletter", "list").stdout)
+            shown = self.ctl("-o", "wide", "deadletter", "list").stdout
+            self.assertNotIn("\x1b", shown)
+            self.assertEqual(len([x for x in shown.splitlines() if "bad" in x]), 1)
+        finally:
+            self.ctl("deadletter", "discard", "user:17", "-y")
+            self.pg.psql("alter table app.users drop constraint plans")
+
+    def test_dry_runs(self):
+        self.ctl("key", "set", "session:dry", "1", "--dry-run")
+        self.assertIsNone(self.r.get("session:dry"))
+        self.r.set("session:dry", "1")
+        self.ctl("key", "del", "session:dry", "--dry-run")
+        self.assertEqual(self.r.get("session:dry"), b"1")
+        self.ctl("sync", "pause", "--dry-run")
+        self.ctl("sync", "pause", "-n", "session", "--dry-run")
+        self.assertFalse(any(n["paused"] for n in self.json("sync", "status")))
+        self.ctl("db", "setup", "--dry-run", env={"FOREBAY_PG": self.cluster.conninfo})
+
     def test_unreachable(self):
         self.assertIn("coordinator", self.ctl("status", rc=4, env={"FOREBAY_CLUSTER": f"file://{self.dir}/nowhere"}).stderr)
         self.ctl("--cluster", "etcd://127.0.0.1:1", "status", rc=4)
@@ -497,6 +561,15 @@ class Ctl(ClusterTest):
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertIn("forebayctl", r.stdout)
         self.ctl("completion", "fish", rc=2)
+        for line, among, not_among in ((" ", {"status", "key", "verify", "--cluster"}, {"list"}), (" key ", {"get", "watch"}, {"list", "--ttl"}),
+                                       (" --cluster x -o json key w", {"watch"}, {"get"}), (" -o ", {"jsonl"}, {"status"}),
+                                       (" key set a --", {"--ttl", "--cluster"}, {"--limit"}), (" status -", {"--watch"}, {"--ttl"})):
+            words = "".join(f" '{w}'" for w in ["forebayctl", *line[1:].split(" ")])
+            r = subprocess.run(["bash", "-c", f"{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n_forebayctl; echo ${{COMPREPLY[*]}}"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(r.stderr, "")
+            self.assertLessEqual(among, set(r.stdout.split()), line)
+            self.assertFalse(not_among & set(r.stdout.split()), line)
 
     def test_version(self):
         self.assertRegex(self.ctl("version").stdout, r"[0-9]+\.[0-9]+")

@@ -6,6 +6,7 @@
 #include "proto/coord/cluster_state.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 /* Exit codes, the same for every verb. */
 enum ctl_exit {
@@ -30,8 +31,8 @@ struct ctl {
     const char *cluster_url;
     enum ctl_format format;
     uint64_t timeout_ms;
-    bool quiet, verbose, color, dry_run, yes, wait, watch, error_unchanged, strict, print, follow,
-        restore;
+    bool quiet, verbose, color, screen, dry_run, yes, wait, watch, error_unchanged, strict, print,
+        follow, restore;
     uint64_t interval_ms, count, sample, revision;
     const char *file;
     const char *namespace_name;
@@ -71,9 +72,9 @@ extern const struct ctl_flag ctl_flags[];
 extern const size_t ctl_flag_count;
 
 /* help.c */
-void ctl_help_all(void);
-void ctl_help_noun(const char *noun);
-void ctl_help_verb(const struct ctl_verb *v);
+void ctl_help_all(FILE *out);
+void ctl_help_noun(FILE *out, const char *noun);
+void ctl_help_verb(FILE *out, const struct ctl_verb *v);
 
 /* connect.c: coordinator and map; message and exit code on failure (0 = fine). */
 int ctl_open(struct ctl *c);

@@ -3,39 +3,41 @@
 
 #include <stdio.h>
 
-static void print_flag(const struct ctl_flag *f)
+static void print_flag(FILE *out, const struct ctl_flag *f)
 {
     char left[64];
     snprintf(left, sizeof(left), "%s%s%s%s%s", f->alias ? f->alias : "", f->alias ? ", " : "",
              f->name, f->value ? " " : "", f->value ? f->value : "");
-    printf("  %-24s %s\n", left, f->help);
+    fprintf(out, "  %-24s %s\n", left, f->help);
 }
 
-static void print_globals(void)
+static void print_globals(FILE *out)
 {
-    printf("\nGlobal flags:\n");
+    fprintf(out, "\nGlobal flags:\n");
     for (size_t i = 0; i < ctl_flag_count; i++)
         if (ctl_flags[i].global)
-            print_flag(&ctl_flags[i]);
+            print_flag(out, &ctl_flags[i]);
 }
 
-static void print_verb_line(const struct ctl_verb *v)
+static void print_verb_line(FILE *out, const struct ctl_verb *v)
 {
     char left[64];
     snprintf(left, sizeof(left), "%s%s%s%s%s", v->noun, v->name[0] ? " " : "", v->name,
              v->args[0] ? " " : "", v->args);
-    printf("  %-26s %s\n", left, v->help);
+    fprintf(out, "  %-30s %s\n", left, v->help);
 }
 
-void ctl_help_all(void)
+void ctl_help_all(FILE *out)
 {
-    printf("forebayctl: looks after a Forebay cluster\n\nUsage: forebayctl [global flags] COMMAND "
-           "[arguments] "
-           "[flags]\n\nCommands:\n");
+    fprintf(out,
+            "forebayctl: looks after a Forebay cluster\n\nUsage: forebayctl [global flags] COMMAND "
+            "[arguments] "
+            "[flags]\n\nCommands:\n");
     for (size_t i = 0; i < ctl_verb_count; i++)
-        print_verb_line(&ctl_verbs[i]);
-    print_globals();
-    printf(
+        print_verb_line(out, &ctl_verbs[i]);
+    print_globals(out);
+    fprintf(
+        out,
         "\nExit status: 0 ok, 1 failed, 2 usage, 3 nothing to change (--error-unchanged), 4 "
         "unreachable, 5 "
         "refused by a safety\n"
@@ -43,29 +45,29 @@ void ctl_help_all(void)
         "forebayctl COMMAND --help tells more.\n");
 }
 
-void ctl_help_noun(const char *noun)
+void ctl_help_noun(FILE *out, const char *noun)
 {
-    printf("Usage: forebayctl %s VERB\n\n", noun);
+    fprintf(out, "Usage: forebayctl %s VERB\n\n", noun);
     for (size_t i = 0; i < ctl_verb_count; i++)
         if (strcmp(ctl_verbs[i].noun, noun) == 0)
-            print_verb_line(&ctl_verbs[i]);
-    print_globals();
+            print_verb_line(out, &ctl_verbs[i]);
+    print_globals(out);
 }
 
-void ctl_help_verb(const struct ctl_verb *v)
+void ctl_help_verb(FILE *out, const struct ctl_verb *v)
 {
-    printf("Usage: forebayctl %s%s%s%s%s%s\n\n%s\n", v->noun, v->name[0] ? " " : "", v->name,
-           v->args[0] ? " " : "", v->args, v->flags[0] ? " [flags]" : "", v->help);
+    fprintf(out, "Usage: forebayctl %s%s%s%s%s%s\n\n%s\n", v->noun, v->name[0] ? " " : "", v->name,
+            v->args[0] ? " " : "", v->args, v->flags[0] ? " [flags]" : "", v->help);
     if (v->more != NULL)
-        printf("%s\n", v->more);
+        fprintf(out, "%s\n", v->more);
     if (v->flags[0] != '\0')
-        printf("\nFlags:\n");
+        fprintf(out, "\nFlags:\n");
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const char *at = strstr(v->flags, ctl_flags[i].name);
         size_t n = strlen(ctl_flags[i].name);
         if (!ctl_flags[i].global && at != NULL && (at[n] == ' ' || at[n] == '\0') &&
             (at == v->flags || at[-1] == ' '))
-            print_flag(&ctl_flags[i]);
+            print_flag(out, &ctl_flags[i]);
     }
-    print_globals();
+    print_globals(out);
 }

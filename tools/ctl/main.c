@@ -5,10 +5,18 @@
 #include "proto/base/units.h"
 #include "tools/ctl/ctl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Does standard output understand escape sequences? */
+static bool ansi_terminal(void)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && term != NULL && term[0] != '\0' && strcmp(term, "dumb") != 0;
+}
 
 static const struct ctl_flag *find_flag(const char *s, size_t n)
 {
@@ -139,20 +147,44 @@ static bool is_noun(const char *s)
     return false;
 }
 
+/* "node desc": the verb of that noun that was probably meant. */
+static const char *near_verb(const char *noun, const char *word)
+{
+    const char *names[64];
+    size_t n = 0;
+
+    for (size_t i = 0; i < ctl_verb_count && n < 64; i++) {
+        if (strcmp(ctl_verbs[i].noun, noun) != 0)
+            continue;
+        if (strncmp(ctl_verbs[i].name, word, strlen(word)) == 0)
+            return ctl_verbs[i].name;
+        names[n++] = ctl_verbs[i].name;
+    }
+    return fb_nearest(fb_bytes_str(word), names, n);
+}
+
 static int unknown_command(char **words, int count, bool help)
 {
     const char *nouns[64];
     size_t n = 0;
     const char *near;
-    if (count > 0 && is_noun(words[0])) {
-        ctl_help_noun(words[0]);
-        if (help || count == 1)
-            return help ? CTL_OK : CTL_USAGE;
-        return ctl_fail(CTL_USAGE, "unknown command: %s %s", words[0], words[1]);
-    }
+
     if (count == 0) {
-        ctl_help_all();
+        ctl_help_all(help ? stdout : stderr);
         return help ? CTL_OK : CTL_USAGE;
+    }
+    if (is_noun(words[0])) {
+        if (help || count == 1) {
+            ctl_help_noun(help ? stdout : stderr, words[0]);
+            return help ? CTL_OK : CTL_USAGE;
+        }
+        near = near_verb(words[0], words[1]);
+        return near ? ctl_fail(CTL_USAGE, "unknown command: %s %s; did you mean %s %s?", words[0],
+                               words[1], words[0], near)
+                    : ctl_fail(CTL_USAGE,
+                               "unknown command: %s %s; forebayctl %s --help lists what "
+                               "there is",
+                               words[0], words[1], words[0]);
     }
     for (; n < ctl_verb_count && n < 64; n++)
         nouns[n] = ctl_verbs[n].noun;
@@ -162,11 +194,56 @@ static int unknown_command(char **words, int count, bool help)
                : ctl_fail(CTL_USAGE, "unknown command: %s; forebayctl --help lists them", words[0]);
 }
 
+static int check_args(const struct ctl *c)
+{
+    const struct ctl_verb *v = c->verb;
+    struct fb_buf usage = {0};
+    int rc = 0;
+
+    fb_buf_printf(&usage, "usage: forebayctl %s%s%s%s%s", v->noun, v->name[0] ? " " : "", v->name,
+                  v->args[0] ? " " : "", v->args);
+    if (c->arg_count < v->args_min)
+        rc = ctl_fail(CTL_USAGE, "%.*s", (int)usage.n, (const char *)usage.p);
+    else if (c->arg_count > v->args_max)
+        rc = ctl_fail(CTL_USAGE, "\"%s\" is one word too many; %.*s", c->args[v->args_max],
+                      (int)usage.n, (const char *)usage.p);
+    fb_buf_fini(&usage);
+    return rc;
+}
+
+/* Again and again; what fails after the first time is told and looked at again, for it is then that
+ * one watches. */
+static int run_watched(struct ctl *c)
+{
+    const struct timespec second = {.tv_sec = 1};
+    int rc = 0;
+
+    for (bool first = true;; first = false) {
+        if (c->screen)
+            printf("\033[H\033[2J");
+        rc = c->verb->run(c);
+        if (fflush(stdout) != 0 || (first && rc != 0))
+            return rc;
+        nanosleep(&second, NULL);
+        if (c->cluster != NULL)
+            (void)ctl_try_refresh(c);
+    }
+}
+
+/* What was printed must have got there: a full disk is no success. */
+static int close_output(int rc)
+{
+    bool bad = fflush(stdout) != 0 || ferror(stdout) != 0;
+    if (bad && rc == CTL_OK)
+        return ctl_fail(CTL_FAILED, "standard output cannot be written: %s", strerror(errno));
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct ctl c = {.format = CTL_TABLE,
                     .timeout_ms = 30000,
-                    .color = isatty(STDOUT_FILENO),
+                    .screen = ansi_terminal(),
                     .wait = true,
                     .limit = 100,
                     .interval_ms = 0};
@@ -177,6 +254,7 @@ int main(int argc, char **argv)
 
     fb_log_setup(FB_LOG_ERROR, FB_LOG_LOGFMT, "forebayctl", NULL);
     c.cluster_url = getenv("FOREBAY_CLUSTER");
+    c.color = c.screen && (getenv("NO_COLOR") == NULL || getenv("NO_COLOR")[0] == '\0');
     for (int i = 1; i < argc; i++) {
         const struct ctl_flag *f;
         const char *eq = strncmp(argv[i], "--", 2) == 0 ? strchr(argv[i], '=') : NULL;
@@ -191,9 +269,21 @@ int main(int argc, char **argv)
             words[word_count++] = argv[i];
             continue;
         }
+        if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-V") == 0) {
+            words[word_count++] = (char *)(uintptr_t) "version";
+            continue;
+        }
         f = find_flag(argv[i], eq ? (size_t)(eq - argv[i]) : strlen(argv[i]));
+        if (f == NULL && argv[i][1] != '-' && argv[i][2] != '\0') { /* -ojson */
+            f = find_flag(argv[i], 2);
+            value = argv[i] + 2;
+            if (f != NULL && f->value == NULL)
+                f = NULL;
+        }
         if (f == NULL)
             return unknown_flag(argv[i]);
+        if (f->value == NULL && eq != NULL)
+            return ctl_fail(CTL_USAGE, "%s takes no value", f->name);
         if (f->value != NULL && value == NULL) {
             if (i + 1 == argc)
                 return ctl_fail(CTL_USAGE, "%s needs a value: %s", f->name, f->value);
@@ -205,30 +295,30 @@ int main(int argc, char **argv)
         if (given_count < 64)
             given[given_count++] = f;
     }
+    if (word_count > 0 && strcmp(words[0], "help") == 0) { /* as if it were --help */
+        help = true;
+        word_count--;
+        memmove(words, words + 1, (size_t)word_count * sizeof(words[0]));
+    }
     c.verb = find_verb(words, word_count, &used);
     if (c.verb == NULL)
-        return unknown_command(words, word_count, help);
+        return close_output(unknown_command(words, word_count, help));
     if (help) {
-        ctl_help_verb(c.verb);
-        return CTL_OK;
+        ctl_help_verb(stdout, c.verb);
+        return close_output(CTL_OK);
     }
     for (int i = 0; i < given_count; i++)
         if (!takes_flag(c.verb, given[i]))
-            return ctl_fail(CTL_USAGE, "%s %s does not take %s; see forebayctl %s %s --help",
-                            c.verb->noun, c.verb->name, given[i]->name, c.verb->noun, c.verb->name);
+            return ctl_fail(CTL_USAGE, "%s%s%s does not take %s; see forebayctl %s%s%s --help",
+                            c.verb->noun, c.verb->name[0] ? " " : "", c.verb->name, given[i]->name,
+                            c.verb->noun, c.verb->name[0] ? " " : "", c.verb->name);
     c.args = words + used;
     c.arg_count = word_count - used;
-    if (c.arg_count < c.verb->args_min || c.arg_count > c.verb->args_max)
-        return ctl_fail(CTL_USAGE, "usage: forebayctl %s%s%s %s", c.verb->noun,
-                        c.verb->name[0] ? " " : "", c.verb->name, c.verb->args);
-    do {
-        if (c.watch && isatty(STDOUT_FILENO))
-            printf("\033[H\033[2J");
-        rc = c.verb->run(&c);
-        fflush(stdout);
-        if (c.watch && rc == 0)
-            rc = nanosleep(&(struct timespec){.tv_sec = 1}, NULL) == 0 ? ctl_refresh(&c) : 0;
-    } while (c.watch && rc == 0);
+    rc = check_args(&c);
+    if (rc != 0)
+        return rc;
+    rc = c.watch ? run_watched(&c) : c.verb->run(&c);
+    rc = close_output(rc);
     ctl_close(&c);
     return rc;
 }

@@ -100,6 +100,30 @@ static char *cell(json_t *v)
     }
 }
 
+/* What a terminal would obey is shown instead: keys and messages are others' bytes. */
+static char *printable(char *s)
+{
+    for (char *p = s; *p != '\0'; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = *p == '\n' || *p == '\t' ? ' ' : '?';
+    return s;
+}
+
+/* Characters, not bytes (of UTF-8; each is taken as one column wide). */
+static size_t columns_of(const char *s)
+{
+    size_t n = 0;
+    for (; *s != '\0'; s++)
+        n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}
+
+static void print_padded(const char *s, size_t width)
+{
+    size_t n = columns_of(s);
+    printf("%s%*s", s, width > n ? (int)(width - n) : 0, "");
+}
+
 static void print_table(struct ctl *c, json_t *rows, const struct ctl_column *columns, size_t count)
 {
     size_t n = json_array_size(rows), shown[32], cols = 0;
@@ -114,10 +138,11 @@ static void print_table(struct ctl *c, json_t *rows, const struct ctl_column *co
         width[j] = strlen(columns[shown[j]].title);
     for (size_t r = 0; r < n; r++) {
         for (size_t j = 0; j < cols; j++) {
-            char *s = cell(json_object_get(json_array_get(rows, r), columns[shown[j]].field));
+            char *s =
+                printable(cell(json_object_get(json_array_get(rows, r), columns[shown[j]].field)));
             cells[r * cols + j] = s;
-            if (strlen(s) > width[j])
-                width[j] = strlen(s);
+            if (columns_of(s) > width[j])
+                width[j] = columns_of(s);
         }
     }
     if (c->color)
@@ -128,8 +153,8 @@ static void print_table(struct ctl *c, json_t *rows, const struct ctl_column *co
     printf("%s\n", c->color ? "\033[0m" : "");
     for (size_t r = 0; r < n; r++) {
         for (size_t j = 0; j < cols; j++) {
-            printf("%-*s%s", (int)(j + 1 < cols ? width[j] : 0), cells[r * cols + j],
-                   j + 1 < cols ? "  " : "\n");
+            print_padded(cells[r * cols + j], j + 1 < cols ? width[j] : 0);
+            fputs(j + 1 < cols ? "  " : "\n", stdout);
             free(cells[r * cols + j]);
         }
     }
@@ -189,7 +214,7 @@ static void print_fields(json_t *o, int indent)
                 free(s);
             }
         } else {
-            char *s = cell(v);
+            char *s = printable(cell(v));
             printf("%*s%-*s %s\n", indent, "", 24 - indent, key, s);
             free(s);
         }

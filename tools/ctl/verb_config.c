@@ -2,6 +2,7 @@
 #include "proto/base/clock.h"
 #include "tools/ctl/gather.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +15,22 @@ static char *read_file(const char *path, size_t *n)
     struct fb_buf b = {0};
     size_t got;
     if (f == NULL) {
-        ctl_fail(0, "%s cannot be read", path);
+        ctl_fail(0, "%s cannot be read: %s", path, strerror(errno));
         return NULL;
     }
+    errno = 0;
     do {
         got = fread(fb_buf_reserve(&b, 65536), 1, 65536, f);
         b.n += got;
     } while (got > 0 && b.n < (8u << 20));
+    if (ferror(f) != 0 || b.n >= (8u << 20)) {
+        ctl_fail(0, "%s cannot be read: %s", path,
+                 ferror(f) != 0 ? strerror(errno) : "it is larger than 8 MiB");
+        fb_buf_fini(&b);
+        if (f != stdin)
+            fclose(f);
+        return NULL;
+    }
     if (f != stdin)
         fclose(f);
     *n = b.n;

@@ -65,7 +65,10 @@ int ctl_db_setup(struct ctl *c)
     pg = ctl_connect_pg(c, &rc);
     if (pg == NULL)
         return rc;
-    if (!ctl_confirm(c, "Create or update the schema forebay in this database?"))
+    if (c->dry_run)
+        ctl_note(c,
+                 "connected; these statements would run (--print shows them; nothing was changed)");
+    else if (!ctl_confirm(c, "Create or update the schema forebay in this database?"))
         rc = CTL_FAILED;
     else if (pg_setup(pg, &err) != PG_OK)
         rc = ctl_fail(CTL_FAILED, "PostgreSQL: %s%s%s (nothing was changed)", err.sqlstate,

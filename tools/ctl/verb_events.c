@@ -99,7 +99,7 @@ static void tell(json_t *list, const char *process, const char *kind, bool up)
     json_decref(e);
 }
 
-/* New events of everybody into `list`; false when no process could be asked at all. */
+/* New events of everybody into `list`. */
 static void poll_all(struct follow *f, json_t *list, bool first)
 {
     static const char *const kinds[] = {
@@ -187,12 +187,28 @@ static void print_events(struct ctl *c, json_t *events, bool follow)
     fflush(stdout);
 }
 
+static int check_name(struct ctl *c)
+{
+    const struct fb_map *map = c->cluster->map;
+
+    for (uint32_t i = 0; i < map->member_count && c->node_name != NULL; i++)
+        if (strcmp(map->members[i].name, c->node_name) == 0)
+            return 0;
+    return c->node_name == NULL
+               ? 0
+               : ctl_fail(CTL_FAILED, "there is no process %s; see forebayctl status",
+                          c->node_name);
+}
+
 int ctl_events(struct ctl *c)
 {
     struct follow f = {.c = c};
     struct timespec pause = {.tv_nsec = 500000000};
     bool first = true;
     int rc = ctl_open(c);
+
+    if (rc == 0)
+        rc = check_name(c);
 
     while (rc == 0) {
         json_t *list = json_array(), *events;

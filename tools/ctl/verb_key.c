@@ -123,13 +123,17 @@ int ctl_key_set(struct ctl *c)
     } else {
         fb_buf_put_str(&value, c->args[1]);
     }
-    if (rc == 0) {
+    if (rc == 0 && c->dry_run) {
+        rc = check_key(c->args[0]);
+        if (rc == 0)
+            ctl_note(c, "%s would be set to %zu bytes (nothing was changed)", c->args[0], value.n);
+    } else if (rc == 0) {
         fb_list_put(&args, fb_bytes(value.p ? value.p : (const uint8_t *)"", value.n));
         req.args = fb_buf_view(&args);
         req.b = ttl ? (int64_t)(fb_wall_ms() + ttl) : 0;
         rc = request(c, &req, &rep, &payload);
     }
-    if (rc == 0)
+    if (rc == 0 && !c->dry_run)
         ctl_note(c, "version %llu", (unsigned long long)rep.ver);
     fb_buf_fini(&payload);
     fb_buf_fini(&value);
@@ -139,11 +143,15 @@ int ctl_key_set(struct ctl *c)
 
 int ctl_key_del(struct ctl *c)
 {
-    struct fb_req req = {.op = FB_OP_DEL};
+    struct fb_req req = {.op = c->dry_run ? FB_OP_EXISTS : FB_OP_DEL};
     struct fb_rep rep;
     struct fb_buf payload = {0};
     int rc = request(c, &req, &rep, &payload);
-    if (rc == 0)
+    if (rc == 0 && c->dry_run)
+        ctl_note(c, rep.num
+                        ? "it would be deleted, where its mapping allows it (nothing was changed)"
+                        : "there is no such key");
+    else if (rc == 0)
         ctl_note(c, rep.num ? "deleted" : "there was no such key");
     fb_buf_fini(&payload);
     return rc;

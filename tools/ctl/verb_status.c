@@ -281,6 +281,9 @@ int ctl_partition_list(struct ctl *c)
         return ctl_fail(CTL_USAGE, "--state %s: must be open, closed or unassigned", c->state);
     rows = json_array();
     rc = ctl_open(c);
+    if (rc == 0 && c->node_name != NULL &&
+        fb_map_member(c->cluster->map, FB_MEMBER_NODE, c->node_name) == NULL)
+        rc = ctl_fail(CTL_FAILED, "there is no node %s; see forebayctl node list", c->node_name);
     for (uint32_t p = 0; rc == 0 && p < c->cluster->map->partitions; p++) {
         json_t *row = partition_row(c, p);
         if ((c->node_name == NULL || is(row, "primary", c->node_name)) &&

@@ -232,6 +232,13 @@ static int change_pause(struct ctl *c, bool pause)
             ctl_note(c, "nothing to change");
             return c->error_unchanged ? CTL_UNCHANGED : CTL_OK;
         }
+        if (c->dry_run) {
+            json_decref(o);
+            ctl_note(c, "write-behind of %s would %s (nothing was changed)",
+                     c->namespace_name ? c->namespace_name : "all namespaces",
+                     pause ? "pause" : "go on");
+            return CTL_OK;
+        }
         text = json_dumps(o, JSON_COMPACT);
         json_decref(o);
         s = fb_coord_cas(c->coord, "control/sync", rev, fb_bytes_str(text), &rev, &err);
@@ -251,7 +258,7 @@ static int pause_verb(struct ctl *c, bool pause)
         rc = ctl_check_namespace(c);
     if (rc != 0)
         return rc;
-    if (pause &&
+    if (pause && !c->dry_run &&
         !ctl_confirm(c, "Stop writing to PostgreSQL? Changes wait in memory until resume."))
         return CTL_FAILED;
     return change_pause(c, pause);

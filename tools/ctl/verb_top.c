@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 struct top {
     struct ctl *c;
@@ -164,7 +163,7 @@ int ctl_top(struct ctl *c)
     uint64_t interval = c->interval_ms ? c->interval_ms : 1000;
     struct timespec pause = {.tv_sec = (time_t)(interval / 1000),
                              .tv_nsec = (long)(interval % 1000) * 1000000};
-    bool screen = isatty(STDOUT_FILENO) && (c->format == CTL_TABLE || c->format == CTL_WIDE);
+    bool screen = c->screen && (c->format == CTL_TABLE || c->format == CTL_WIDE);
     uint64_t before = fb_mono_ns(), shown = 0;
     int rc = ctl_open(c);
 
