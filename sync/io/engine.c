@@ -389,6 +389,7 @@ static void engine_run(void *arg)
         sync_engine_check_waiters(g);
         if (g->now_ms >= g->next_status_ms) {
             publish_status(g);
+            sync_engine_tell_conflicts(g);
             g->next_status_ms = g->now_ms + STATUS_MS;
         }
         wake = sync_core_deadline_ms(g->core);

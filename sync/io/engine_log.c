@@ -3,6 +3,21 @@
 #include "sync/io/engine_state.h"
 #include "sync/io/metrics.h"
 
+#include <stdio.h>
+
+#define CONFLICTS_TOLD_MS 10000u
+
+/* Conflicts may come by the thousand: one line for what came since the last one. */
+void sync_engine_tell_conflicts(struct sync_engine *g)
+{
+    if (g->conflicts_untold == 0 || g->now_ms < g->conflicts_told_ms)
+        return;
+    FB_LOG(INFO, "rows changed by SQL meanwhile were resolved by the conflict policy",
+           FB_KU("rows", g->conflicts_untold), FB_KS("namespace", g->conflicts_ns));
+    g->conflicts_untold = 0;
+    g->conflicts_told_ms = g->now_ms + CONFLICTS_TOLD_MS;
+}
+
 void sync_engine_log(struct sync_engine *g, const struct sync_event *e)
 {
     uint32_t ns;
@@ -36,6 +51,9 @@ void sync_engine_log(struct sync_engine *g, const struct sync_event *e)
             sync_metrics_conflicts(g->state->namespaces->ns[ns].conflict, e->ver);
         FB_LOG(DEBUG, "rows changed in PostgreSQL meanwhile", FB_KS("namespace", e->ns),
                FB_KU("part", e->part), FB_KU("rows", e->ver));
+        g->conflicts_untold += e->ver;
+        (void)snprintf(g->conflicts_ns, sizeof(g->conflicts_ns), "%s", e->ns);
+        sync_engine_tell_conflicts(g);
         break;
     case SYNC_EVENT_BAD_BATCH:
         FB_LOG(ERROR, "a node sent an impossible batch", FB_KS("namespace", e->ns),

@@ -33,6 +33,8 @@ struct sync_engine {
     const struct fb_schema *schemas[FB_NAMESPACES_MAX];
     struct waiter waiters[WAITERS_MAX];
     size_t waiter_count;
+    uint64_t conflicts_untold, conflicts_told_ms; /* rows; next line not before */
+    char conflicts_ns[FB_NAME_BYTES_MAX + 1];     /* of the last of them */
     uint64_t operators, now_ms, next_status_ms, config_rev;
 };
 
@@ -46,6 +48,7 @@ void sync_engine_operator_ack(struct sync_engine *g, const struct fb_verdict_ack
 void sync_engine_check_waiters(struct sync_engine *g);
 
 /* engine_log.c */
+void sync_engine_tell_conflicts(struct sync_engine *g);
 void sync_engine_log(struct sync_engine *g, const struct sync_event *e);
 
 #endif

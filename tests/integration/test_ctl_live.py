@@ -71,6 +71,11 @@ class Live(Helpers):
         finally:
             self.cluster.routers[0].start()
             wait_for("the router", self.cluster.routers[0].ready)
+        self.r.hset("user:18", "plan", "a")
+        self.synced()
+        self.pg.psql("update app.users set plan = 'by sql' where id = 18")
+        self.r.hset("user:18", "plan", "b")
+        wait_for("the conflict", lambda: any("resolved by the conflict policy" in x for x in lines()))
         wait_for("the new router's own events", lambda: any(json.loads(x)["event"] == "listening" for x in lines()))
         keys = [(e["process"], e["seq"], e["at_ms"]) for e in map(json.loads, lines()) if "seq" in e]
         self.assertEqual(len(keys), len(set(keys)), "an event was told twice")
