@@ -1,7 +1,9 @@
 /* Reads that came to the writer: on the newest version, whose reply leaves after it is published.
  */
 #include "node/core/lane_impl.h"
+
 #include "node/core/read_value.h"
+#include "proto/base/mutant.h"
 
 uint64_t absent_ver(const struct op *op)
 {
@@ -17,7 +19,7 @@ uint64_t absent_ver(const struct op *op)
 void exec_read(struct op *op)
 {
     if (op->req->op == FB_OP_VERSION && !op->live) {
-        op_int(op, -(int64_t)absent_ver(op));
+        op_int(op, FB_MUTANT(watch_absent_zero) ? 0 : -(int64_t)absent_ver(op));
         return;
     }
     if (!read_value(op->live ? op->cur : NULL, op->req, &op->l->payload, &op->rep))

@@ -1,6 +1,7 @@
 /* String operations that write. */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
 #include "proto/base/number.h"
 
 #include <math.h>
@@ -30,7 +31,7 @@ static int64_t kept_expiry(const struct op *op)
 static bool put_until(struct op *op, struct fb_bytes v, int64_t expires_ms)
 {
     if (expires_ms != 0 && expires_ms <= (int64_t)op->now) {
-        if (!op->live && op->cur != NULL)
+        if (!op->live && (op->cur != NULL || FB_MUTANT(past_set_ignored)))
             return true;
         return op_del(op);
     }

@@ -341,6 +341,10 @@ void waits_throttled(struct lane *l);
 uint64_t waits_throttled_ns(const struct lane *l);
 void waits_synced(struct lane *l, uint64_t log_seq);
 void waits_dsafe(struct lane *l, struct feed *f);
+/* A version of the object with this hash was replaced by `ver`, and no feed has had more of it than
+ * `emitted_ver` (0 = nothing): the checkpoint may pass what was replaced without PostgreSQL having
+ * it. Who waits for that waits for `ver` (I13). */
+void waits_rewritten(struct feed *f, uint64_t hash, uint64_t ver, uint64_t emitted_ver);
 void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver,
                   const struct park_info *park);
 void waits_tick(struct lane *l, struct part *p, struct feed *f);

@@ -2,6 +2,7 @@
  * together (I11). */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
 #include "proto/base/probe.h"
 
 #include <stdlib.h>
@@ -33,7 +34,7 @@ struct pending *pending_find(struct lane *l, struct fb_bytes key, uint64_t hash)
 const struct object *newest_object(struct lane *l, struct fb_bytes key, uint64_t hash)
 {
     struct pending *e = pending_find(l, key, hash);
-    return e != NULL ? e->next : store_find_own(l->store, key, hash);
+    return e != NULL && !FB_MUTANT(eval_published) ? e->next : store_find_own(l->store, key, hash);
 }
 
 static void grow(struct pending_set *s)
@@ -125,6 +126,7 @@ uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint6
     uint8_t flags = object_flags(next) | OBJECT_DIRTY,
             old = cur == NULL ? OBJECT_BLIND : object_flags(cur);
     struct object_extra *x;
+    struct feed *f;
     struct fb_record r = {.type = type, .kind = next->kind, .ns_len = next->ns_len};
 
     if (!fresh_base) {
@@ -157,6 +159,9 @@ uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint6
     r.value = object_value(next);
     log_record(l, p, &r);
     next->ver = r.ver;
+    f = feed_find(p, next->ns);
+    if (f != NULL && f->waits.head != NULL)
+        waits_rewritten(f, hash, r.ver, x->emitted_ver);
     FB_PROBE3(apply, p->id, r.ver, type);
     x->changed_at_ms = r.ptime_ms;
     STAT_ADD(l, sync_enqueued, 1);

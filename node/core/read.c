@@ -2,6 +2,7 @@
 #include "node/core/read.h"
 
 #include "node/core/read_value.h"
+#include "proto/base/mutant.h"
 
 enum read_outcome node_read(struct store *s, const struct fb_req *req, struct fb_buf *out,
                             bool batched)
@@ -21,7 +22,7 @@ enum read_outcome node_read(struct store *s, const struct fb_req *req, struct fb
         expires = object_expires(o);
         /* a dirty mapped object has no age; a negative hint and a clean copy have one; else it is
          * an expiry, which the writer carries out as a record */
-        bool due = expires != 0 && store_now(s) >= (uint64_t)expires;
+        bool due = expires != 0 && store_now(s) >= (uint64_t)expires && !FB_MUTANT(expiry_unseen);
         if (due &&
             (object_flags(o) & (OBJECT_MAPPED | OBJECT_DIRTY)) == (OBJECT_MAPPED | OBJECT_DIRTY))
             due = false;

@@ -162,7 +162,15 @@ static void op_run(struct op *op, struct reply_dest *dest)
     if (op_grows(op->req->op)) {
         fb_buf_clear(&l->payload);
         if (admission_refuses(l, op->ns, &l->payload)) {
+            if (FB_MUTANT(refused_after_append)) {
+                struct fb_buf why = l->payload;
+                l->payload = (struct fb_buf){0};
+                exec_op(op);
+                fb_buf_fini(&l->payload);
+                l->payload = why;
+            }
             op->rep.type = FB_REP_ERR;
+            op->rep.num = FB_REP_ERR_PLAIN;
             op->rep.payload = fb_buf_view(&l->payload);
             reply_now(l, dest, &op->rep);
             return;
@@ -227,7 +235,7 @@ void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *
     struct part *p = req->part < l->config.partitions ? l->parts[req->part] : NULL;
 
     lane_check_writer(l);
-    if (p == NULL || !p->open || p->epoch != req->epoch) {
+    if (p == NULL || !p->open || (p->epoch != req->epoch && !FB_MUTANT(epoch_unchecked))) {
         reply_error(l, dest, req->seq, FB_REP_ERR_NOT_PRIMARY, "");
         return;
     }

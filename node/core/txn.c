@@ -1,6 +1,8 @@
 /* Transactions: WATCH comparisons, then all operations as one GROUP of records (PROTOCOL 2.4). */
 #include "node/core/lane_impl.h"
+
 #include "node/core/read_value.h"
+#include "proto/base/mutant.h"
 
 #include "proto/cluster/slot.h"
 
@@ -128,7 +130,8 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
             }
         }
         if (n < watches) {
-            if (op.rep.type != FB_REP_INT || op.rep.num != sub.a) {
+            if (op.rep.type != FB_REP_INT ||
+                (op.rep.num != sub.a && !FB_MUTANT(watch_uncompared))) {
                 rep.type = FB_REP_NIL;
                 break;
             }

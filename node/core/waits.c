@@ -1,6 +1,8 @@
 /* Replies that wait for fsync or for PostgreSQL. */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdlib.h>
 
 /* A transaction waits for PostgreSQL to have each of its objects, maybe in several feeds: one reply
@@ -67,9 +69,11 @@ static void tell_wait(const struct lane *l, const struct rep_wait *w, struct fb_
  * it came (I13). */
 static void level_missed(struct fb_rep *rep, uint8_t reached)
 {
+    rep->level = reached;
+    if (FB_MUTANT(level_missed_ok))
+        return;
     rep->type = FB_REP_ERR;
     rep->num = FB_REP_ERR_UNKNOWN;
-    rep->level = reached;
     rep->payload = fb_bytes_str(
         reached >= FB_LEVEL_DURABLE
             ? "it was carried out and is on disk; whether PostgreSQL gets it is not known yet"
@@ -236,6 +240,15 @@ static bool fate_dsafe(struct lane *l, struct rep_wait *w, const void *arg)
         return false;
     w->rep.level = FB_LEVEL_DATABASE;
     return true;
+}
+
+void waits_rewritten(struct feed *f, uint64_t hash, uint64_t ver, uint64_t emitted_ver)
+{
+    if (FB_MUTANT(wait_replaced))
+        return;
+    for (struct rep_wait *w = f->waits.head; w != NULL; w = w->next)
+        if (w->hash == hash && w->at > f->ckpt && w->at > emitted_ver && w->at < ver)
+            w->at = ver;
 }
 
 void waits_dsafe(struct lane *l, struct feed *f)

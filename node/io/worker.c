@@ -396,6 +396,8 @@ static void worker_main(void *arg)
         check_loads(w, now);
         if (now >= lane_deadline_ns(w->lane))
             lane_tick(w->lane);
+        if (FB_MUTANT(answer_before_write))
+            worker_flush(w);
         write_log(w);
         fb_beat("sends replies");
         worker_flush(w);

@@ -36,7 +36,21 @@
     X(load_token, "any answer to a load is taken, also one to a load before")                      \
     X(recover_prev, "recovery does not look whether a record follows the one before")              \
     X(snapshot_unsorted, "dirty objects of a snapshot stay in the order of their slots")           \
-    X(ptime_back, "the time of a record may be before that of the one before")
+    X(ptime_back, "the time of a record may be before that of the one before")                     \
+    X(write_resent, "a router sends a write again whose connection was lost")                      \
+    X(reply_unawaited, "a router answers commands whose replies have not come")                    \
+    X(read_unordered, "a read does not wait for the writes before it")                             \
+    X(partial_definite, "MSET and DEL answer the error of one key for all")                        \
+    X(refused_after_append, "a write is carried out before it is refused")                         \
+    X(answer_before_write, "answers leave before the log is written")                              \
+    X(epoch_unchecked, "requests of another epoch are carried out")                                \
+    X(eval_published, "a write is evaluated on the published version, not the newest")             \
+    X(watch_uncompared, "EXEC does not compare the versions that WATCH saw")                       \
+    X(watch_absent_zero, "all absences of a key look the same to WATCH")                           \
+    X(level_missed_ok, "time up at level database is answered as success")                         \
+    X(past_set_ignored, "SET with a time that is over forgets what is only in PostgreSQL")         \
+    X(wait_replaced, "level database is answered for a version that no batch had")                 \
+    X(expiry_unseen, "readers do not look whether a copy has expired")
 
 #ifdef FB_MUTANTS
 enum fb_mutant {

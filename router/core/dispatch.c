@@ -1,6 +1,7 @@
 /* From a plan to operations on their way: slots of the session's ring, flags, partitions. */
 #include "router/core/state.h"
 
+#include "proto/base/mutant.h"
 #include "proto/base/probe.h"
 #include "proto/cluster/slot.h"
 
@@ -85,7 +86,7 @@ void dispatch_op(struct router_session *s, uint32_t slot, uint32_t index, struct
     } else if (op->cls == FB_OP_READ) {
         /* a read must see the writes this client has in flight; which partition they are on is not
            worth keeping: a pipeline that mixes both is served by the writer as a whole */
-        if (s->writes > 0)
+        if (s->writes > 0 && !FB_MUTANT(read_unordered))
             req->flags |= FB_REQ_ORDERED;
         if (s->no_touch)
             req->flags |= FB_REQ_IDLE;

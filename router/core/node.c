@@ -1,6 +1,8 @@
 /* Nodes and the map: who takes an operation, batches on their way, connections that come and go. */
 #include "router/core/state.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdio.h>
 
 /* --- the map --- */
@@ -155,7 +157,7 @@ void router_node_down(struct router *r, uint32_t node)
         if (op->state != OP_ON_NODE || op->node != node)
             continue;
         op->batch->answered = true;
-        if (op->cls == FB_OP_WRITE && op->batch->sent) {
+        if (op->cls == FB_OP_WRITE && op->batch->sent && !FB_MUTANT(write_resent)) {
             r->stats.rejected[ROUTER_REJECT_INDETERMINATE]++;
             op_fail(r, i, FB_REP_ERR_UNKNOWN);
         } else {

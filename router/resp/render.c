@@ -2,6 +2,7 @@
 #include "router/resp/render.h"
 
 #include "proto/base/glob.h"
+#include "proto/base/mutant.h"
 #include "proto/base/number.h"
 #include "router/resp/writer.h"
 
@@ -340,7 +341,7 @@ static bool put_partial(struct fb_buf *out, const struct resp_shape *shape, stru
     while (source_next(&s, &rep)) /* reads have no level */
         changed |= rep.level != FB_LEVEL_NONE &&
                    (rep.type == FB_REP_OK || (rep.type == FB_REP_INT && rep.num != 0));
-    if (!changed)
+    if (!changed || FB_MUTANT(partial_definite))
         return false;
     fb_buf_put_str(out, "-INDETERMINATE some of the keys were changed and some were not:");
     at = out->n;

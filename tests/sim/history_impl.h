@@ -116,6 +116,8 @@ void learn(struct history_op *op, uint32_t i);
  * the reply fit? `r` NULL: any reply does. */
 bool fits_without(const struct history *h, const struct history_op *op, uint32_t i,
                   const struct reply *r);
+/* Does PostgreSQL have the version that op made, if that was promised? */
+bool row_has(const struct history *h, const struct history_op *op);
 bool definite_error(const struct reply *r);
 bool unknown_error(const struct reply *r);
 /* history_txn.c */

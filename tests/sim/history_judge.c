@@ -135,6 +135,12 @@ static void fail_unexplained(struct history *h, const struct history_op *op, con
     fail_reply(h, op, "P2", "no version of the key explains it", r);
 }
 
+bool row_has(const struct history *h, const struct history_op *op)
+{
+    return op->level < FB_LEVEL_DATABASE || h->config.row_version == NULL ||
+           h->config.row_version(h->config.arg, op->o->key) >= op->o->v[op->made].ver;
+}
+
 static bool made_fits(const struct history *h, const struct history_op *op, const struct reply *r)
 {
     const struct object *o = op->o;
@@ -161,6 +167,8 @@ static void judge_made(struct history *h, struct history_op *op, const struct re
     }
     if (op->level > v->promised)
         v->promised = op->level;
+    if (!row_has(h, op))
+        fail_reply(h, op, "I13", "acknowledged at level database, which PostgreSQL has not", r);
     learn(op, op->made);
 }
 

@@ -51,6 +51,7 @@ struct mark {
 struct asked { /* a request on its way, to know the partition of its reply */
     const struct sim_conn *conn;
     uint32_t seq;
+    uint32_t epoch;
     uint16_t part;
     bool used;
 };

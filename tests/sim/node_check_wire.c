@@ -19,8 +19,8 @@ void node_check_received(struct node_check *c, const struct sim_conn *conn,
         struct fb_req req;
         if (fb_req_decode(&r, &req) != FB_OK)
             return;
-        *asked_at(c, conn, req.seq) =
-            (struct asked){.conn = conn, .seq = req.seq, .part = req.part, .used = true};
+        *asked_at(c, conn, req.seq) = (struct asked){
+            .conn = conn, .seq = req.seq, .part = req.part, .epoch = req.epoch, .used = true};
     }
 }
 
@@ -31,9 +31,15 @@ static void sent_reply(struct node_check *c, const struct sim_conn *conn, const 
     if (!a->used || a->conn != conn || a->seq != r->seq)
         return; /* its place was taken by a later one */
     a->used = false;
-    if (r->type == FB_REP_ERR || a->part >= c->partitions || fb_ver_epoch(r->ver) == 0)
+    if (r->type == FB_REP_ERR || a->part >= c->partitions)
         return;
     v = &c->parts[a->part];
+    if (a->epoch != v->epoch_started)
+        sim_violation(c->sim, "I1",
+                      "a request of epoch %u for partition %u is answered in epoch %u", a->epoch,
+                      a->part, v->epoch_started);
+    if (fb_ver_epoch(r->ver) == 0)
+        return;
     if (r->ver > v->written)
         sim_violation(c->sim, "I11",
                       "a reply shows version %u/%llu of partition %u, which is not "
