@@ -37,6 +37,12 @@ struct history_op *client_invoke(struct sim_client *c, struct shadow_cmd *cmd, u
 
 static void turn_later(struct sim_client *c, uint64_t ns);
 
+static void look_at_clock(struct client_set *set)
+{
+    uint64_t now_ms = node_proc_wall_ms(set->world);
+    history_wall(set->history, now_ms, node_proc_wall_seen_ms(set->world));
+}
+
 /* --- replies --- */
 
 static void note_version(struct sim_client *c, const char *key, const struct reply *r)
@@ -100,14 +106,20 @@ static void take_reply(struct sim_client *c, struct expect *e, const struct repl
     }
 }
 
-static void trace_reply(struct sim_client *c, const struct expect *e, const char *key,
-                        const struct reply *r)
+static void trace_reply(struct sim_client *c, const struct expect *e, const struct reply *r)
 {
-    struct fb_buf b = {0};
+    struct fb_buf b = {0}, keys = {0};
+    for (uint32_t i = 0; i < e->n; i++)
+        fb_buf_printf(&keys, "%s%s", i == 0 ? "" : " ", history_op_key(e->ops[i]));
+    if (e->kind == EXPECT_EXEC)
+        history_txn_keys(e->txn, &keys);
     reply_text(r, &b);
-    client_trace(c, "< %s %.*s after %.3f ms", key, (int)(b.n > 200 ? 200 : b.n), (const char *)b.p,
-                 (double)(sim_now_ns(c->set->sim) - e->sent_ns) / 1e6);
+    if (keys.n > 0) /* QUEUED and the like say nothing */
+        client_trace(c, "< %.*s: %.*s after %.3f ms", (int)(keys.n > 200 ? 200 : keys.n),
+                     (const char *)keys.p, (int)(b.n > 160 ? 160 : b.n), (const char *)b.p,
+                     (double)(sim_now_ns(c->set->sim) - e->sent_ns) / 1e6);
     fb_buf_fini(&b);
+    fb_buf_fini(&keys);
 }
 
 static void replies(struct sim_client *c)
@@ -124,10 +136,10 @@ static void replies(struct sim_client *c)
                           c->number);
         if (e.n > 0)
             snprintf(key, sizeof key, "%s", history_op_key(e.ops[0]));
-        trace_reply(c, &e, key, &r);
+        trace_reply(c, &e, &r);
         c->pending_n--;
         memmove(&c->pending[0], &c->pending[1], c->pending_n * sizeof c->pending[0]);
-        history_wall(c->set->history, node_proc_wall_ms(c->set->world));
+        look_at_clock(c->set);
         take_reply(c, &e, &r);
         if (e.kind == EXPECT_ONE)
             note_version(c, key, &r);
@@ -212,7 +224,7 @@ static void send_some(struct sim_client *c)
 {
     struct client_set *set = c->set;
     uint32_t burst = (uint32_t)sim_range(set->sim, SIM_CLIENT, 1, c->depth);
-    history_wall(set->history, node_proc_wall_ms(set->world));
+    look_at_clock(set);
     while (burst-- > 0 && c->pending_n < DEPTH_MAX && c->sent < set->quota && !set->healed) {
         load_one(c);
         c->sent++;
@@ -291,7 +303,7 @@ static void history_trace(void *arg, const char *line)
 static void on_record(void *arg, const struct fb_record *r)
 {
     struct client_set *set = arg;
-    history_wall(set->history, node_proc_wall_ms(set->world));
+    look_at_clock(set);
     history_record(set->history, sim_now_ns(set->sim), r);
 }
 

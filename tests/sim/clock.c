@@ -22,9 +22,13 @@ uint64_t sim_clock_mono_ns(const struct sim_clock *c)
     return c->mono_base_ns + elapsed_ns(c);
 }
 
-uint64_t sim_clock_wall_ms(const struct sim_clock *c)
+uint64_t sim_clock_wall_ms(struct sim_clock *c)
 {
-    return (uint64_t)((int64_t)(SIM_WALL_START_MS + elapsed_ns(c) / SIM_MS) + c->wall_offset_ms);
+    uint64_t ms =
+        (uint64_t)((int64_t)(SIM_WALL_START_MS + elapsed_ns(c) / SIM_MS) + c->wall_offset_ms);
+    if (ms > c->wall_seen_ms)
+        c->wall_seen_ms = ms;
+    return ms;
 }
 
 uint64_t sim_clock_when(const struct sim_clock *c, uint64_t mono_ns)

@@ -9,12 +9,13 @@ struct sim_clock {
     uint64_t mono_base_ns;  /* what the monotonic clock says at true time 0 */
     int64_t wall_offset_ms; /* from true time */
     int32_t drift_ppm;      /* of both clocks */
+    uint64_t wall_seen_ms;  /* the latest time that anybody read from the wall clock */
 };
 
 /* Draws offset and drift (small ones when the run has no clock faults). */
 void sim_clock_init(struct sim_clock *c, struct sim *s);
 uint64_t sim_clock_mono_ns(const struct sim_clock *c);
-uint64_t sim_clock_wall_ms(const struct sim_clock *c);
+uint64_t sim_clock_wall_ms(struct sim_clock *c);
 /* True time at which this process's monotonic clock says `mono_ns`, rounded up. */
 uint64_t sim_clock_when(const struct sim_clock *c, uint64_t mono_ns);
 /* The wall clock is set by up to a day either way. */

@@ -62,11 +62,11 @@ bool history_failed(const struct history *h)
     return h->failed;
 }
 
-void history_wall(struct history *h, uint64_t wall_ms)
+void history_wall(struct history *h, uint64_t wall_ms, uint64_t seen_ms)
 {
     h->wall_ms = wall_ms;
-    if (wall_ms > h->wall_max_ms)
-        h->wall_max_ms = wall_ms;
+    if (seen_ms > h->wall_max_ms)
+        h->wall_max_ms = seen_ms;
 }
 
 static void tell_object(struct fb_buf *b, const struct object *o)

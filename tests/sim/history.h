@@ -57,8 +57,9 @@ void history_free(struct history *h);
 const struct history_counts *history_counts(const struct history *h);
 bool history_failed(const struct history *h);
 
-/* The node's wall clock, whenever it looks at it. */
-void history_wall(struct history *h, uint64_t wall_ms);
+/* The node's wall clock, and the latest time that it has read from it; before anything else of the
+ * same instant. */
+void history_wall(struct history *h, uint64_t wall_ms, uint64_t seen_ms);
 
 /* `cmd` is sent now, by connection `conn` (a number never used again) of `client`. Takes the bytes
  * of cmd. level: what the answer promises (enum fb_level). */
@@ -92,6 +93,8 @@ struct history_txn *history_txn(struct history *h, uint64_t now_ns, uint32_t cli
                                 struct shadow_cmd *cmds, uint32_t n, const uint8_t *levels,
                                 const struct history_watch *watches, uint32_t watch_n);
 void history_txn_watched(struct history *h, struct history_txn *t);
+/* Its keys, for people. */
+void history_txn_keys(const struct history_txn *t, struct fb_buf *out);
 void history_txn_reply(struct history *h, struct history_txn *t, uint64_t now_ns,
                        const struct reply *r);
 void history_txn_unknown(struct history *h, struct history_txn *t, uint64_t now_ns);

@@ -51,6 +51,7 @@ struct history_op {
     uint32_t made;  /* the version it made, NONE */
     uint8_t state, level;
     bool burned; /* it made a version that was lost: it must not make another */
+    bool robbed; /* ... by a power loss, which takes nothing that was on disk */
     struct history_txn *txn;
 };
 

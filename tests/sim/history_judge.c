@@ -239,7 +239,7 @@ void history_reply(struct history *h, struct history_op *op, uint64_t now_ns, co
     } else if (definite_error(r)) {
         judge_refused(h, op, r);
     } else if (op->burned) {
-        if (op->level >= FB_LEVEL_DURABLE)
+        if (op->robbed && op->level >= FB_LEVEL_DURABLE)
             fail_reply(h, op, "I13",
                        "its record was lost with the power, and it was promised to "
                        "be on disk",

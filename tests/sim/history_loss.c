@@ -22,10 +22,11 @@ static bool promised(const struct history *h, const struct object *o, const stru
            (h->config.row_version == NULL || h->config.row_version(h->config.arg, o->key) < v->ver);
 }
 
-static void burn(struct history *h, struct history_op *op)
+static void burn(struct history *h, struct history_op *op, enum history_loss loss)
 {
     op->made = NONE;
     op->burned = true;
+    op->robbed = loss == HISTORY_POWER;
     if (op->txn != NULL)
         op->txn->burned = true;
     else if (op->state == OP_UNKNOWN)
@@ -49,7 +50,7 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
             return;
         }
         if (v->by != NULL)
-            burn(h, v->by);
+            burn(h, v->by, loss);
         if (o->lost_n == o->lost_cap) {
             o->lost_cap = o->lost_cap == 0 ? 8 : o->lost_cap * 2;
             o->lost = fb_xrealloc(o->lost, o->lost_cap * sizeof *o->lost);

@@ -46,7 +46,7 @@ static int setup(void **state)
         .arg = f, .partitions = PARTS, .violation = violation, .row_version = row_version};
     f->h = history_new(&c);
     f->now_ns = 1000000;
-    history_wall(f->h, 1000);
+    history_wall(f->h, 1000, 1000);
     for (uint16_t p = 0; p < PARTS; p++) {
         struct fb_record r = {
             .type = FB_RECORD_EPOCH_START, .part = p, .ver = fb_ver(1, 0), .ptime_ms = 1000};
@@ -413,7 +413,7 @@ static void test_early_expiry(void **state)
     record(f, FB_RECORD_PUT, "k", "1", 5000, 0);
     answer(f, op, "+OK\r\n");
     answer(f, send(f, get("k")), "$1\r\n1\r\n");
-    history_wall(f->h, 6000);
+    history_wall(f->h, 6000, 6000);
     answer(f, send(f, get("k")), "$-1\r\n"); /* due, whether or not there is a record yet */
     expect(f, "");
     record(f, FB_RECORD_EXPIRE, "k", NULL, 0, 0); /* of time 1000, and of no version */

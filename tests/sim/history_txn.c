@@ -32,6 +32,13 @@ struct history_txn *history_txn(struct history *h, uint64_t now_ns, uint32_t cli
     return t;
 }
 
+void history_txn_keys(const struct history_txn *t, struct fb_buf *out)
+{
+    fb_buf_put_str(out, "EXEC on");
+    for (uint32_t i = 0; i < t->n; i++)
+        fb_buf_printf(out, " %s", t->ops[i]->o->key);
+}
+
 void history_txn_watched(struct history *h, struct history_txn *t)
 {
     (void)h;
@@ -392,6 +399,15 @@ static void judge_run(struct history *h, struct history_txn *t, const struct rep
     }
 }
 
+/* Was a record of it lost with the power that was promised to be on disk? */
+static bool robbed(const struct history_txn *t)
+{
+    for (uint32_t k = 0; k < t->n; k++)
+        if (t->ops[k]->robbed && t->ops[k]->level >= FB_LEVEL_DURABLE)
+            return true;
+    return false;
+}
+
 void history_txn_reply(struct history *h, struct history_txn *t, uint64_t now_ns,
                        const struct reply *r)
 {
@@ -413,7 +429,7 @@ void history_txn_reply(struct history *h, struct history_txn *t, uint64_t now_ns
         else if (t->group.ver != 0 && !give_away(h, t))
             fail_txn(h, t, "I14", "it was not carried out, and there is its GROUP", r);
     } else if (t->burned) {
-        if (t->n > 0 && t->ops[0]->level >= FB_LEVEL_DURABLE)
+        if (robbed(t))
             fail_txn(h, t, "I13", "lost with the power, and promised to be on disk", r);
     } else if (r->type != '*' || r->n != t->n) {
         fail_txn(h, t, "P2", "not one item for each command", r);

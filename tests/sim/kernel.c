@@ -4,6 +4,7 @@
 #include "proto/base/hash.h"
 #include "proto/base/mutant.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,6 +272,32 @@ const struct sim_plan *sim_plan(const struct sim *s)
 
 /* ---- trace ---- */
 
+static bool key_char(char c)
+{
+    return isalnum((unsigned char)c) || (c != 0 && strchr("_:{}-.", c) != NULL);
+}
+
+/* Does a line of the trace belong to the story of `key`? It names it, or says what befell a
+ * process, a disk or a client's connection. */
+static bool of_story(const char *text, const char *key)
+{
+    static const char *const life[] = {
+        " starts",     " is killed",     " loses power",       " exits",
+        " stops",      " is paused",     " goes on",           "disk ",
+        "operator ",   " clock is set",  " vanishes",          " gives up",
+        " unanswered", " connects to r", " is connected to n", " connection to n"};
+    size_t n = strlen(key);
+    for (const char *at = strstr(text, key); at != NULL; at = strstr(at + 1, key))
+        if ((at == text || !key_char(at[-1])) && !key_char(at[n]))
+            return true;
+    if (strstr(text, " > ") != NULL || strstr(text, " < ") != NULL || strncmp(text, "log ", 4) == 0)
+        return false;
+    for (size_t i = 0; i < FB_COUNT_OF(life); i++)
+        if (strstr(text, life[i]) != NULL)
+            return true;
+    return false;
+}
+
 void sim_trace(struct sim *s, const char *fmt, ...)
 {
     char *line = s->tail[s->lines++ % TRACE_LINES];
@@ -285,7 +312,7 @@ void sim_trace(struct sim *s, const char *fmt, ...)
     if (len >= TRACE_BYTES)
         len = TRACE_BYTES - 1;
     s->hash = fb_hash64(line, len, s->hash);
-    if (s->config.trace)
+    if (s->config.trace || (s->config.key != NULL && of_story(line + head, s->config.key)))
         puts(line);
 }
 
@@ -297,7 +324,7 @@ uint64_t sim_trace_hash(const struct sim *s)
 static void print_end(struct sim *s)
 {
     uint64_t from = s->lines > TRACE_LINES ? s->lines - TRACE_LINES : 0;
-    if (!s->config.trace)
+    if (!s->config.trace && s->config.key == NULL)
         for (uint64_t i = from; i < s->lines; i++)
             puts(s->tail[i % TRACE_LINES]);
     printf("faults of this run:");

@@ -101,7 +101,8 @@ struct sim_plan {
 
 struct sim_config {
     uint64_t seed;
-    bool trace;           /* print every line of the trace */
+    bool trace;      /* print every line of the trace */
+    const char *key; /* NULL, or print the story of this key: its lines, and who lived and died */
     const char *mutant;   /* NULL or a name of proto/base/mutant.h */
     const bool *fault_on; /* NULL, or SIM_FAULT_COUNT flags that replace the drawn ones (--only) */
 };

@@ -22,6 +22,8 @@ static const char help[] =
     "  --seed N        first seed (default 1)\n"
     "  --count K       how many seeds from there (default 1)\n"
     "  --trace         print what happens, a line an event\n"
+    "  --key K         print the story of one key: what clients asked and were told about it, its\n"
+    "                  records, and what befell the processes meanwhile\n"
     "  --twice         run each seed twice and compare the hashes of the two traces\n"
     "  --hash          print the hash of each seed's trace\n"
     "  --only A,B      only these kinds of faults exist (--only none: no faults)\n"
@@ -219,20 +221,29 @@ static bool number(const char *text, uint64_t *out)
 
 int main(int argc, char **argv)
 {
-    enum { SEED = 256, COUNT, TRACE, TWICE, HASH, ONLY, MUTANT, KEEP, SECONDS, LISTM, LISTF, HELP };
-    static const struct option options[] = {{"seed", required_argument, NULL, SEED},
-                                            {"count", required_argument, NULL, COUNT},
-                                            {"trace", no_argument, NULL, TRACE},
-                                            {"twice", no_argument, NULL, TWICE},
-                                            {"hash", no_argument, NULL, HASH},
-                                            {"only", required_argument, NULL, ONLY},
-                                            {"mutant", required_argument, NULL, MUTANT},
-                                            {"keep-going", no_argument, NULL, KEEP},
-                                            {"seconds", required_argument, NULL, SECONDS},
-                                            {"list-mutants", no_argument, NULL, LISTM},
-                                            {"list-faults", no_argument, NULL, LISTF},
-                                            {"help", no_argument, NULL, HELP},
-                                            {NULL, 0, NULL, 0}};
+    enum {
+        SEED = 256,
+        COUNT,
+        TRACE,
+        KEY,
+        TWICE,
+        HASH,
+        ONLY,
+        MUTANT,
+        KEEP,
+        SECONDS,
+        LISTM,
+        LISTF,
+        HELP
+    };
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, SEED},    {"count", required_argument, NULL, COUNT},
+        {"trace", no_argument, NULL, TRACE},        {"key", required_argument, NULL, KEY},
+        {"twice", no_argument, NULL, TWICE},        {"hash", no_argument, NULL, HASH},
+        {"only", required_argument, NULL, ONLY},    {"mutant", required_argument, NULL, MUTANT},
+        {"keep-going", no_argument, NULL, KEEP},    {"seconds", required_argument, NULL, SECONDS},
+        {"list-mutants", no_argument, NULL, LISTM}, {"list-faults", no_argument, NULL, LISTF},
+        {"help", no_argument, NULL, HELP},          {NULL, 0, NULL, 0}};
     struct args a = {.seed = 1, .count = 1};
     int c;
 
@@ -251,6 +262,9 @@ int main(int argc, char **argv)
             break;
         case TRACE:
             a.config.trace = true;
+            break;
+        case KEY:
+            a.config.key = optarg;
             break;
         case TWICE:
             a.twice = true;

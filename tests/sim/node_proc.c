@@ -71,6 +71,11 @@ bool node_proc_up(struct world *w)
     return w->node->proc.alive && node_check_node(w->node->check) != NULL;
 }
 
+uint64_t node_proc_wall_seen_ms(struct world *w)
+{
+    return w->node->clock.wall_seen_ms;
+}
+
 uint64_t node_proc_wall_ms(struct world *w)
 {
     return sim_clock_wall_ms(&w->node->clock);

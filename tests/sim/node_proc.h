@@ -19,5 +19,7 @@ uint64_t node_proc_dirty(struct world *w);
 bool node_proc_up(struct world *w);
 /* The wall clock of its machine. */
 uint64_t node_proc_wall_ms(struct world *w);
+/* The latest time the process has read from it: it never goes back in what it does. */
+uint64_t node_proc_wall_seen_ms(struct world *w);
 
 #endif
