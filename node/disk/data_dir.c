@@ -164,17 +164,23 @@ static enum fb_status sync_parent(const char *path, struct fb_err *err)
     return s;
 }
 
+/* As long as there is no IDENTITY all of them are synced above, made just now or not: a start that
+ * ended in between may have left them so. */
 static enum fb_status make_dirs(const char *path, struct fb_err *err)
 {
+    char identity[sizeof(((struct data_dir *)0)->path) + 16];
+    bool first;
     char part[sizeof(((struct data_dir *)0)->path)];
     size_t n = strlen(path);
+    snprintf(identity, sizeof(identity), "%s/IDENTITY", path);
+    first = access(identity, F_OK) != 0;
     memcpy(part, path, n + 1);
     for (size_t i = 1; i <= n; i++) {
         enum fb_status s = FB_OK;
         if (part[i] != '/' && part[i] != '\0')
             continue;
         part[i] = '\0';
-        if (mkdir(part, 0700) == 0)
+        if (mkdir(part, 0700) == 0 || (errno == EEXIST && first))
             s = sync_parent(part, err);
         else if (errno != EEXIST && errno != EISDIR)
             s = fb_err_set(err, errno == EROFS ? FB_EPERM : fb_status_of_errno(errno),

@@ -72,6 +72,9 @@ struct log_recovery {
     /* One batch's records (several fb_record). Return an error to stop. */
     enum fb_status (*batch)(void *arg, uint64_t generation, uint32_t lane, uint64_t seq,
                             struct fb_bytes records, struct fb_err *err);
+    /* NULL, or called when every batch was given and before anything on disk is changed: the last
+     * word about whether the whole makes sense. An error ends the recovery. */
+    enum fb_status (*complete)(void *arg, struct fb_err *err);
     /* Progress, about every 16 MiB. */
     void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
     /* Results: */

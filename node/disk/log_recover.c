@@ -26,6 +26,7 @@
 struct repair {
     const struct log_file *file;
     bool remove;
+    bool sealed; /* it has its footer, which the process that died may not have synced */
     struct log_footer footer;
     uint64_t salt;
 };
@@ -291,6 +292,8 @@ static enum fb_status scan_lane(struct recovery *c, struct lane_scan *l, struct 
         s = walk(c, l, k, proven, err);
         if (s != FB_OK)
             return s;
+        if (l->sealed && l->newest)
+            c->repairs[c->repair_count++] = (struct repair){.file = &c->files[k], .sealed = true};
         progress(c, c->files[k].bytes);
         if (l->cut)
             break;
@@ -361,22 +364,27 @@ static enum fb_status scan_all(struct recovery *c, struct fb_err *err)
     return FB_OK;
 }
 
-static enum fb_status repair_one(struct recovery *c, int dir_fd, const struct repair *p,
-                                 struct fb_err *err)
+static void remove_one(const struct repair *p, int dir_fd)
 {
-    int fd, e;
+    if (unlinkat(dir_fd, p->file->name, 0) != 0 || fsync(dir_fd) != 0)
+        disk_die(p->file->name, "remove", errno);
+    FB_LOG(WARN, "log segment without any batch removed", FB_KS("file", p->file->name));
+}
 
-    if (p->remove) {
-        if (unlinkat(dir_fd, p->file->name, 0) != 0 || fsync(dir_fd) != 0)
-            disk_die(p->file->name, "remove", errno);
-        FB_LOG(WARN, "log segment without any batch removed", FB_KS("file", p->file->name));
-        return FB_OK;
-    }
-    fd = openat(dir_fd, p->file->name, O_RDWR | O_CLOEXEC);
+/* Syncs the segment, or gives it its footer (which syncs, too). */
+static enum fb_status sync_one(const struct recovery *c, const struct repair *p, int dir_fd,
+                               bool seal, struct fb_err *err)
+{
+    int e = 0, fd = openat(dir_fd, p->file->name, O_RDWR | O_CLOEXEC);
+
     if (fd < 0)
         return fb_err_set(err, fb_status_of_errno(errno), "open %s/%s to seal it: %s", c->r->dir,
                           p->file->name, strerror(errno));
-    e = FB_MUTANT(recover_no_seal) ? 0 : log_segment_seal(fd, &p->footer, p->salt);
+    if (seal)
+        e = FB_MUTANT(recover_no_seal) ? 0
+                                       : log_segment_seal(fd, p->file->name, &p->footer, p->salt);
+    else if (fdatasync(fd) != 0)
+        disk_die(p->file->name, "fdatasync", errno);
     close(fd);
     if (e != 0 && !disk_is_full(e))
         disk_die(p->file->name, "seal", e);
@@ -386,26 +394,10 @@ static enum fb_status repair_one(struct recovery *c, int dir_fd, const struct re
     return FB_OK;
 }
 
-/* What was read may be in the page cache only: a start that ended between writing a footer and
- * syncing it leaves a segment that looks sealed and is not on disk. */
-static enum fb_status sync_newest(struct recovery *c, int dir_fd, struct fb_err *err)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        int fd;
-        if (c->files[i].generation != c->files[c->count - 1].generation ||
-            FB_MUTANT(recover_no_sync))
-            continue;
-        fd = openat(dir_fd, c->files[i].name, O_RDWR | O_CLOEXEC);
-        if (fd < 0)
-            return fb_err_set(err, fb_status_of_errno(errno), "open %s/%s to sync it: %s",
-                              c->r->dir, c->files[i].name, strerror(errno));
-        if (fdatasync(fd) != 0)
-            disk_die(c->files[i].name, "fdatasync", errno);
-        close(fd);
-    }
-    return FB_OK;
-}
-
+/* Empty files go first: a last segment has none behind it. Then the names and contents that were
+ * found, which the process that died may not have synced, are: a footer says that all before it is
+ * on disk. Then the footers, the last segment of a lane before the one in front of it: "more
+ * follows" says that what follows is there and whole. */
 static enum fb_status repair_all(struct recovery *c, struct fb_err *err)
 {
     int dir_fd;
@@ -413,18 +405,17 @@ static enum fb_status repair_all(struct recovery *c, struct fb_err *err)
 
     if (s != FB_OK)
         return s;
-    s = sync_newest(c, dir_fd, err);
-    /* Empty files go first: a last segment has none behind it. Then the last segment of a lane
-     * before the one in front of it: a footer that says "more follows" claims that what follows is
-     * whole. */
-    for (int removals = 1; removals >= 0; removals--)
-        for (size_t i = 0; s == FB_OK && i < c->repair_count; i++) {
-            const struct repair *p = &c->repairs[removals ? i : c->repair_count - 1 - i];
-            if (p->remove == removals)
-                s = repair_one(c, dir_fd, p, err);
-        }
-    if (s == FB_OK && fsync(dir_fd) != 0)
+    for (size_t i = 0; i < c->repair_count; i++)
+        if (c->repairs[i].remove)
+            remove_one(&c->repairs[i], dir_fd);
+    if (fsync(dir_fd) != 0)
         disk_die(c->r->dir, "fsync of the directory", errno);
+    for (size_t i = 0; s == FB_OK && i < c->repair_count; i++)
+        if (!c->repairs[i].remove && !FB_MUTANT(recover_no_sync))
+            s = sync_one(c, &c->repairs[i], dir_fd, false, err);
+    for (size_t i = c->repair_count; s == FB_OK && i-- > 0;)
+        if (!c->repairs[i].remove && !c->repairs[i].sealed)
+            s = sync_one(c, &c->repairs[i], dir_fd, true, err);
     close(dir_fd);
     return s;
 }
@@ -471,6 +462,8 @@ enum fb_status log_recover(struct log_recovery *r, struct fb_err *err)
     s = read_marks(&c, err);
     if (s == FB_OK)
         s = scan_all(&c, err);
+    if (s == FB_OK && r->complete != NULL)
+        s = r->complete(r->arg, err);
     if (s == FB_OK)
         s = repair_all(&c, err);
     log_image_fini(&c.image);

@@ -60,7 +60,7 @@ failed:
                       (unsigned long long)header->segment_bytes, strerror(e));
 }
 
-int log_segment_seal(int fd, const struct log_footer *f, uint64_t salt)
+int log_segment_seal(int fd, const char *name, const struct log_footer *f, uint64_t salt)
 {
     uint8_t bytes[LOG_FOOTER_BYTES];
     int e;
@@ -71,8 +71,11 @@ int log_segment_seal(int fd, const struct log_footer *f, uint64_t salt)
         return e;
     /* The footer is durable before the file gets its short size: a short file without footer is
      * damage. */
-    if (fdatasync(fd) != 0 || ftruncate(fd, (off_t)(f->offset + LOG_FOOTER_BYTES)) != 0 ||
-        fdatasync(fd) != 0)
+    if (fdatasync(fd) != 0)
+        disk_die(name, "fdatasync", errno);
+    if (ftruncate(fd, (off_t)(f->offset + LOG_FOOTER_BYTES)) != 0)
         return errno;
+    if (fdatasync(fd) != 0)
+        disk_die(name, "fdatasync", errno);
     return 0;
 }

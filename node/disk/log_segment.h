@@ -9,9 +9,10 @@
  * Another error of the disk ends the process. */
 FB_MUST_USE enum fb_status log_segment_create(int dir_fd, const struct log_segment_header *header,
                                               bool durable, int *fd, struct fb_err *err);
-/* Writes the footer at f->offset, syncs, and cuts the file behind it. Results: 0 or an errno value.
- */
-FB_MUST_USE int log_segment_seal(int fd, const struct log_footer *f, uint64_t salt);
+/* Writes the footer at f->offset, syncs, and cuts the file behind it. Results: 0 or an errno value;
+ * a sync that fails ends the process in any case. `name` is for its message. */
+FB_MUST_USE int log_segment_seal(int fd, const char *name, const struct log_footer *f,
+                                 uint64_t salt);
 /* Preallocates the file up to `bytes` (zeros). 0 or an errno value. */
 FB_MUST_USE int log_preallocate(int fd, uint64_t bytes);
 

@@ -59,10 +59,12 @@ static uint64_t seal(struct log *log, uint32_t lane, const struct log_segment *g
                            .last_seq = g->last_seq,
                            .offset = g->offset,
                            .chain = g->chain};
+    char path[4400];
     int e;
 
     fb_beat_blocks(FB_BEAT_DISK, "seals a segment");
-    e = log_segment_seal(g->fd, &f, log->lanes[lane].salt);
+    log_path_format(log, lane, g->number, path, sizeof(path));
+    e = log_segment_seal(g->fd, path, &f, log->lanes[lane].salt);
     if (e != 0 && !disk_is_full(e))
         die(log, lane, g->number, "seal", e);
     if (e != 0) {

@@ -1,9 +1,10 @@
 /* Flat-file snapshots of partitions: temp, checksum per block, fsync, rename, fsync of the
  * directory; two are kept.
  *
- * Files: <data_dir>/snapshot/<part:04d>-<ver:016x>.snap, first written as <name>.tmp. The file
- * carries magic, format version, partition, start_ver, generation and log sequence it starts from,
- * then blocks {length, checksum, items}, then an end block with the totals.
+ * Files: <data_dir>/snapshot/<part:04d>-<ver:016x>.snap, first written as <name>.tmp; the one
+ * before of the same version is <part:04d>-<ver:016x>.1.snap. The file carries magic, format
+ * version, partition, start_ver, generation and log sequence it starts from, then blocks {length,
+ * checksum, items}, then an end block with the totals.
  */
 #ifndef FB_NODE_DISK_SNAPSHOT_H_
 #define FB_NODE_DISK_SNAPSHOT_H_

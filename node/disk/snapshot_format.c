@@ -117,15 +117,21 @@ void snapshot_name_format(char out[64], uint16_t part, uint64_t ver)
     snprintf(out, 64, "%04u-%016llx.snap", (unsigned)part, (unsigned long long)ver);
 }
 
+void snapshot_name_older(char out[64], uint16_t part, uint64_t ver)
+{
+    snprintf(out, 64, "%04u-%016llx.1.snap", (unsigned)part, (unsigned long long)ver);
+}
+
 bool snapshot_name_parse(const char *name, uint16_t *part, uint64_t *ver)
 {
-    char again[64];
+    char again[64], older[64];
     unsigned p;
     unsigned long long v;
-    if (sscanf(name, "%u-%llx.snap", &p, &v) != 2 || p > UINT16_MAX)
+    if (sscanf(name, "%u-%llx.", &p, &v) != 2 || p > UINT16_MAX)
         return false;
     snapshot_name_format(again, (uint16_t)p, v);
-    if (strcmp(again, name) != 0)
+    snapshot_name_older(older, (uint16_t)p, v);
+    if (strcmp(again, name) != 0 && strcmp(older, name) != 0)
         return false;
     *part = (uint16_t)p;
     *ver = v;

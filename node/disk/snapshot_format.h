@@ -56,6 +56,9 @@ FB_MUST_USE enum fb_status snapshot_end_decode(const uint8_t in[SNAPSHOT_END_BYT
 uint64_t snapshot_chain(uint64_t chain, uint64_t hash);
 /* "<part:04d>-<ver:016x>.snap" and back; false when the name is not exactly of that form. */
 void snapshot_name_format(char out[64], uint16_t part, uint64_t ver);
+/* Of the one before at the same version: a partition that nobody wrote to has two, too. */
+void snapshot_name_older(char out[64], uint16_t part, uint64_t ver);
+/* Either of the two names. */
 bool snapshot_name_parse(const char *name, uint16_t *part, uint64_t *ver);
 /* Like snapshot_list, but only part, start_ver and name, and temp files of other writers stay. Free
  * *out. */

@@ -17,7 +17,9 @@ static int info_compare(const void *a, const void *b)
     const struct snapshot_info *x = a, *y = b;
     if (x->part != y->part)
         return x->part < y->part ? -1 : 1;
-    return x->start_ver > y->start_ver ? -1 : x->start_ver < y->start_ver;
+    if (x->start_ver != y->start_ver)
+        return x->start_ver > y->start_ver ? -1 : 1;
+    return strcmp(y->name, x->name); /* "....snap" is newer than "....1.snap" */
 }
 
 /* Header and end block, as far as they are good: a damaged file keeps what its name says and is
@@ -89,7 +91,7 @@ static enum fb_status list_dir(const char *dir, bool whole, struct snapshot_info
             all = fb_xrealloc(all, cap * sizeof(*all));
         }
         all[n] = (struct snapshot_info){.part = part, .start_ver = ver};
-        snapshot_name_format(all[n].name, part, ver);
+        memcpy(all[n].name, e->d_name, strlen(e->d_name) + 1);
         if (whole)
             peek(dirfd(d), &all[n]);
         n++;

@@ -22,6 +22,7 @@ struct snapshot_writer {
     int dir_fd;
     int fd;
     uint16_t part;
+    uint64_t start_ver;
     uint64_t salt;
     uint64_t offset; /* where the next block goes */
     uint64_t blocks;
@@ -67,6 +68,7 @@ enum fb_status snapshot_create(const char *dir, const struct snapshot_info *info
     *out = NULL;
     w->fd = -1;
     w->part = info->part;
+    w->start_ver = info->start_ver;
     w->salt = fb_random_u64();
     w->dir = fb_xstrdup(dir);
     snapshot_name_format(w->name, info->part, info->start_ver);
@@ -143,6 +145,7 @@ enum fb_status snapshot_commit(struct snapshot_writer *w, uint64_t wall_ms, stru
 {
     struct snapshot_end e = {w->blocks, w->offset, wall_ms, w->chain};
     uint8_t end[SNAPSHOT_END_BYTES];
+    char older[64];
     enum fb_status s;
 
     snapshot_end_encode(end, &e, w->salt);
@@ -154,7 +157,11 @@ enum fb_status snapshot_commit(struct snapshot_writer *w, uint64_t wall_ms, stru
     if (!FB_MUTANT(snapshot_no_fsync) &&
         fsync(w->fd) != 0) /* also "no room": what the kernel dropped is unknown */
         disk_die(w->tmp, "fsync", errno);
-    if (renameat(w->dir_fd, w->tmp, w->dir_fd, w->name) != 0) {
+    /* The one before stays, even when it is of this very version: it is the copy that is taken when
+     * this one is damaged, and the log is kept for it. */
+    snapshot_name_older(older, w->part, w->start_ver);
+    if ((renameat(w->dir_fd, w->name, w->dir_fd, older) != 0 && errno != ENOENT) ||
+        renameat(w->dir_fd, w->tmp, w->dir_fd, w->name) != 0) {
         int no = errno;
         if (!disk_is_full(no))
             disk_die(w->tmp, "rename", no);

@@ -8,7 +8,14 @@
 
 #include <stdlib.h>
 
+/* The newest snapshot of a partition that could not be used. */
+struct damaged {
+    uint64_t start_ver;
+    char name[64];
+};
+
 struct recovery {
+    struct damaged *damaged; /* by partition; no name = none */
     struct node *node;
     struct lane **lanes;
     uint64_t records;
@@ -43,8 +50,13 @@ static enum fb_status recover_snapshots(struct recovery *r, struct fb_err *err)
             continue;
         s = snapshot_read(r->node->dir.snapshot_path, list[i].name, &info, NULL, NULL, err);
         if (s == FB_ECORRUPT) {
+            struct damaged *d = &r->damaged[list[i].part];
             FB_LOG(WARN, "snapshot is damaged, taking the one before it",
                    FB_KS("file", list[i].name), FB_KS("error", err->msg));
+            if (d->name[0] == '\0') {
+                d->start_ver = list[i].start_ver;
+                memcpy(d->name, list[i].name, sizeof(d->name));
+            }
             s = FB_OK;
             continue;
         }
@@ -95,17 +107,43 @@ static void log_progress(void *arg, uint64_t done, uint64_t total)
            FB_KU("percent", total ? done * 100 / total : 100));
 }
 
+/* An older snapshot and the log behind it must come at least to where a damaged one began, or else
+ * what only that one had is gone. */
+static enum fb_status check_damaged(void *arg, struct fb_err *err)
+{
+    const struct recovery *r = arg;
+
+    for (uint32_t p = 0; p < r->node->partitions; p++) {
+        const struct damaged *d = &r->damaged[p];
+        struct lane *lane = r->lanes[node_lane_of(r->node, (uint16_t)p)];
+        if (d->name[0] != '\0' && lane_last_ver(lane, (uint16_t)p) < d->start_ver)
+            return fb_err_set(err, FB_ECORRUPT,
+                              "snapshot %s/%s is damaged, and neither an older one nor the log has "
+                              "what was in it. Check the disk and keep a copy; then put the file "
+                              "back from a backup, or start with an empty data_dir (changes not "
+                              "yet in PostgreSQL are lost)",
+                              r->node->dir.snapshot_path, d->name);
+    }
+    return FB_OK;
+}
+
 enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
                             struct fb_err *err)
 {
     struct recovery r = {.node = n, .lanes = lanes, .last_report_ns = fb_mono_ns()};
-    struct log_recovery lr = {
-        .dir = n->dir.log_path, .arg = &r, .batch = log_batch, .progress = log_progress};
+    struct log_recovery lr = {.dir = n->dir.log_path,
+                              .arg = &r,
+                              .batch = log_batch,
+                              .complete = check_damaged,
+                              .progress = log_progress};
     uint64_t start = fb_mono_ns();
-    enum fb_status s = recover_snapshots(&r, err);
+    enum fb_status s;
 
+    r.damaged = fb_xcalloc(n->partitions, sizeof(*r.damaged));
+    s = recover_snapshots(&r, err);
     if (s == FB_OK)
         s = log_recover(&lr, err);
+    free(r.damaged);
     if (s != FB_OK)
         return fb_err_wrap(err, s, "recover %s", n->dir.path);
     for (uint32_t p = 0; p < n->partitions; p++)

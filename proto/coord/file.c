@@ -317,18 +317,17 @@ static enum fb_status create_store(struct file_coord *f, struct fb_err *err)
     return s;
 }
 
-/* Makes the directory so that it is there after a power loss, too. */
+/* Makes the directory so that it is there after a power loss, too: one that is there already may be
+ * of a maker that ended before it could sync. */
 static enum fb_status make_dir(const char *dir, struct fb_err *err)
 {
     struct fb_buf up = {0};
     enum fb_status s = FB_OK;
     int fd;
 
-    if (mkdir(dir, 0700) != 0)
-        return errno == EEXIST
-                   ? FB_OK
-                   : fb_err_set(err, fb_status_of_errno(errno),
-                                "create coordinator directory %s: %s", dir, strerror(errno));
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return fb_err_set(err, fb_status_of_errno(errno), "create coordinator directory %s: %s",
+                          dir, strerror(errno));
     fb_buf_put(&up, dir, strlen(dir));
     fb_buf_put(&up, "/..", 4);
     fd = open((const char *)up.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -192,7 +192,9 @@ enum fb_status file_state_store(int dirfd, const char *dir, const json_t *keys, 
     }
     if (fsync(dirfd) != 0) {
         int e = errno;
-        s = fb_err_set(err, FB_EUNKNOWN, "fsync %s: %s", dir, strerror(e));
+        s = fb_err_set(err, FB_EUNKNOWN,
+                       "fsync %s: %s: the change was made and may be gone after a power loss", dir,
+                       strerror(e));
     }
 out_text:
     free(text);

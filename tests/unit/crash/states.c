@@ -400,7 +400,12 @@ struct crash_tally crash_states(const struct crash_plan *plan)
     for (size_t i = 0; i < r->count; i++)
         if (r->ops[i].kind == CRASH_MAKE)
             b.objects[r->ops[i].object].is_dir = r->ops[i].is_dir;
-    for (b.ops = r->base; b.ops <= r->count; b.ops++) {
+    b.ops = r->base;
+    while (plan->from_note_a != 0 && b.ops < r->count &&
+           !(r->ops[b.ops].kind == CRASH_NOTE && r->ops[b.ops].note == plan->from_note &&
+             r->ops[b.ops].a == plan->from_note_a))
+        b.ops++;
+    for (; b.ops <= r->count; b.ops++) {
         bool boundary = b.ops == r->count || r->ops[b.ops].kind == CRASH_SYNC;
         b.tally.moments++;
         find_synced(&b);

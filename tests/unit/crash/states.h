@@ -14,7 +14,10 @@ struct crash_plan {
     unsigned random;      /* otherwise, after the regular ones: so many random subsets */
     unsigned regular_max; /* and of the regular ones (one lost, one kept, the first n, two lost) at
                              most so many each, evenly chosen */
-    bool pairs;           /* two lost */
+    /* No power loss before this note of the record; from_note_a 0 = from the beginning. */
+    uint32_t from_note;
+    uint64_t from_note_a;
+    bool pairs; /* two lost */
     void *arg;
     /* The state of a power loss just after `ops` operations is on disk. `unsynced` of its parts
      * were in doubt. */

@@ -43,6 +43,8 @@ struct life {
     uint64_t version; /* of the latest snapshot */
     pthread_t writer;
     sem_t syncing, go_on; /* a sync of another thread is about to happen; the writer had its turn */
+    uint64_t syncs_left;  /* the life ends before the sync that comes then; 0 = never */
+    bool dead;            /* the fsync thread stands still for ever */
 };
 
 static void on_synced(void *arg, uint32_t lane, uint64_t seq)
@@ -83,6 +85,10 @@ static void sync_lane(struct life *l, uint32_t lane, unsigned more, unsigned tur
             nanosleep(&pause, NULL);
             continue;
         }
+        if (l->syncs_left > 0 && --l->syncs_left == 0) {
+            l->dead = true;
+            break;
+        }
         if (turns > 0) {
             turns--;
             append(l, lane, more);
@@ -111,6 +117,13 @@ static void snapshot(struct life *l, const char *dir)
     assert_int_equal(snapshot_commit(w, 1, &err), FB_OK);
     crash_note(NOTE_SNAPSHOT, 0, l->version);
     fb_buf_fini(&b);
+}
+
+/* The same version again, as of a partition that nobody wrote to. */
+static void snapshot_again(struct life *l, const char *dir)
+{
+    l->version -= 10;
+    snapshot(l, dir);
 }
 
 static void trim(struct life *l, uint32_t lane, uint64_t keep, bool older)
@@ -146,29 +159,44 @@ static void begin(struct life *l, struct data_dir *d, const char *root, uint64_t
         fail_msg("%s", err.msg);
     crash_note(NOTE_OPENED, number, 0);
     assert_int_equal(util_recover(d->log_path, &seen, NULL, &err), FB_OK);
+    for (uint64_t g = 1; g < number; g++) /* what was replayed will be served, so it must stay */
+        for (uint32_t lane = 0; lane < LANES; lane++)
+            if (seen.last[g][lane] != 0)
+                crash_note(NOTE_SYNCED, g << 8 | lane, seen.last[g][lane]);
     c.dir = d->log_path;
     assert_int_equal(log_open(&c, &l->log, &err), FB_OK);
     fb_buf_fini(&seen.expect);
 }
 
-static void live(struct life *l, const struct data_dir *d, bool older)
+/* False: the process was killed on the way. */
+static bool live(struct life *l, const struct data_dir *d, bool older)
 {
     append(l, 0, 12);
     append(l, 1, 5);
     sync_lane(l, 0, 9, 3);
     append(l, 1, 9);
-    sync_lane(l, 1, 2, 1);
+    if (!l->dead)
+        sync_lane(l, 1, 2, 1);
+    if (l->dead)
+        return false;
     snapshot(l, d->snapshot_path);
     append(l, 0, 31); /* rolls twice without a sync */
     sync_lane(l, 0, 10, 4);
+    if (l->dead)
+        return false;
     snapshot(l, d->snapshot_path);
     append(l, 0, 6);
     sync_lane(l, 0, 0, 0);
+    if (l->dead)
+        return false;
     trim(l, 0, l->seq[0] - 20, older);
+    snapshot_again(l, d->snapshot_path);
     snapshot(l, d->snapshot_path);
+    snapshot_again(l, d->snapshot_path);
     trim(l, 0, l->seq[0], older);
     append(l, 0, 14);
     append(l, 1, 7);
+    return true;
 }
 
 /* ---- what must be there ---- */
@@ -507,9 +535,74 @@ static void power_loss(void **state)
     free(c.torn);
 }
 
+/* A process that is killed leaves in the page cache what it had not synced; the next start relies
+ * on it, and the power fails then. Killed before each sync of the fsync thread's; its file
+ * descriptors and its thread stay behind, and never do anything again. */
+static void power_loss_after_a_kill(void **state)
+{
+    bool more = long_form(), killed = true;
+    struct checking c = {.start_again_every = 20};
+    struct crash_tally sum = {0};
+    uint64_t kills = 0;
+    (void)state;
+
+    for (uint64_t n = 1; killed; n++) {
+        char root[64], scratch[64];
+        struct life *first = fb_xcalloc(1, sizeof(*first)), second; /* its thread has `first` */
+        struct data_dir d, d2;
+        struct crash_record record;
+        struct crash_tally t;
+
+        util_dir(root, sizeof(root));
+        util_dir(scratch, sizeof(scratch));
+        crash_record(root);
+        begin(first, &d, root, 1, 0);
+        first->syncs_left = n;
+        killed = !live(first, &d, false);
+        crash_before_sync(NULL, NULL);
+        close(d.lock_fd); /* the kernel's part of a kill */
+        begin(&second, &d2, root, 2, first->version);
+        append(&second, 0, 3);
+        sync_lane(&second, 0, 0, 0);
+        record = crash_record_end();
+        log_close(second.log);
+        data_dir_close(&d2, 0);
+        if (!killed) {
+            log_close(first->log);
+            free(first);
+        }
+        close(d.fd);
+        kills += killed;
+
+        c.plan = (struct crash_plan){.record = &record,
+                                     .dir = scratch,
+                                     .seed = seed() + n,
+                                     .all_below = more ? 10 : 4,
+                                     .random = more ? 100 : 4,
+                                     .regular_max = more ? 200 : 5,
+                                     .from_note = NOTE_OPENING,
+                                     .from_note_a = 2,
+                                     .arg = &c,
+                                     .check = check_state};
+        t = crash_states(&c.plan);
+        sum.states += t.states;
+        sum.distinct += t.distinct;
+        crash_record_free(&record);
+        util_remove(root);
+        util_remove(scratch);
+    }
+    print_message("killed %llu times, then power loss: %llu states, %llu distinct\n",
+                  (unsigned long long)kills, (unsigned long long)sum.states,
+                  (unsigned long long)sum.distinct);
+    assert_true(kills > 10 && sum.distinct > 200);
+}
+
 int main(void)
 {
     fb_log_set_level(FB_LOG_ERROR); /* recovery explains what it cuts, thousands of times */
-    const struct CMUnitTest tests[] = {cmocka_unit_test(power_loss)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(power_loss),
+        cmocka_unit_test(power_loss_after_a_kill),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -172,13 +172,52 @@ static void too_big(void **state)
     util_remove(dir);
 }
 
+/* Rounds over a partition that nobody writes to: there are two copies all the same, so that one may
+ * be damaged; a newer version drops them in turn. */
+static void same_version_again(void **state)
+{
+    static const char *const blocks[] = {"first", "second", "third"};
+    struct snapshot_info *all, info;
+    char dir[64];
+    struct fb_err err;
+    size_t count;
+    (void)state;
+
+    util_dir(dir, sizeof(dir));
+    for (size_t i = 0; i < 3; i++) {
+        struct collected newest = {0}, older = {0};
+        write_one(dir, 7, 0x42, &blocks[i], 1);
+        assert_int_equal(snapshot_list(dir, &all, &count, &err), FB_OK);
+        assert_int_equal(count, i == 0 ? 1 : 2);
+        assert_string_equal(all[0].name, THREE_NAME);
+        assert_int_equal(snapshot_read(dir, all[0].name, &info, collect, &newest, &err), FB_OK);
+        assert_true(fb_bytes_is(fb_buf_view(&newest.bytes), blocks[i]));
+        if (i > 0) {
+            assert_string_equal(all[1].name, "0007-0000000000000042.1.snap");
+            assert_int_equal(snapshot_read(dir, all[1].name, &info, collect, &older, &err), FB_OK);
+            assert_true(fb_bytes_is(fb_buf_view(&older.bytes), blocks[i - 1]));
+        }
+        free(all);
+        fb_buf_fini(&newest.bytes);
+        fb_buf_fini(&older.bytes);
+    }
+    for (uint64_t ver = 0x43; ver <= 0x44; ver++) {
+        write_one(dir, 7, ver, blocks, 1);
+        assert_int_equal(snapshot_list(dir, &all, &count, &err), FB_OK);
+        assert_int_equal(count, 2);
+        assert_int_equal(all[0].start_ver, ver);
+        assert_int_equal(all[1].start_ver, ver - 1);
+        free(all);
+    }
+    util_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),
-        cmocka_unit_test(left_over_and_abandoned),
-        cmocka_unit_test(every_damage_is_seen),
-        cmocka_unit_test(too_big),
+        cmocka_unit_test(round_trip),           cmocka_unit_test(left_over_and_abandoned),
+        cmocka_unit_test(every_damage_is_seen), cmocka_unit_test(too_big),
+        cmocka_unit_test(same_version_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
