@@ -59,6 +59,7 @@ class ClusterTest(unittest.TestCase):
         settings["node_options"] = {"threads": 2, **settings.get("node_options", {})}
         cls.cluster = Cluster(cls.dir, BIN, config=cls.config, **settings)
         RUNNING.append(cls.cluster)
+        cls.prepare()
         try:
             cls.cluster.start(cls.tables)
         except BaseException:
@@ -66,6 +67,10 @@ class ClusterTest(unittest.TestCase):
             raise
         cls.pg = cls.cluster.pg
         cls.r = connect(cls.cluster)
+
+    @classmethod
+    def prepare(cls):
+        """Before anything of cls.cluster is started: the place to change a process's environment."""
 
     @classmethod
     def tearDownClass(cls):
