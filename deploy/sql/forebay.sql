@@ -76,7 +76,14 @@ create table if not exists forebay.conflict_log (
     theirs jsonb,
     at timestamptz not null default now()
 );
-comment on table forebay.conflict_log is 'Rows changed both by Forebay and by SQL, and what was made of them';
+create index if not exists conflict_log_object on forebay.conflict_log (cluster, ns, id, version);
+comment on table forebay.conflict_log is
+    'Rows changed both by Forebay and by SQL, and what was made of them. Forebay only adds rows: delete old ones at will';
+comment on column forebay.conflict_log.version is 'The version of Forebay that met another row than it was based on';
+comment on column forebay.conflict_log.outcome is
+    'ours, theirs, merged, deleted (the row was gone, the object went too), reinserted, superseded (a newer version exists '
+    'and meets the row itself); open = not resolved yet, or the sync process ended before it heard how';
+comment on column forebay.conflict_log.old is 'Not filled yet: nodes do not keep the values a change was based on';
 
 create table if not exists forebay.outbox (
     n bigint generated always as identity primary key,

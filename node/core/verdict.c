@@ -14,6 +14,7 @@ struct verdict_ctx {
     uint16_t nsid;
     uint8_t ns_len;
     const struct object *cur; /* newest version, NULL = not resident */
+    uint8_t outcome;          /* enum fb_outcome, of a conflict */
 };
 
 /* A row may exist and hold no value: `value = column:` and the column is NULL. */
@@ -88,18 +89,24 @@ static uint64_t resolve(struct verdict_ctx *c)
 
     STAT_ADD(c->l, conflicts, 1);
     if (!row_exists(c->v)) {
-        if (cur->kind == FB_KIND_NONE || conf->on_row_gone == FB_ROW_GONE_DELETE)
+        bool goes = cur->kind == FB_KIND_NONE || conf->on_row_gone == FB_ROW_GONE_DELETE;
+        c->outcome = goes ? FB_OUTCOME_DELETED : FB_OUTCOME_REINSERTED;
+        if (goes)
             return put_on_row(c, FB_KIND_NONE, fb_bytes("", 0), 0);
         return put_on_row(c, cur->kind, object_value(cur), all); /* reinsert the whole row */
     }
     /* to take over a NULL would delete the row: no value never wins over one */
+    c->outcome = FB_OUTCOME_THEIRS;
     if (conf->conflict == FB_CONFLICT_DB_WINS && c->v->kind != FB_KIND_NONE)
         return take_row(c);
+    c->outcome = FB_OUTCOME_OURS;
     if (cur->kind == FB_KIND_NONE)
         return put_on_row(c, FB_KIND_NONE, fb_bytes("", 0), UINT64_MAX);
     if (conf->conflict == FB_CONFLICT_MERGE_COLUMNS && cur->kind == FB_KIND_HASH &&
-        c->v->kind == FB_KIND_HASH && c->l->ns[c->nsid].schema != NULL)
+        c->v->kind == FB_KIND_HASH && c->l->ns[c->nsid].schema != NULL) {
+        c->outcome = FB_OUTCOME_MERGED;
         return merge_columns(c);
+    }
     if (conf->conflict == FB_CONFLICT_LAST_WRITE_WINS && c->v->kind == FB_KIND_HASH &&
         conf->conflict_column[0] != '\0') {
         struct fb_bytes theirs, ours;
@@ -107,8 +114,10 @@ static uint64_t resolve(struct verdict_ctx *c)
         if (fb_hash_get(c->v->value, fb_bytes_str(conf->conflict_column), &theirs) &&
             (cur->kind != FB_KIND_HASH ||
              !fb_hash_get(object_value(cur), fb_bytes_str(conf->conflict_column), &ours) ||
-             memcmp(theirs.p, ours.p, theirs.n < ours.n ? theirs.n : ours.n) > 0))
+             memcmp(theirs.p, ours.p, theirs.n < ours.n ? theirs.n : ours.n) > 0)) {
+            c->outcome = FB_OUTCOME_THEIRS;
             return take_row(c);
+        }
     }
     return put_on_row(c, cur->kind, object_value(cur),
                       x != NULL && x->changed != 0 ? x->changed : all);
@@ -259,6 +268,9 @@ void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdic
             c.f = feed_get(c.p, c.nsid);
             c.cur = newest_object(l, c.key, c.hash);
             ack.status = (uint16_t)judge(&c, &ack.ver);
+            ack.outcome = c.outcome;
+            if (v->verdict == FB_VERDICT_CONFLICT && ack.status == FB_ESTALE)
+                ack.outcome = FB_OUTCOME_SUPERSEDED;
         }
     }
     fb_buf_fini(&key);

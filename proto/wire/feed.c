@@ -14,6 +14,7 @@
 #define PUT_name(f) PUT_str(f)
 #define PUT_key(f) PUT_str(f)
 #define PUT_kind(f) PUT_u8(f)
+#define PUT_outcome(f) PUT_u8(f)
 #define PUT_sqlstate(f) fb_buf_put(out, m->f, 6);
 
 #define TAKE_u8(f) m->f = fb_take_u8(in);
@@ -28,7 +29,21 @@
 #define TAKE_kind(f)                                                                               \
     m->f = fb_take_u8(in);                                                                         \
     in->bad |= m->f > FB_KIND_HASH;
+#define TAKE_outcome(f)                                                                            \
+    m->f = fb_take_u8(in);                                                                         \
+    in->bad |= m->f >= FB_OUTCOME_COUNT;
 #define TAKE_sqlstate(f) take_sqlstate(in, m->f);
+
+const char *fb_outcome_word(enum fb_outcome o)
+{
+    static const char *const words[FB_OUTCOME_COUNT] = {
+#define X(id, word) word,
+        FB_OUTCOME_LIST(X)
+#undef X
+    };
+    fb_assert(o < FB_OUTCOME_COUNT);
+    return words[o];
+}
 
 /* Receivers copy names and keys into places of fixed size, so their limits hold from here on. */
 static struct fb_bytes take_at_most(struct fb_reader *in, uint32_t max)
@@ -157,5 +172,6 @@ CODEC(verdict, VERDICT_FIELDS)
     F(u16, part)                                                                                   \
     F(u64, id64)                                                                                   \
     F(u16, status)                                                                                 \
-    F(u64, ver)
+    F(u64, ver)                                                                                    \
+    F(outcome, outcome)
 CODEC(verdict_ack, VERDICT_ACK_FIELDS)

@@ -157,11 +157,29 @@ struct fb_verdict {
     struct fb_bytes value;
 };
 
+/* What became of a conflict, and its name in forebay.conflict_log and metrics. */
+#define FB_OUTCOME_LIST(X)                                                                         \
+    X(FB_OUTCOME_NONE, "none") /* no conflict, or not resolved */                                  \
+    X(FB_OUTCOME_OURS, "ours")                                                                     \
+    X(FB_OUTCOME_THEIRS, "theirs")                                                                 \
+    X(FB_OUTCOME_MERGED, "merged")                                                                 \
+    X(FB_OUTCOME_DELETED, "deleted")       /* the row was gone: the object went too */             \
+    X(FB_OUTCOME_REINSERTED, "reinserted") /* the row was gone: it is written again */             \
+    X(FB_OUTCOME_SUPERSEDED, "superseded") /* a newer version exists and meets the row itself */
+enum fb_outcome {
+#define X(id, word) id,
+    FB_OUTCOME_LIST(X)
+#undef X
+        FB_OUTCOME_COUNT
+};
+const char *fb_outcome_word(enum fb_outcome o);
+
 struct fb_verdict_ack {
     uint16_t part;
     uint64_t id64;
     uint16_t status; /* enum fb_status */
     uint64_t ver;    /* version it led to */
+    uint8_t outcome; /* enum fb_outcome, of a conflict */
 };
 
 #define FB_FEED_CODECS(X)                                                                          \

@@ -27,6 +27,7 @@ static void ns_free(struct sync_core *s, struct sync_ns *ns)
         sync_safe_forget(s, f);
         fb_buf_fini(&f->bytes);
         free(f->objects);
+        free(f->verdict_object);
         free(f);
     }
     free(ns->feeds);
@@ -38,9 +39,11 @@ void sync_core_free(struct sync_core *s)
     for (uint32_t i = 0; i < s->config.lanes; i++) {
         fb_assert(!s->lanes[i].busy || s->lanes[i].op != NULL);
         if (s->lanes[i].op != NULL) {
+            sync_dead_chain_free(s->lanes[i].op->clear);
             free(s->lanes[i].op->batch.feeds);
             free(s->lanes[i].op);
         }
+        sync_dead_chain_free(s->lanes[i].resolved);
         while (s->lanes[i].clear != NULL) {
             struct sync_dead *d = s->lanes[i].clear;
             s->lanes[i].clear = d->next;

@@ -88,10 +88,13 @@ size_t sync_core_busy(const struct sync_core *s, const char *ns);
 enum sync_op_kind {
     SYNC_OP_ATTACH, /* pg_connect if needed, pg_read_checkpoints into `ckpts`, then
                        pg_read_standbys into `standbys` */
-    SYNC_OP_APPLY,  /* pg_apply(batch) */
+    SYNC_OP_APPLY,  /* pg_apply(batch); when it is PG_CONFLICT also pg_conflict_put(batch), whose
+                       failure  is then the result */
     SYNC_OP_PARK,   /* pg_dead_letter_put(feed 0, object 0 of batch, park.sqlstate, park.message) */
-    SYNC_OP_DEAD_CLEAR, /* pg_dead_letter_clear for each of `clear` */
-    SYNC_OP_BARRIER,    /* pg_barrier(batch) */
+    SYNC_OP_DEAD_CLEAR,    /* pg_dead_letter_clear for each of `clear` */
+    SYNC_OP_BARRIER,       /* pg_barrier(batch) */
+    SYNC_OP_CONFLICT_DONE, /* pg_conflict_done for each of `clear` with its outcome */
+    SYNC_OP_COUNT
 };
 
 struct sync_ckpt {
@@ -105,6 +108,7 @@ struct sync_dead {
     char ns[FB_NAME_BYTES_MAX + 1];
     uint64_t ver;
     uint64_t added_ms; /* when the core wrote it; 0 = read from PostgreSQL */
+    uint8_t outcome;   /* enum fb_outcome, of a conflict */
     uint16_t id_n;
     uint8_t id[FB_KEY_BYTES_MAX];
 };
@@ -114,7 +118,7 @@ struct sync_op {
     uint32_t lane;
     struct pg_batch batch; /* feeds and their objects are the core's */
     struct pg_error park;
-    struct sync_dead *clear; /* chain, the core's */
+    struct sync_dead *clear; /* DEAD_CLEAR, CONFLICT_DONE: chain, the core's */
     struct sync_ckpt *ckpts; /* ATTACH: filled by the worker with sync_op_add_checkpoint */
     size_t ckpt_count, ckpt_cap;
     struct pg_standbys standbys; /* ATTACH: filled by the worker */
@@ -179,10 +183,11 @@ void sync_core_ns_status(const struct sync_core *s, size_t i, struct sync_ns_sta
 struct sync_core_stats {
     uint64_t rows_updated, rows_inserted, rows_deleted;
     uint64_t transactions;
-    uint64_t retries[PG_UNKNOWN + 1]; /* by class */
-    uint64_t dead_letters;            /* known now */
-    uint64_t regressions;             /* feeds of which PostgreSQL lost commits */
-    uint64_t unconfirmed;             /* commits that no synchronous standby confirmed */
+    uint64_t retries[PG_UNKNOWN + 1];                                     /* by class */
+    uint64_t dead_letters;                                                /* known now */
+    uint64_t resolved[FB_CONFLICT_LAST_WRITE_WINS + 1][FB_OUTCOME_COUNT]; /* by policy, outcome */
+    uint64_t regressions; /* feeds of which PostgreSQL lost commits */
+    uint64_t unconfirmed; /* commits that no synchronous standby confirmed */
 };
 const struct sync_core_stats *sync_core_stats(const struct sync_core *s);
 bool sync_core_db_up(const struct sync_core *s);

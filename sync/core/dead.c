@@ -1,5 +1,5 @@
-/* Which objects have a dead letter in PostgreSQL, so that a later version that is synced takes the
- * letter away. */
+/* What waits to be told in forebay.*: which objects have a dead letter in PostgreSQL, so that a
+ * later version that is synced takes the letter away; and how conflicts were resolved. */
 #include "proto/base/hash.h"
 #include "sync/core/state.h"
 
@@ -95,4 +95,57 @@ void sync_core_dead_begin(struct sync_core *s)
 void sync_core_dead_add(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver)
 {
     put(s, ns, id, ver, 0);
+}
+
+void sync_dead_chain_free(struct sync_dead *d)
+{
+    while (d != NULL) {
+        struct sync_dead *next = d->next;
+        free(d);
+        d = next;
+    }
+}
+
+void sync_conflict_resolved(struct sync_core *s, struct feed *f, uint64_t number, uint8_t outcome)
+{
+    uint64_t k = number - f->verdict_first;
+    const struct fb_feed_object *o;
+    struct sync_lane *l = &s->lanes[f->lane];
+    struct sync_dead *d;
+
+    fb_assert(f->first + f->verdict_object[k] < f->count);
+    o = &f->objects[f->first + f->verdict_object[k]];
+    if (f->ns->cfg != NULL)
+        s->stats.resolved[f->ns->cfg->conflict][outcome]++;
+    if (l->resolved_count == RESOLVED_MAX)
+        return; /* they stay open in the log */
+    d = fb_xcalloc(1, sizeof(*d));
+    (void)snprintf(d->ns, sizeof(d->ns), "%s", f->ns->name);
+    d->ver = o->ver;
+    d->outcome = outcome;
+    d->id_n = (uint16_t)o->id.n;
+    memcpy(d->id, o->id.p, o->id.n);
+    d->next = l->resolved;
+    l->resolved = d;
+    l->resolved_count++;
+}
+
+/* Without an answer they are written again, which changes nothing where it was done. */
+void sync_conflict_done(struct sync_core *s, struct sync_op *op)
+{
+    struct sync_lane *l = &s->lanes[op->lane];
+    struct sync_dead **end = &op->clear;
+
+    if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN) {
+        while (*end != NULL) {
+            end = &(*end)->next;
+            l->resolved_count++;
+        }
+        *end = l->resolved;
+        l->resolved = op->clear;
+        sync_lane_outage(s, op->lane, op->err.remark);
+    } else {
+        sync_dead_chain_free(op->clear);
+    }
+    op->clear = NULL;
 }

@@ -245,6 +245,12 @@ static void conflict(struct sync_core *s, struct pg_batch *b)
             v.xmin = r->xmin;
             v.value = fb_bytes(b->bytes.p + r->value_at, r->value_n);
             f->verdict_last = send_verdict(s, f, &v);
+            if (f->acks == f->verdict_cap) {
+                f->verdict_cap = f->verdict_cap == 0 ? 16 : f->verdict_cap * 2;
+                f->verdict_object =
+                    fb_xrealloc(f->verdict_object, f->verdict_cap * sizeof(*f->verdict_object));
+            }
+            f->verdict_object[f->acks] = r->object;
             f->acks++;
         }
         if (f->acks == 0) {
@@ -376,7 +382,11 @@ void sync_core_ack(struct sync_core *s, uint32_t peer, const struct fb_verdict_a
 {
     struct feed *f = feed_of_ack(s, peer, ack);
 
-    if (f == NULL || f->acks == 0 || --f->acks > 0)
+    if (f == NULL || f->acks == 0)
+        return;
+    if (!f->park_acked && ack->outcome != FB_OUTCOME_NONE)
+        sync_conflict_resolved(s, f, ack->id64, ack->outcome);
+    if (--f->acks > 0)
         return;
     if (!f->park_acked || ack->status != FB_OK) {
         /* Resolved as new versions, or overtaken by one: the feed says what there is now. */

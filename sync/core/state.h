@@ -21,6 +21,7 @@
 #define FRAME_SOFT_BYTES (8u << 20)
 #define EVENTS_MAX 256u
 #define DEAD_BUCKETS 1024u
+#define RESOLVED_MAX 65536u
 #define FRAME_KIND_NONE 0u
 
 enum feed_state {
@@ -89,6 +90,8 @@ struct feed {
     uint32_t acks;
     bool park_acked;
     uint64_t verdict_first, verdict_last; /* their numbers */
+    uint32_t *verdict_object;             /* conflicts: object of each number */
+    uint32_t verdict_cap;
     struct pg_error park;
 };
 
@@ -113,11 +116,13 @@ struct sync_lane {
     uint64_t not_before, backoff;
     struct feed *head, *tail; /* active feeds, in order of arrival */
     uint32_t asked;
-    uint64_t collect_since;  /* when nodes were asked last */
-    struct sync_op *op;      /* made, not taken yet */
-    bool busy;               /* an operation is made or under way */
-    uint64_t server;         /* pg_standbys.server of its connection */
-    struct sync_dead *clear; /* letters to delete */
+    uint64_t collect_since;     /* when nodes were asked last */
+    struct sync_op *op;         /* made, not taken yet */
+    bool busy;                  /* an operation is made or under way */
+    uint64_t server;            /* pg_standbys.server of its connection */
+    struct sync_dead *clear;    /* letters to delete */
+    struct sync_dead *resolved; /* conflicts whose outcome is to be written */
+    uint32_t resolved_count;
 };
 
 struct sync_peer {
@@ -208,6 +213,9 @@ void sync_safe_barrier_later(struct sync_core *s);
 uint64_t sync_safe_deadline(const struct sync_core *s);
 
 /* dead.c */
+void sync_conflict_resolved(struct sync_core *s, struct feed *f, uint64_t number, uint8_t outcome);
+void sync_conflict_done(struct sync_core *s, struct sync_op *op);
+void sync_dead_chain_free(struct sync_dead *d);
 void sync_dead_put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver);
 /* The feed's objects [first, first + n) are committed: queue the deletion of letters they
  * supersede. */

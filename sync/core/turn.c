@@ -106,6 +106,13 @@ static bool start_clear(struct sync_core *s, uint32_t lane)
 {
     struct sync_op *op;
 
+    if (s->lanes[lane].resolved != NULL) {
+        op = new_op(s, lane, SYNC_OP_CONFLICT_DONE);
+        op->clear = s->lanes[lane].resolved;
+        s->lanes[lane].resolved = NULL;
+        s->lanes[lane].resolved_count = 0;
+        return true;
+    }
     if (s->lanes[lane].clear == NULL)
         return false;
     op = new_op(s, lane, SYNC_OP_DEAD_CLEAR);
@@ -256,6 +263,11 @@ void sync_core_result(struct sync_core *s, struct sync_op *op)
         break;
     case SYNC_OP_PARK:
         sync_park_outcome(s, op);
+        break;
+    case SYNC_OP_CONFLICT_DONE:
+        sync_conflict_done(s, op);
+        break;
+    case SYNC_OP_COUNT:
         break;
     case SYNC_OP_BARRIER:
         sync_barrier_outcome(s, op);

@@ -40,6 +40,28 @@ static enum pg_class clear(struct sync_applier *a, struct sync_op *op)
     return c;
 }
 
+/* Before anybody resolves them: a process that ends here leaves them in the log as open. */
+static enum pg_class log_conflicts(struct sync_applier *a, struct sync_op *op)
+{
+    struct pg_error err;
+    enum pg_class c = pg_conflict_put(a->pg, a->p->cluster, &op->batch, &err);
+
+    if (c == PG_OK)
+        return PG_CONFLICT;
+    op->err = err;
+    return c;
+}
+
+static enum pg_class conflicts_done(struct sync_applier *a, struct sync_op *op)
+{
+    enum pg_class c = PG_OK;
+
+    for (struct sync_dead *d = op->clear; d != NULL && c == PG_OK; d = d->next)
+        c = pg_conflict_done(a->pg, a->p->cluster, d->ns, fb_bytes(d->id, d->id_n), d->ver,
+                             fb_outcome_word((enum fb_outcome)d->outcome), &op->err);
+    return c;
+}
+
 static void run_op(struct sync_applier *a, struct sync_op *op)
 {
     const struct pg_feed *f = op->batch.feeds;
@@ -53,10 +75,17 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
         break;
     case SYNC_OP_APPLY:
         op->class = pg_apply(a->pg, a->p->cluster, &op->batch, &op->err);
+        if (op->class == PG_CONFLICT)
+            op->class = log_conflicts(a, op);
         break;
     case SYNC_OP_PARK:
         op->class = pg_dead_letter_put(a->pg, a->p->cluster, f->ns->name, f->part, &f->objects[0],
                                        op->park.sqlstate, op->park.message, &op->err);
+        break;
+    case SYNC_OP_CONFLICT_DONE:
+        op->class = conflicts_done(a, op);
+        break;
+    case SYNC_OP_COUNT:
         break;
     case SYNC_OP_BARRIER:
         op->class = pg_barrier(a->pg, a->p->cluster, &op->batch, &op->err);
@@ -79,11 +108,13 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
     }
 }
 
-static const char *const op_notes[] = {[SYNC_OP_ATTACH] = "attaches to the database",
-                                       [SYNC_OP_APPLY] = "writes a batch",
-                                       [SYNC_OP_PARK] = "writes a dead letter",
-                                       [SYNC_OP_BARRIER] = "waits for a standby",
-                                       [SYNC_OP_DEAD_CLEAR] = "deletes dead letters"};
+static const char *const op_notes[SYNC_OP_COUNT] = {[SYNC_OP_ATTACH] = "attaches to the database",
+                                                    [SYNC_OP_APPLY] = "writes a batch",
+                                                    [SYNC_OP_PARK] = "writes a dead letter",
+                                                    [SYNC_OP_BARRIER] = "waits for a standby",
+                                                    [SYNC_OP_CONFLICT_DONE] =
+                                                        "writes what became of conflicts",
+                                                    [SYNC_OP_DEAD_CLEAR] = "deletes dead letters"};
 
 /* A new connection string is no outage: connect before the operation finds the connection gone.
  * When that fails the operation does, in its own way. */

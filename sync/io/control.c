@@ -364,6 +364,30 @@ static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, cons
     return taken;
 }
 
+static void add_conflict(void *arg, const struct pg_conflict_row *r)
+{
+    json_t *o = json_pack("{s:s, s:o, s:I, s:s, s:s, s:s}", "ns", r->ns, "id",
+                          sync_admin_text(r->id), "ver", (json_int_t)r->ver, "policy", r->policy,
+                          "outcome", r->outcome, "at", r->at);
+
+    json_object_set_new(o, "ours", json_loads(r->ours_json, JSON_DECODE_ANY, NULL));
+    json_object_set_new(o, "theirs", json_loads(r->theirs_json, JSON_DECODE_ANY, NULL));
+    json_array_append_new(arg, o);
+}
+
+static void conflicts_list(struct sync_control *c, const struct fb_net_frame *f, const char *ns,
+                           uint32_t limit)
+{
+    struct pg_error err = {.class = PG_OK};
+    json_t *list = json_array();
+
+    if (pg_conflict_list(c->pg, c->p->cluster, ns, limit, add_conflict, list, &err) == PG_OK)
+        sync_admin_reply(f, json_pack("{s:b, s:O}", "ok", 1, "conflicts", list));
+    else
+        fail_pg(f, &err);
+    json_decref(list);
+}
+
 static void lsn(struct sync_control *c, const struct fb_net_frame *f)
 {
     struct pg_error err = {.class = PG_OK};
@@ -394,6 +418,8 @@ static void serve(struct sync_control *c, struct fb_net_frame *f)
         lsn(c, f);
     else if (strcmp(verb, "deadletter.list") == 0)
         letters_list(c, f, ns, NULL, (uint32_t)skip, (uint32_t)(skip + limit));
+    else if (strcmp(verb, "conflict.list") == 0)
+        conflicts_list(c, f, ns, (uint32_t)limit);
     else if (ns == NULL || id == NULL)
         sync_admin_fail(f, "\"ns\" and \"id\" are needed");
     else if (strcmp(verb, "deadletter.show") == 0)

@@ -138,6 +138,11 @@ void sync_engine_admin(struct sync_engine *g, struct fb_net_frame *f)
     json_int_t wait_ms = 0;
 
     (void)json_unpack(req, "{s?s, s?s, s?I}", "verb", &verb, "ns", &ns, "wait_ms", &wait_ms);
+    if (strcmp(verb, "conflict.list") == 0) {
+        sync_control_admin(g->p->control, f);
+        json_decref(req);
+        return;
+    }
     if (strcmp(verb, "sync.lsn") == 0 || strncmp(verb, "deadletter.", 11) == 0) {
         if (strcmp(verb, "sync.lsn") == 0 || strcmp(verb + 11, "list") == 0 ||
             strcmp(verb + 11, "show") == 0 || strcmp(verb + 11, "retry") == 0 ||

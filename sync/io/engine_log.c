@@ -20,8 +20,6 @@ void sync_engine_tell_conflicts(struct sync_engine *g)
 
 void sync_engine_log(struct sync_engine *g, const struct sync_event *e)
 {
-    uint32_t ns;
-
     switch (e->kind) {
     case SYNC_EVENT_DB_UP:
         FB_LOG(INFO, "write-behind attached to PostgreSQL", FB_KS("name", g->p->name));
@@ -46,9 +44,6 @@ void sync_engine_log(struct sync_engine *g, const struct sync_event *e)
                FB_KU("part", e->part));
         break;
     case SYNC_EVENT_CONFLICT:
-        ns = fb_nsset_find(g->state->namespaces, fb_bytes_str(e->ns));
-        if (ns != UINT32_MAX)
-            sync_metrics_conflicts(g->state->namespaces->ns[ns].conflict, e->ver);
         FB_LOG(DEBUG, "rows changed in PostgreSQL meanwhile", FB_KS("namespace", e->ns),
                FB_KU("part", e->part), FB_KU("rows", e->ver));
         g->conflicts_untold += e->ver;

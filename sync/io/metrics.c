@@ -9,7 +9,7 @@ static _Atomic uint64_t dead_letters;
 static struct {
     struct fb_counter *updated, *inserted, *deleted, *retry[PG_UNKNOWN + 1];
     struct fb_counter *regressions, *unconfirmed;
-    struct fb_counter *conflict[FB_CONFLICT_LAST_WRITE_WINS + 1];
+    struct fb_counter *conflict[FB_CONFLICT_LAST_WRITE_WINS + 1][FB_OUTCOME_COUNT];
     struct sync_core_stats last;
 } m;
 
@@ -75,13 +75,15 @@ void sync_metrics_register(struct sync_process *p)
     m.updated = fb_counter_register("sync_rows_total", "op=\"update\"", rows);
     m.inserted = fb_counter_register("sync_rows_total", "op=\"insert\"", rows);
     m.deleted = fb_counter_register("sync_rows_total", "op=\"delete\"", rows);
-    for (int i = 0; i <= FB_CONFLICT_LAST_WRITE_WINS; i++) {
-        char label[64];
-        (void)snprintf(label, sizeof(label), "policy=\"%s\",result=\"handed_over\"",
-                       policy_name[i]);
-        m.conflict[i] = fb_counter_register("sync_conflicts_total", label,
-                                            "Rows that changed in PostgreSQL meanwhile");
-    }
+    for (int i = 0; i <= FB_CONFLICT_LAST_WRITE_WINS; i++)
+        for (int o = FB_OUTCOME_NONE + 1; o < FB_OUTCOME_COUNT; o++) {
+            char label[80];
+            (void)snprintf(label, sizeof(label), "policy=\"%s\",result=\"%s\"", policy_name[i],
+                           fb_outcome_word((enum fb_outcome)o));
+            m.conflict[i][o] = fb_counter_register(
+                "sync_conflicts_total", label,
+                "Rows that SQL had changed when ours were to be written, by what became of them");
+        }
     for (int i = PG_OK + 1; i <= PG_UNKNOWN; i++) {
         char label[48];
         (void)snprintf(label, sizeof(label), "class=\"%s\"", class_name[i]);
@@ -100,15 +102,13 @@ void sync_metrics_update(const struct sync_core *core)
     fb_counter_add(m.deleted, s->rows_deleted - m.last.rows_deleted);
     for (int i = PG_OK + 1; i <= PG_UNKNOWN; i++)
         fb_counter_add(m.retry[i], s->retries[i] - m.last.retries[i]);
+    for (int i = 0; i <= FB_CONFLICT_LAST_WRITE_WINS; i++)
+        for (int o = FB_OUTCOME_NONE + 1; o < FB_OUTCOME_COUNT; o++)
+            fb_counter_add(m.conflict[i][o], s->resolved[i][o] - m.last.resolved[i][o]);
     fb_counter_add(m.regressions, s->regressions - m.last.regressions);
     fb_counter_add(m.unconfirmed, s->unconfirmed - m.last.unconfirmed);
     m.last = *s;
     sync_core_safety(core, &safety);
     atomic_store(&unsafe_feeds, safety.unsafe_feeds);
     atomic_store(&dead_letters, s->dead_letters);
-}
-
-void sync_metrics_conflicts(enum fb_conflict policy, uint64_t rows)
-{
-    fb_counter_add(m.conflict[policy], rows);
 }

@@ -10,6 +10,5 @@ void sync_metrics_register(struct sync_process *p);
 void sync_metrics_update(const struct sync_core *core);
 
 /* Rows handed to a node because they changed in PostgreSQL meanwhile. */
-void sync_metrics_conflicts(enum fb_conflict policy, uint64_t rows);
 
 #endif

@@ -191,6 +191,24 @@ typedef void (*pg_dead_letter_fn)(void *arg, const char *ns, uint16_t part, stru
 enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16],
                                   const char *ns /* or NULL */, uint32_t limit,
                                   pg_dead_letter_fn fn, void *arg, struct pg_error *err);
+/* forebay.conflict_log: put writes the conflicts of a batch that ended with PG_CONFLICT, as open,
+ * before anybody resolves them (again does nothing); done says how one was resolved. The list
+ * begins with the newest; texts are valid during the call of fn only. */
+enum pg_class pg_conflict_put(struct pg *pg, const uint8_t cluster[16], const struct pg_batch *b,
+                              struct pg_error *err);
+enum pg_class pg_conflict_done(struct pg *pg, const uint8_t cluster[16], const char *ns,
+                               struct fb_bytes id, uint64_t ver, const char *outcome,
+                               struct pg_error *err);
+struct pg_conflict_row {
+    const char *ns;
+    struct fb_bytes id;
+    uint64_t ver; /* ours that met another row */
+    const char *policy, *outcome, *ours_json, *theirs_json, *at;
+};
+typedef void (*pg_conflict_fn)(void *arg, const struct pg_conflict_row *row);
+enum pg_class pg_conflict_list(struct pg *pg, const uint8_t cluster[16],
+                               const char *ns /* or NULL */, uint32_t limit, pg_conflict_fn fn,
+                               void *arg, struct pg_error *err);
 /* Deletes rows of forebay.objects that expired more than age_ms ago, the oldest first and at most
  * `limit`; rows somebody holds are left for the next time. */
 enum pg_class pg_sweep_objects(struct pg *pg, uint32_t age_ms, uint32_t limit, uint64_t *swept,

@@ -153,6 +153,7 @@ int ctl_sync_status(struct ctl *c);
 int ctl_sync_flush(struct ctl *c);
 int ctl_sync_pause(struct ctl *c);
 int ctl_sync_resume(struct ctl *c);
+int ctl_conflict_list(struct ctl *c);
 int ctl_deadletter_list(struct ctl *c);
 int ctl_deadletter_show(struct ctl *c);
 int ctl_deadletter_retry(struct ctl *c);

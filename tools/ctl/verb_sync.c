@@ -273,3 +273,46 @@ int ctl_sync_resume(struct ctl *c)
 {
     return pause_verb(c, false);
 }
+
+int ctl_conflict_list(struct ctl *c)
+{
+    static const struct ctl_column columns[] = {
+        {"KEY", "key", false},     {"POLICY", "policy", false}, {"OUTCOME", "outcome", false},
+        {"AT", "at", false},       {"VERSION", "ver", false},   {"OURS", "ours", true},
+        {"THEIRS", "theirs", true}};
+    const struct fb_member_info *m;
+    json_t *ask, *reply, *rows, *o;
+    struct fb_err err;
+    enum fb_status s;
+    size_t i;
+    int rc = ctl_open(c);
+
+    if (rc == 0)
+        rc = ctl_check_namespace(c);
+    if (rc != 0)
+        return rc;
+    m = ctl_any_sync(c);
+    if (m == NULL)
+        return ctl_fail(
+            CTL_UNREACHABLE,
+            "no sync process is running: the conflicts are in table forebay.conflict_log");
+    ask = json_pack("{s:s, s:I}", "verb", "conflict.list", "limit", (json_int_t)c->limit);
+    if (c->namespace_name != NULL)
+        json_object_set_new(ask, "ns", json_string(c->namespace_name));
+    s = ctl_ask(c, m, ask, &reply, &err);
+    json_decref(ask);
+    if (s != FB_OK)
+        return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
+    rows = json_object_get(reply, "conflicts");
+    json_array_foreach(rows, i, o)
+    {
+        const char *ns = json_string_value(json_object_get(o, "ns"));
+        bool def = strcmp(ns, "default") == 0;
+        json_object_set_new(o, "key",
+                            json_sprintf("%s%s%s", def ? "" : ns, def ? "" : ":",
+                                         json_string_value(json_object_get(o, "id"))));
+    }
+    ctl_print_rows(c, rows, columns, FB_COUNT_OF(columns));
+    json_decref(reply);
+    return CTL_OK;
+}
