@@ -173,6 +173,20 @@ static enum fb_status check_footer(struct recovery *c, struct lane_scan *l, size
     return FB_OK;
 }
 
+/* Does the segment behind `k` begin with the sequence that is expected here? Then no batch of this
+ * one is missing, and what is bad behind the last is a footer that a kill tore: segments are sealed
+ * after the next one has begun. Overwrites the image. */
+static bool next_continues(struct recovery *c, const struct lane_scan *l, size_t k)
+{
+    struct log_segment_header h;
+    struct fb_err ignored = {0};
+    return l->newest && k + 1 < l->end && c->files[k + 1].segment == c->files[k].segment + 1 &&
+           log_image_read(&c->image, c->r->dir, &c->files[k + 1], &ignored) == FB_OK &&
+           c->image.n >= LOG_HEADER_BYTES &&
+           log_segment_header_decode(c->image.p, &h, &ignored) == FB_OK &&
+           h.salt == l->header.salt && h.first_seq == l->expect;
+}
+
 /* Batches of the segment in memory up to its end; gives the bad place to judge(). */
 static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bool proven,
                            struct fb_err *err)
@@ -187,6 +201,8 @@ static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bo
             return check_footer(c, l, k, &item.footer, err);
         }
         if (item.found == LOG_FOUND_ZERO && c->image.n == l->header.segment_bytes)
+            return FB_OK;
+        if (item.found != LOG_FOUND_BATCH && next_continues(c, l, k))
             return FB_OK;
         if (item.found != LOG_FOUND_BATCH || item.batch.seq != l->expect) {
             s = judge(c, l, k, l->offset, proven, err);

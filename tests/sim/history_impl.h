@@ -119,6 +119,8 @@ bool fits_without(const struct history *h, const struct history_op *op, uint32_t
                   const struct reply *r);
 /* Does PostgreSQL have the version that op made, if that was promised? */
 bool row_has(const struct history *h, const struct history_op *op);
+/* Does a version that a crash took since the command was sent explain the answer? */
+bool fits_lost(const struct history_op *op, const struct reply *r);
 bool definite_error(const struct reply *r);
 bool unknown_error(const struct reply *r);
 /* history_txn.c */

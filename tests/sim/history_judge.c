@@ -173,7 +173,7 @@ static void judge_made(struct history *h, struct history_op *op, const struct re
 }
 
 /* It ran before a crash, and its answer waited at the router for those before it. */
-static bool fits_lost(const struct history_op *op, const struct reply *r)
+bool fits_lost(const struct history_op *op, const struct reply *r)
 {
     const struct object *o = op->o;
     for (uint32_t i = 0; i < o->lost_n; i++)

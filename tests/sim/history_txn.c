@@ -350,6 +350,24 @@ static bool group_fits_reply(const struct history_txn *t, const struct reply *r)
     return true;
 }
 
+/* It ran before a crash, and its answer waited at the router: each item is explained by something
+ * that was there or is. */
+static bool ran_before_crash(const struct history *h, const struct history_txn *t,
+                             const struct reply *r)
+{
+    bool lost = false;
+    for (uint32_t k = 0; k < t->n; k++) {
+        const struct history_op *op = t->ops[k];
+        bool fits = fits_lost(op, &r->items[k]);
+        lost |= fits;
+        for (uint32_t i = lowest(h, op); i < op->o->n && !fits; i++)
+            fits = fits_without(h, op, i, &r->items[k]);
+        if (!fits || op->made != NONE)
+            return false;
+    }
+    return lost;
+}
+
 static void judge_run(struct history *h, struct history_txn *t, const struct reply *r)
 {
     uint64_t cut = t->group.prev;
@@ -361,6 +379,8 @@ static void judge_run(struct history *h, struct history_txn *t, const struct rep
     }
     if (!runs && t->group.ver != 0 && give_away(h, t))
         runs = runs_somewhere(h, t, r, &cut);
+    if (!runs && t->group.ver == 0 && ran_before_crash(h, t, r))
+        return;
     if (!runs) {
         bool touched = false;
         for (uint32_t i = 0; i < t->watch_n && t->group.ver != 0; i++) {

@@ -304,6 +304,41 @@ static void log_inside_a_value(void **state)
     util_remove(dir);
 }
 
+/* A kill in the middle of writing a footer: segments are sealed after the next one has begun, so
+ * what stands there is no end of the log. */
+static void torn_footer(void **state)
+{
+    struct fixture *f = *state;
+    struct util_image im;
+    struct util_seen seen = {0};
+    struct fb_err err = {0};
+    struct log *log;
+    char dir[64];
+    size_t n;
+    (void)f;
+    util_dir(dir, sizeof(dir));
+    log = util_open(dir, 1, 1, 4096);
+    util_append(log, 1, 0, 1, 40); /* several segments, none of them sealed: nothing was synced */
+    util_image_take(&im, dir);
+    log_close(log);
+    for (size_t i = 0; i < im.count; i++) {
+        if (strcmp(im.file[i].name, "00000001-00-00000001.seg") != 0)
+            continue;
+        for (n = im.file[i].n; n > 0 && im.file[i].p[n - 1] == 0;)
+            n--;
+        n = (n + 7) / 8 * 8;
+        assert_true(n + 29 <= im.file[i].n);
+        memset(im.file[i].p + n, 0xa5, 29);
+    }
+    util_image_put(&im, dir);
+    if (util_recover(dir, &seen, NULL, &err) != FB_OK)
+        fail_msg("%s", err.msg);
+    assert_int_equal(seen.last[1][0], 40);
+    fb_buf_fini(&seen.expect);
+    util_image_free(&im);
+    util_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +349,7 @@ int main(void)
         cmocka_unit_test(older_generation_has_no_torn_tail),
         cmocka_unit_test(missing_files),
         cmocka_unit_test(hole_with_good_batches_behind),
+        cmocka_unit_test(torn_footer),
         cmocka_unit_test(generation_gap),
         cmocka_unit_test(log_inside_a_value),
     };
