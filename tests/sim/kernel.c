@@ -265,6 +265,11 @@ uint64_t sim_seed(const struct sim *s)
     return s->config.seed;
 }
 
+bool sim_plain(const struct sim *s)
+{
+    return s->config.plain;
+}
+
 const struct sim_plan *sim_plan(const struct sim *s)
 {
     return &s->plan;

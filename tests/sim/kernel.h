@@ -103,6 +103,7 @@ struct sim_config {
     uint64_t seed;
     bool trace;      /* print every line of the trace */
     const char *key; /* NULL, or print the story of this key: its lines, and who lived and died */
+    bool plain;      /* only the plain world: no routers, no sync process (--plain) */
     const char *mutant;   /* NULL or a name of proto/base/mutant.h */
     const bool *fault_on; /* NULL, or SIM_FAULT_COUNT flags that replace the drawn ones (--only) */
 };
@@ -111,6 +112,7 @@ struct sim_config {
 struct sim *sim_new(const struct sim_config *config, uint64_t *counts);
 void sim_free(struct sim *s);
 uint64_t sim_seed(const struct sim *s);
+bool sim_plain(const struct sim *s);
 const struct sim_plan *sim_plan(const struct sim *s);
 
 uint64_t sim_now_ns(const struct sim *s);

@@ -52,7 +52,8 @@ void world_run(struct sim *s)
 {
     struct world w = {.sim = s, .wire = sim_wire_new(s)};
     const struct sim_plan *plan = sim_plan(s);
-    const struct world_module *const *modules = sim_chance(s, SIM_WORLD, 150000) ? plain : full;
+    const struct world_module *const *modules =
+        sim_chance(s, SIM_WORLD, 150000) || sim_plain(s) ? plain : full;
     size_t n = 0;
     uint64_t until;
     char why[400] = "";
