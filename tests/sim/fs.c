@@ -360,6 +360,12 @@ void fs_flip(struct fs_node *f, uint64_t at, unsigned bit)
     f->disk[at] ^= (uint8_t)(1u << bit);
 }
 
+void fs_restore(struct fs_node *dir, const char *name, uint32_t node)
+{
+    change(dir, "", name, node);
+    fs_sync(dir);
+}
+
 uint64_t fs_fingerprint(const struct sim_fs *fs)
 {
     uint64_t h = fs->node_n;

@@ -90,6 +90,8 @@ bool fs_durable(const struct fs_node *f, uint64_t at, uint64_t n);
 bool fs_name_durable(struct sim_fs *fs, struct fs_node *dir, const char *name);
 /* Turns one bit round, in cache and platter. */
 void fs_flip(struct fs_node *f, uint64_t at, unsigned bit);
+/* A name is back, in cache and platter. */
+void fs_restore(struct fs_node *dir, const char *name, uint32_t node);
 uint64_t fs_fingerprint(const struct sim_fs *fs);
 
 #endif

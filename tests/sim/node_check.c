@@ -74,6 +74,18 @@ struct node *node_check_node(struct node_check *c)
     return c->node != NULL && !atomic_load(&c->node->stopping) ? c->node : NULL;
 }
 
+bool node_check_whole(const struct node_check *c, uint32_t file)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < c->batch_n; i++)
+        if (c->batches[i].file->number == file) {
+            if (!c->batches[i].checked)
+                return false;
+            any = true;
+        }
+    return any;
+}
+
 void node_check_must_refuse(struct node_check *c, bool yes)
 {
     c->must_refuse = yes;

@@ -45,6 +45,8 @@ uint64_t node_check_written(const struct node_check *c, uint16_t part);
 uint64_t node_check_durable(const struct node_check *c, uint16_t part);
 /* The node's struct, once recovery ran; NULL when none. */
 struct node *node_check_node(struct node_check *c);
+/* Was all that the node wrote to this log file synced? */
+bool node_check_whole(const struct node_check *c, uint32_t file);
 /* A bit that a recovery has to notice is turned round: it may not succeed. */
 void node_check_must_refuse(struct node_check *c, bool yes);
 /* A place in a log file whose bytes a recovery must notice when they change: a batch behind which

@@ -25,11 +25,13 @@ struct node_proc {
         void *arg;
     } lost[LOSS_LISTENERS_MAX];
     uint32_t lost_n;
-    enum node_loss loss; /* for the next start */
-    bool gone;           /* the directory was taken away since it was last made */
-    bool accept_empty;   /* the operator says so */
-    bool broken_medium;  /* a bit is turned round: the start must notice */
-    bool ever_lied;      /* an fsync lied before the last power loss */
+    enum node_loss loss;           /* for the next start */
+    bool gone;                     /* the directory was taken away since it was last made */
+    bool accept_empty;             /* the operator says so */
+    bool broken_medium;            /* a bit is turned round: the start must notice */
+    bool ever_lied;                /* an fsync lied before the last power loss */
+    char lost_file[FS_NAME_BYTES]; /* a segment that went away; "" = none */
+    uint32_t lost_node;
     struct fs_node *flipped;
     uint64_t flipped_at;
     unsigned flipped_bit;
@@ -163,7 +165,11 @@ static void restart_after(struct node_proc *n, uint64_t ns)
 
 static void repair_medium(struct node_proc *n)
 {
-    fs_flip(n->flipped, n->flipped_at, n->flipped_bit);
+    if (n->lost_file[0] != 0)
+        fs_restore(fs_lookup(n->proc.fs, DATA_DIR "/log"), n->lost_file, n->lost_node);
+    else
+        fs_flip(n->flipped, n->flipped_at, n->flipped_bit);
+    n->lost_file[0] = 0;
     n->broken_medium = false;
     sim_trace(n->w->sim, "operator puts the damaged file back");
 }
@@ -177,6 +183,7 @@ static void give_up_dir(struct node_proc *n, const char *why)
     fs_sync(n->proc.fs->nodes[0]);
     n->accept_empty = true;
     n->broken_medium = n->ever_lied = false;
+    n->lost_file[0] = 0;
     tell_loss(n, NODE_LOSS_ANY);
 }
 
@@ -213,10 +220,58 @@ static void refused(struct node_proc *n)
         sim_violation(n->w->sim, "start", "the node has not started in 50 attempts: %s", why);
 }
 
+/* Are there an earlier and a later segment of its lane and generation? Names are hexadecimal, as
+ * generation-lane-segment. What is missing at the front of a lane is what a trim leaves. */
+static bool in_the_middle(const struct fs_node *dir, const char *name)
+{
+    bool before = false, after = false;
+    for (uint32_t i = 0; i < dir->names.n; i++) {
+        const char *other = dir->names.e[i].name;
+        if (strstr(other, ".seg") == NULL || strstr(other, ".tmp") != NULL ||
+            strncmp(other, name, 11) != 0)
+            continue;
+        before = before || strcmp(other, name) < 0;
+        after = after || strcmp(other, name) > 0;
+    }
+    return before && after;
+}
+
+/* A segment goes away for good. The start notices, or has no need of it: then nothing may be
+ * missing of what it shows. */
+static void lose_segment(struct node_proc *n)
+{
+    struct sim *s = n->w->sim;
+    struct fs_node *dir = fs_lookup(n->proc.fs, DATA_DIR "/log");
+    uint32_t found = 0;
+    for (uint32_t i = 0; dir != NULL && i < dir->names.n; i++) {
+        const struct fs_name *e = &dir->names.e[i];
+        if (strstr(e->name, ".seg") == NULL || strstr(e->name, ".tmp") != NULL)
+            continue;
+        if (!in_the_middle(dir, e->name))
+            continue; /* nothing tells that there was more */
+        found++;
+        if (sim_range(s, SIM_DISK, 1, found) != 1)
+            continue;
+        snprintf(n->lost_file, sizeof n->lost_file, "%s", e->name);
+        n->lost_node = e->node;
+    }
+    if (found == 0 || !node_check_whole(n->check, n->lost_node)) {
+        n->lost_file[0] = 0;
+        return;
+    }
+    (void)fs_unlink(n->proc.fs, dir, n->lost_file);
+    fs_sync(dir);
+    n->broken_medium = true;
+    sim_fault(s, SIM_FAULT_DISK_FLIP);
+    sim_trace(s, "disk loses %s", n->lost_file);
+}
+
 /* Before the next start: the disk may lose more. */
 static void strike_disk(struct node_proc *n)
 {
     struct sim *s = n->w->sim;
+    if (!n->broken_medium && sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_FLIP, 100000))
+        lose_segment(n);
     if (!n->broken_medium && sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_FLIP, 300000) &&
         node_check_vital_place(n->check, &n->flipped, &n->flipped_at)) {
         n->flipped_bit = (unsigned)sim_range(s, SIM_DISK, 0, 7);
@@ -231,6 +286,7 @@ static void strike_disk(struct node_proc *n)
         (void)fs_make(n->proc.fs, n->proc.fs->nodes[0], "data", true);
         fs_sync(n->proc.fs->nodes[0]);
         n->broken_medium = n->ever_lied = false;
+        n->lost_file[0] = 0;
         n->gone = true;
         tell_loss(n, NODE_LOSS_ANY);
     }
@@ -289,7 +345,7 @@ static void start(struct node_proc *n)
     n->proc.fs->full_said = n->proc.fs->room != UINT64_MAX;
     sim_trace(n->w->sim, "%s starts%s", n->proc.name, n->accept_empty ? ", as it is" : "");
     node_check_start(n->check, &n->proc, n->loss);
-    node_check_must_refuse(n->check, n->broken_medium);
+    node_check_must_refuse(n->check, n->broken_medium && n->lost_file[0] == 0);
     n->accept_empty = false;
     sim_proc_start(&n->proc, node_start, n);
 }
@@ -377,6 +433,10 @@ static void faults_ev(void *arg_, uint64_t tag)
     node_check_state(n->check);
     if (node_proc_up(n->w))
         n->gone = false;
+    if (node_proc_up(n->w) && n->lost_file[0] != 0) {
+        n->lost_file[0] = 0; /* it was not needed */
+        n->broken_medium = false;
+    }
     strike_proc(n);
     strike_machine(n);
     sim_after(s, sim_range(s, SIM_PROC, 20, 180) * SIM_MS, faults_ev, n, 0);

@@ -73,6 +73,18 @@ struct fs_node *sim_os_file(int fd, struct fs_node **dir, const char **name)
     return h->node;
 }
 
+/* How likely a death in this call is: what happens seldom, and at a start, is looked at closer. */
+static uint32_t danger(const struct sim_proc *p, const char *call)
+{
+    bool seldom = strcmp(call, "pread") != 0 && strcmp(call, "pwritev") != 0 &&
+                  strcmp(call, "fdatasync") != 0 && strcmp(call, "pwrite") != 0;
+    uint32_t per_million = seldom ? 1000 : 150;
+    if (sim_fault_on(p->sim, SIM_FAULT_NODE_STORM) &&
+        sim_now_ns(p->sim) < p->started_ns + 100 * SIM_MS)
+        per_million *= 6;
+    return per_million;
+}
+
 /* Every call passes here: the process may die in it, and other threads may come first. */
 static struct sim_fs *point(const char *call, const char *name)
 {
@@ -81,11 +93,11 @@ static struct sim_fs *point(const char *call, const char *name)
     fb_assert(p->fs != NULL && p->alive);
     if (!sim_in_coro())
         return p->fs;
-    if (sim_strikes(s, SIM_DISK, SIM_FAULT_NODE_KILL, 150)) {
+    if (sim_strikes(s, SIM_DISK, SIM_FAULT_NODE_KILL, danger(p, call))) {
         sim_trace(s, "%s killed in %s %s", p->name, call, name);
         sim_proc_end(p, SIM_KILLED, 0);
     }
-    if (sim_strikes(s, SIM_DISK, SIM_FAULT_NODE_POWER, 150)) {
+    if (sim_strikes(s, SIM_DISK, SIM_FAULT_NODE_POWER, danger(p, call))) {
         sim_trace(s, "%s power loss in %s %s", p->name, call, name);
         sim_proc_end(p, SIM_POWER, 0);
     }
@@ -207,7 +219,12 @@ static void die_within(struct sim_fs *fs, struct handle *h, const uint8_t *p, si
     bool power = sim_strikes(fs->sim, SIM_DISK, SIM_FAULT_NODE_POWER, 150);
     if (!power && !sim_strikes(fs->sim, SIM_DISK, SIM_FAULT_NODE_KILL, 150))
         return;
-    n = (size_t)sim_range(fs->sim, SIM_DISK, 0, n);
+    size_t part = (size_t)sim_range(fs->sim, SIM_DISK, 0, n);
+    if (!power) { /* the kernel looks for a fatal signal between two pages */
+        uint64_t end = (at + part) / FS_PAGE * FS_PAGE;
+        part = part == n ? n : end > at ? (size_t)(end - at) : 0;
+    }
+    n = part;
     (void)fs_write(fs, h->node, p, n, at);
     sim_trace(fs->sim, "%s %s after %zu bytes of a write to %s", self->name,
               power ? "power loss" : "killed", n, h->name);

@@ -31,7 +31,8 @@ struct sim_proc {
     struct sim_fs *fs;       /* of the machine; NULL: none */
     bool alive, paused;
     bool stop_wanted; /* SIGTERM */
-    uint64_t number;  /* of this incarnation, from 1 */
+    uint64_t started_ns;
+    uint64_t number; /* of this incarnation, from 1 */
     struct sim_coro *coros;
     struct sim_net *net; /* of this incarnation, NULL: none */
     void *user;

@@ -21,6 +21,12 @@ struct raw_row {
     uint8_t kind; /* enum fb_kind */
     int64_t expires_ms;
     struct fb_buf value;
+    /* before the batch that brought this version: what a read of an old view gives */
+    uint64_t old_ver, old_ckpt;
+    bool old_there;
+    uint8_t old_kind;
+    int64_t old_expires_ms;
+    struct fb_buf old_value;
 };
 const struct raw_row *raw_row(struct world *w, const char *key);
 void raw_key(uint32_t k, char out[16]);

@@ -18,10 +18,11 @@ struct raw_sync {
     struct sim_conn *conn;
     struct raw_row *bucket[BUCKETS];
     struct { /* of a partition and a namespace */
-        uint64_t ckpt;
+        uint64_t ckpt, dsafe;
         bool asked;
     } feed[WORLD_PARTITIONS_MAX][NS_MAX];
     uint64_t tag; /* of the connection */
+    bool lags;    /* in this run dsafe is behind the checkpoint */
 };
 
 static struct raw_row *row_of(struct raw_sync *y, const char *key, bool make)
@@ -87,7 +88,7 @@ static void ask_ev(void *arg, uint64_t tag)
     struct fb_feed_req r = {.part = part,
                             .ns = fb_bytes_str(y->w->namespaces->ns[ns].name),
                             .from_ver = y->feed[part][ns].ckpt,
-                            .dsafe = y->feed[part][ns].ckpt,
+                            .dsafe = y->feed[part][ns].dsafe,
                             .max = 1 + (uint32_t)sim_range(y->w->sim, SIM_SYNC, 0, 30)};
     struct fb_buf b = {0};
     if (tag >> 16 != y->tag || y->conn == NULL || !sim_conn_open(y->conn))
@@ -130,6 +131,13 @@ static void apply(struct raw_sync *y, const struct fb_feed_batch *b)
             sim_violation(s, "I24", "%s gets version %llx after %llx", key,
                           (unsigned long long)o.ver, (unsigned long long)row->ver);
         last = o.ver;
+        row->old_ver = row->ver;
+        row->old_ckpt = *ckpt;
+        row->old_there = row->there;
+        row->old_kind = row->kind;
+        row->old_expires_ms = row->expires_ms;
+        fb_buf_clear(&row->old_value);
+        fb_buf_put_bytes(&row->old_value, fb_buf_view(&row->value));
         row->ver = o.ver;
         row->there = o.kind != FB_KIND_NONE;
         row->kind = o.kind;
@@ -138,12 +146,19 @@ static void apply(struct raw_sync *y, const struct fb_feed_batch *b)
         fb_buf_put_bytes(&row->value, o.value);
         sim_trace(s, "raw-sync %s is version %llx kind %u", key, (unsigned long long)o.ver, o.kind);
     }
+    if (!y->lags || sim_healed(s) || sim_chance(s, SIM_SYNC, 200000))
+        y->feed[b->part][ns].dsafe = *ckpt;
     *ckpt = b->last && b->scan_end > last ? b->scan_end : last;
+    if (!y->lags || sim_healed(s))
+        y->feed[b->part][ns].dsafe = *ckpt;
     sim_trace(s, "raw-sync partition %u: %u objects, checkpoint %llx", b->part, b->count,
               (unsigned long long)*ckpt);
     if (tell) {
-        struct fb_feed_pos pos = {
-            .part = b->part, .ns = b->ns, .ver = *ckpt, .dsafe = *ckpt, .xid = 100 + *ckpt % 1000};
+        struct fb_feed_pos pos = {.part = b->part,
+                                  .ns = b->ns,
+                                  .ver = *ckpt,
+                                  .dsafe = y->feed[b->part][ns].dsafe,
+                                  .xid = 100 + *ckpt % 1000};
         struct fb_buf out = {0};
         fb_feed_pos_encode(&out, &pos);
         send_item(y, FB_FRAME_FEED_POS, &out);
@@ -151,6 +166,20 @@ static void apply(struct raw_sync *y, const struct fb_feed_batch *b)
     }
     if (!b->last)
         ask(y, b->part, ns, sim_spread(s, SIM_SYNC, 100 * SIM_US, 20 * SIM_MS));
+}
+
+struct late_reply {
+    struct raw_sync *y;
+    struct fb_buf item;
+};
+
+static void late_ev(void *arg, uint64_t tag)
+{
+    struct late_reply *l = arg;
+    if (l->y->tag == tag && l->y->conn != NULL)
+        send_item(l->y, FB_FRAME_LOAD_REP, &l->item);
+    fb_buf_fini(&l->item);
+    free(l);
 }
 
 static void answer_load(struct raw_sync *y, const struct fb_load_req *q)
@@ -171,11 +200,25 @@ static void answer_load(struct raw_sync *y, const struct fb_load_req *q)
                               .ns = q->ns,
                               .id = q->id,
                               .value = row->there ? fb_buf_view(&row->value) : fb_bytes("", 0)};
+    if (row->ver != 0 && !sim_healed(y->w->sim) && sim_chance(y->w->sim, SIM_SYNC, 50000)) {
+        rep.status = row->old_there ? FB_LOAD_FOUND : FB_LOAD_ABSENT;
+        rep.kind = row->old_there ? row->old_kind : FB_KIND_NONE;
+        rep.ckpt_ver = row->old_ckpt;
+        rep.stored_ver = row->old_there ? row->old_ver : 0;
+        rep.expires_ms = row->old_there ? row->old_expires_ms : 0;
+        rep.value = row->old_there ? fb_buf_view(&row->old_value) : fb_bytes("", 0);
+    }
     if (!sim_healed(y->w->sim) && sim_chance(y->w->sim, SIM_SYNC, 30000))
         rep.status = FB_LOAD_DB_DOWN;
     sim_trace(y->w->sim, "raw-sync %s is loaded: status %u checkpoint %llx", key, rep.status,
               (unsigned long long)rep.ckpt_ver);
     fb_load_rep_encode(&b, &rep);
+    if (!sim_healed(y->w->sim) && sim_chance(y->w->sim, SIM_SYNC, 20000)) {
+        struct late_reply *l = fb_xcalloc(1, sizeof *l); /* about when the node gives it up */
+        *l = (struct late_reply){y, b};
+        sim_after(y->w->sim, sim_range(y->w->sim, SIM_SYNC, 8, 13) * SIM_S, late_ev, l, y->tag);
+        return;
+    }
     send_item(y, FB_FRAME_LOAD_REP, &b);
     fb_buf_fini(&b);
 }
@@ -252,6 +295,7 @@ static void start(struct world *w)
                                .received = received,
                                .closed = closed};
     y->w = w;
+    y->lags = sim_chance(w->sim, SIM_SYNC, 400000);
     w->sync = y;
     memcpy(c.cluster, w->cluster, sizeof c.cluster);
     y->net = sim_net_open(w->wire, &c);
@@ -286,6 +330,7 @@ static void stop(struct world *w)
             struct raw_row *row = y->bucket[i];
             y->bucket[i] = row->next;
             fb_buf_fini(&row->value);
+            fb_buf_fini(&row->old_value);
             free(row);
         }
     free(y);
