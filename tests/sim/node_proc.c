@@ -181,7 +181,7 @@ static void give_up_dir(struct node_proc *n, const char *why)
     sim_fs_wipe(n->proc.fs);
     (void)fs_make(n->proc.fs, n->proc.fs->nodes[0], "data", true);
     fs_sync(n->proc.fs->nodes[0]);
-    n->accept_empty = true;
+    n->accept_empty = n->gone = true;
     n->broken_medium = n->ever_lied = false;
     n->lost_file[0] = 0;
     tell_loss(n, NODE_LOSS_ANY);
