@@ -29,7 +29,7 @@ from redis_wire import CONTAINERS, Differences, Wire, as_bytes, children, encode
 MARK = b"--this-is-the-end-of-it--"
 # What expires later than timestamptz can say never does once it was in PostgreSQL alone.
 TIMESTAMPTZ_END_MS = 9224318015999999
-CONFIG = "[cluster]\nreplicas = 0\npartitions = 16\n[namespace n]\nsync_interval = 1s\n[namespace default]\nsync_interval = 1s\n"
+CONFIG = "[cluster]\nreplicas = 0\npartitions = 16\n[namespace n]\nsync_interval = 1s\nmax_value = 8MiB\n[namespace default]\nsync_interval = 1s\nmax_value = 8MiB\n"
 
 
 class Found:

@@ -93,6 +93,8 @@ class Generator:
 
     def value(self):
         r = self.rng
+        if r.random() < 0.01:
+            return b"y" * r.choice([64, 65, 255, 256, 5119, 5120, 100000])
         return r.choice(VALUES) if r.random() < 0.7 else r.choice([b"x" * r.randint(1, 40), b"%d" % r.randint(-1000, 1000), r.randbytes(r.randint(0, 20))])
 
     def integer(self, name, command):
@@ -244,6 +246,8 @@ class Generator:
         """Makes sure that there is something of a useful kind."""
         r = self.rng
         k = self.key()
+        if r.random() < 0.02:  # beyond what Redis keeps in one piece
+            return [b"HSET", k, *[x for i in range(r.choice([129, 300])) for x in (b"f%d" % i, b"%d" % i)]]
         return r.choice([[b"SET", k, self.value()], [b"HSET", k, b"f", self.value(), b"n", b"5"], [b"DEL", k], [b"SET", k, b"10", b"EX", 1000],
                          [b"SET", k, b"3.25"], [b"SET", k, b"hello world", b"PX", 900000]])
 
