@@ -209,7 +209,7 @@ bool history_has_twin(struct history *h, const struct shadow_cmd *cmd, bool stri
     if (o == NULL || !history_nameless(cmd))
         return false;
     for (const struct history_op *op = o->first; op != NULL; op = op->next)
-        if (history_nameless(&op->cmd) && (op->state == OP_OPEN || strict))
+        if (history_nameless(&op->cmd) && op->until_ns == 0 && (op->state == OP_OPEN || strict))
             return true;
     return false;
 }
@@ -272,7 +272,8 @@ bool op_makes(const struct history_op *op, uint32_t i)
 static int likely(const struct history_op *op, uint32_t i)
 {
     const struct version *v = &op->o->v[i];
-    if (op->burned || op->txn != NULL || op->sent_ns > v->at_ns || !op_makes(op, i))
+    if (op->burned || op->txn != NULL || op->sent_ns > v->at_ns ||
+        (op->until_ns != 0 && op->until_ns < v->at_ns) || !op_makes(op, i))
         return 0;
     if (op->cmd.op == SHADOW_SET && v->state.kind == FB_KIND_NONE)
         return op->state == OP_OPEN ? 2 : 1;

@@ -46,6 +46,7 @@ struct history_op {
     struct object *o;
     struct history_op *prev, *next; /* of the object */
     uint64_t sent_ns, wall_ms, conn;
+    uint64_t until_ns; /* answered then, and it is not sure whether it made a record; 0 = not so */
     uint32_t client;
     uint32_t floor; /* o->known when it was sent */
     uint32_t made;  /* the version it made, NONE */

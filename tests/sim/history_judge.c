@@ -257,6 +257,12 @@ void history_reply(struct history *h, struct history_op *op, uint64_t now_ns, co
         if (!h->failed && op->cmd.op == SHADOW_FBGET && r->type == '*')
             judge_version(h, op, r);
     }
+    if (op->cmd.op == SHADOW_SET && history_nameless(&op->cmd) && r->type != '-' && !op->burned) {
+        /* with a time that may have been over it may have deleted, or found nothing to delete */
+        op->state = OP_UNKNOWN;
+        op->until_ns = now_ns;
+        return;
+    }
     op_end(h, op);
 }
 
