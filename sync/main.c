@@ -65,8 +65,15 @@ static const struct fb_option sync_options[] = {
 };
 static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
 
-static struct fb_buf next_conninfo; /* what a reload has read, main thread */
-static struct sync_process process = {.mtx = PTHREAD_MUTEX_INITIALIZER};
+/* All that main has. Threads may use it until the process has ended, whatever a start came to, so
+ * it is given back after a clean stop only. */
+struct program {
+    struct sync_process process;
+    struct fb_options *options;
+    struct fb_buf conninfo;
+    struct fb_buf next_conninfo; /* what a reload has read, main thread */
+};
+static struct program *the_program; /* for who looks for leaks */
 
 static bool ready(void *arg, struct fb_buf *why)
 {
@@ -253,16 +260,17 @@ static enum fb_status read_conninfo(const struct fb_options *o, struct fb_buf *o
  */
 static enum fb_status reload_prepare(void *arg, const struct fb_options *next, struct fb_err *err)
 {
-    struct sync_process *p = arg;
+    struct program *g = arg;
+    struct sync_process *p = &g->process;
     struct pg_config config = p->pg;
     char problem[PROBLEM_BYTES] = "";
     enum fb_status st;
 
-    fb_buf_clear(&next_conninfo);
-    st = read_conninfo(next, &next_conninfo, err);
+    fb_buf_clear(&g->next_conninfo);
+    st = read_conninfo(next, &g->next_conninfo, err);
     if (st != FB_OK)
         return st;
-    config.conninfo = (const char *)next_conninfo.p;
+    config.conninfo = (const char *)g->next_conninfo.p;
     if (sync_process_conninfo_is(p, config.conninfo) || check_database(&config, problem))
         return FB_OK;
     return fb_err_set(err, FB_EREFUSED, "sync.conninfo_file %s: %s",
@@ -271,16 +279,19 @@ static enum fb_status reload_prepare(void *arg, const struct fb_options *next, s
 
 static void reload_commit(void *arg, const struct fb_options *next)
 {
+    struct program *g = arg;
+
     (void)next;
-    if (sync_process_set_conninfo(arg, (const char *)next_conninfo.p))
+    if (sync_process_set_conninfo(&g->process, (const char *)g->next_conninfo.p))
         FB_LOG0(INFO, "new connection string, connections are made again one by one");
 }
 
-static int run(struct sync_process *p, struct fb_options **options, int argc, char **argv)
+static int run(struct program *g, int argc, char **argv)
 {
+    struct sync_process *p = &g->process;
     const struct fb_reload_hooks reload = {
-        .prepare = reload_prepare, .commit = reload_commit, .arg = p};
-    const struct fb_options *o = *options;
+        .prepare = reload_prepare, .commit = reload_commit, .arg = g};
+    const struct fb_options *o = g->options;
     char problem[PROBLEM_BYTES] = "";
     struct fb_admin_hooks hooks = {.ready = ready, .status = status, .arg = p};
     struct fb_admin *admin = NULL;
@@ -316,7 +327,7 @@ static int run(struct sync_process *p, struct fb_options **options, int argc, ch
     fb_agent_report(p->agent, p->applied);
     FB_LOG(INFO, "ready", FB_KS("listen", bound), FB_KS("admin", admin_bound),
            FB_KU("apply", p->appliers), FB_KU("load", p->loaders));
-    fb_process_serve(options, argc, argv, &reload, NULL);
+    fb_process_serve(&g->options, argc, argv, &reload, NULL);
     FB_LOG(INFO, "stopping, the transaction under way is finished", FB_KS("name", p->name));
     stop(p, admin);
     return EXIT_SUCCESS;
@@ -324,16 +335,15 @@ static int run(struct sync_process *p, struct fb_options **options, int argc, ch
 
 int main(int argc, char **argv)
 {
-    struct sync_process *p = &process;
-    /* threads may use them until the process has ended, whatever a start came to */
-    static struct fb_options *o;
-    static struct fb_buf conninfo;
+    struct program *g = the_program = fb_xcalloc(1, sizeof(*g));
+    struct sync_process *p = &g->process;
+    const struct fb_options *o;
     struct fb_err err = {0};
     int rc;
 
     switch (fb_options_load(
         "forebay-sync", "Writes changes to PostgreSQL in batches and answers misses.", sync_options,
-        FB_COUNT_OF(sync_options), all_sections, argc, argv, &o)) {
+        FB_COUNT_OF(sync_options), all_sections, argc, argv, &g->options)) {
     case FB_OPTIONS_EXIT_OK:
         return EXIT_SUCCESS;
     case FB_OPTIONS_EXIT_USAGE:
@@ -343,29 +353,32 @@ int main(int argc, char **argv)
     case FB_OPTIONS_RUN:
         break;
     }
+    o = g->options;
+    pthread_mutex_init(&p->mtx, NULL);
     (void)snprintf(p->name, sizeof(p->name), "%s", fb_options_text(o, "process", "name"));
     (void)snprintf(p->zone, sizeof(p->zone), "%s", fb_options_text(o, "process", "zone"));
     (void)snprintf(p->application, sizeof(p->application), "forebay-sync/%s", p->name);
     fb_process_setup(o, "sync", p->name);
-    if (read_conninfo(o, &conninfo, &err) != FB_OK) {
+    if (read_conninfo(o, &g->conninfo, &err) != FB_OK) {
         rc = stop_with("[sync] conninfo_file", &err);
     } else {
         p->inc = fb_random_u64();
         p->appliers = (uint32_t)fb_options_uint(o, "sync", "apply_connections");
         p->loaders = (uint32_t)fb_options_uint(o, "sync", "load_connections");
-        p->pg = (struct pg_config){.conninfo = (const char *)conninfo.p,
+        p->pg = (struct pg_config){.conninfo = (const char *)g->conninfo.p,
                                    .application_name = p->application,
                                    .connect_timeout_s = CONNECT_TIMEOUT_S,
                                    .statement_timeout_ms = STATEMENT_TIMEOUT_MS,
                                    .lock_timeout_ms = LOCK_TIMEOUT_MS};
-        (void)sync_process_set_conninfo(p, (const char *)conninfo.p);
-        rc = run(p, &o, argc, argv);
+        (void)sync_process_set_conninfo(p, (const char *)g->conninfo.p);
+        rc = run(g, argc, argv);
     }
     if (rc == EXIT_SUCCESS) {
-        fb_buf_fini(&conninfo);
-        fb_buf_fini(&next_conninfo);
+        fb_buf_fini(&g->conninfo);
+        fb_buf_fini(&g->next_conninfo);
         fb_buf_fini(&p->conninfo);
-        fb_options_free(o);
+        fb_options_free(g->options);
+        free(g);
     }
     return rc;
 }

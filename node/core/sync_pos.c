@@ -1,6 +1,7 @@
 /* The checkpoint moved: SYNCED record, objects become clean, tombstones go, newer versions get a
  * base. */
 #include "node/core/lane_impl.h"
+#include "proto/base/mutant.h"
 
 #include <stdlib.h>
 
@@ -152,7 +153,7 @@ void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, 
     for (i = f->dirty.head; i != SLOT_NONE; i = next) {
         struct object *o = slab_object(p->sp, i);
         next = slab_slot(p->sp, i)->next;
-        if (o->ver > f->ckpt)
+        if (o->ver > f->ckpt && !FB_MUTANT(synced_newer))
             break;
         if (live && pending_find(l, object_key(o), object_hash(object_key(o))) != NULL)
             continue; /* its newer version takes the place in the list with this tick */

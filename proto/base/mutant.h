@@ -50,7 +50,18 @@
     X(level_missed_ok, "time up at level database is answered as success")                         \
     X(past_set_ignored, "SET with a time that is over forgets what is only in PostgreSQL")         \
     X(wait_replaced, "level database is answered for a version that no batch had")                 \
-    X(expiry_unseen, "readers do not look whether a copy has expired")
+    X(expiry_unseen, "readers do not look whether a copy has expired")                             \
+    X(checkpoint_compare, "a checkpoint is moved from wherever it is (model of PostgreSQL)")       \
+    X(row_token, "a row is written whoever changed it (model of PostgreSQL)")                      \
+    X(unknown_done, "a COMMIT of unknown outcome is taken for done")                               \
+    X(lost_done, "a lost compare of the checkpoint is taken for a commit")                         \
+    X(conflict_done, "a conflict is taken for a commit")                                           \
+    X(park_unacked, "the checkpoint passes a refused object before its PARK is committed")         \
+    X(park_any, "the first object of a refused batch is parked")                                   \
+    X(position_ahead, "a node is told a checkpoint that PostgreSQL has not reached")               \
+    X(batch_of_other, "a batch from another place than the checkpoint is applied")                 \
+    X(safe_at_once, "what is committed counts as safe from a fail-over")                           \
+    X(synced_newer, "a checkpoint cleans versions above it")
 
 #ifdef FB_MUTANTS
 enum fb_mutant {

@@ -1,4 +1,5 @@
 /* What the result of an operation means for its feeds (PROTOCOL 11, errors by SQLSTATE). */
+#include "proto/base/mutant.h"
 #include "sync/core/state.h"
 
 #include "proto/base/probe.h"
@@ -54,7 +55,7 @@ void sync_feed_tell(struct sync_core *s, struct feed *f, uint64_t xid)
     struct fb_feed_pos pos = {.part = f->part,
                               .history = f->batch_history,
                               .ns = fb_bytes_str(f->ns->name),
-                              .ver = f->ckpt,
+                              .ver = FB_MUTANT(position_ahead) ? f->scan_end : f->ckpt,
                               .dsafe = f->dsafe,
                               .xid = xid};
     FB_PROBE2(ack, f->part, f->ckpt);
@@ -137,7 +138,9 @@ static void isolate(struct sync_core *s, struct feed *f, const struct pg_error *
 {
     f->solo = true;
     f->park = *err;
-    if (alone)
+    if (FB_MUTANT(park_any))
+        f->bad = 1;
+    else if (alone)
         f->bad = f->taken;
     keep(s, f);
 }
@@ -271,6 +274,10 @@ void sync_apply_outcome(struct sync_core *s, struct sync_op *op)
 
     if (op->class != PG_RETRY)
         l->not_before = 0;
+    if ((FB_MUTANT(unknown_done) && op->class == PG_UNKNOWN) ||
+        (FB_MUTANT(lost_done) && op->class == PG_LOST) ||
+        (FB_MUTANT(conflict_done) && op->class == PG_CONFLICT))
+        op->class = PG_OK;
     switch (op->class) {
     case PG_OK:
         s->stats.transactions++;
@@ -355,6 +362,11 @@ void sync_park_outcome(struct sync_core *s, struct sync_op *op)
     f->park_acked = true;
     f->until = s->now + ACK_TIMEOUT;
     sync_feed_state(s, f, FEED_VERDICT);
+    if (FB_MUTANT(park_unacked)) {
+        o->flags |= FB_OBJECT_PARKED;
+        f->bad = 0;
+        sync_feed_state(s, f, FEED_HAVE);
+    }
 }
 
 void sync_barrier_outcome(struct sync_core *s, struct sync_op *op)

@@ -10,6 +10,7 @@
  *
  * What is not safe yet is kept per feed twice, as version and number of operations for `sync`, and
  * in buckets of time for `lag`. */
+#include "proto/base/mutant.h"
 #include "sync/core/state.h"
 
 #include <stdio.h>
@@ -141,7 +142,8 @@ void sync_safe_committed(struct sync_core *s, struct feed *f, bool replicated)
 {
     enum sync_safety mode = sync_safe_mode(s);
 
-    if (mode == SYNC_SAFETY_SINGLE || (mode == SYNC_SAFETY_SYNC && replicated))
+    if (FB_MUTANT(safe_at_once) || mode == SYNC_SAFETY_SINGLE ||
+        (mode == SYNC_SAFETY_SYNC && replicated))
         release(s, f, f->ckpt);
     else
         hold(s, f);

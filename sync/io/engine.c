@@ -353,6 +353,19 @@ static void outputs(struct sync_engine *g)
         sync_engine_log(g, &ev);
 }
 
+static void take_mail(struct sync_engine *g)
+{
+    struct fb_mail *m = fb_mailbox_take(g->box);
+
+    g->now_ms = fb_mono_ns() / 1000000;
+    sync_core_now(g->core, g->now_ms);
+    while (m != NULL) {
+        struct event *e = FB_CONTAINER_OF(m, struct event, mail);
+        m = m->next;
+        take_event(g, e);
+    }
+}
+
 /* The last positions go out, so that the nodes need not be told by whoever comes next. */
 static void farewell(struct sync_engine *g)
 {
@@ -361,8 +374,10 @@ static void farewell(struct sync_engine *g)
     sync_links_send(&g->links);
     for (size_t i = 0; i < g->links.count; i++)
         while (g->links.link[i]->up && fb_conn_send_queue_bytes(g->links.link[i]->conn) > 0 &&
-               fb_mono_ns() < end)
+               fb_mono_ns() < end) {
             fb_mailbox_wait(g->box, 5000000);
+            take_mail(g); /* what is left there would make the wait none */
+        }
 }
 
 static void engine_run(void *arg)
@@ -371,14 +386,7 @@ static void engine_run(void *arg)
 
     for (;;) {
         uint64_t wake;
-        struct fb_mail *m = fb_mailbox_take(g->box);
-        g->now_ms = fb_mono_ns() / 1000000;
-        sync_core_now(g->core, g->now_ms);
-        while (m != NULL) {
-            struct event *e = FB_CONTAINER_OF(m, struct event, mail);
-            m = m->next;
-            take_event(g, e);
-        }
+        take_mail(g);
         if (atomic_load(&g->stop)) {
             sync_core_drain(g->core);
             if (sync_core_quiet(g->core))

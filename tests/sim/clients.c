@@ -2,6 +2,7 @@
 #include "tests/sim/clients_impl.h"
 
 #include "tests/sim/node_proc.h"
+#include "tests/sim/pg_check.h"
 #include "tests/sim/raw.h"
 
 #include <stdarg.h>
@@ -323,15 +324,16 @@ struct history *clients_history(const struct world *w)
 
 static uint64_t row_version(void *arg, const char *key)
 {
-    struct client_set *set = arg;
-    return raw_row(set->world, key)->ver;
+    (void)arg;
+    return pg_check_row_version(fb_bytes_str(key));
 }
 
 /* What PostgreSQL has in the end is what the history ends with. */
 static void check_row(void *arg, const struct history_final *f)
 {
     struct client_set *set = arg;
-    const struct raw_row *row = raw_row(set->world, f->key);
+    struct raw_row found = {0}, *row = &found;
+    bool parked = pg_model_key(set->world, f->key, row);
     uint64_t now_ms = node_proc_wall_ms(set->world);
     struct shadow s = {.kind = row->there ? row->kind : FB_KIND_NONE,
                        .expires_ms = row->expires_ms,
@@ -339,7 +341,7 @@ static void check_row(void *arg, const struct history_final *f)
     struct fb_buf a = {0}, b = {0};
     bool due = f->state->kind != FB_KIND_NONE && f->state->expires_ms != 0 &&
                (uint64_t)f->state->expires_ms <= now_ms;
-    if (f->others_write || shadow_equal(f->state, &s) || (due && !row->there))
+    if (f->others_write || parked || shadow_equal(f->state, &s) || (due && !row->there))
         return;
     shadow_text(f->state, &a);
     shadow_text(&s, &b);

@@ -39,7 +39,8 @@ void node_check_free(struct node_check *c)
 
 void node_check_observe(struct node_check *c, const struct node_observer *o)
 {
-    c->observer = *o;
+    fb_assert(c->observer_n < FB_COUNT_OF(c->observer));
+    c->observer[c->observer_n++] = *o;
 }
 
 void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss loss)
@@ -194,8 +195,9 @@ static void record_seen(struct node_check *c, const struct fb_record *r, uint64_
                        .key = keyed ? key_index(v, r->key) : 0,
                        .value_hash = fb_hash64(r->value.p, r->value.n, 7)};
     v->written = r->ver;
-    if (c->observer.record != NULL)
-        c->observer.record(c->observer.arg, r);
+    for (uint32_t i = 0; i < c->observer_n; i++)
+        if (c->observer[i].record != NULL)
+            c->observer[i].record(c->observer[i].arg, r);
 }
 
 enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
@@ -317,8 +319,9 @@ static void recovered_part(struct node_check *c, uint16_t part, uint64_t last)
                   v->n - n, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last));
     v->n = n;
     v->written = v->durable = last; /* recovery sealed and synced what it replayed */
-    if (c->observer.recovered != NULL)
-        c->observer.recovered(c->observer.arg, part, last, c->loss);
+    for (uint32_t i = 0; i < c->observer_n; i++)
+        if (c->observer[i].recovered != NULL)
+            c->observer[i].recovered(c->observer[i].arg, part, last, c->loss);
 }
 
 /* The batch that was being written was written after all. */

@@ -73,7 +73,8 @@ struct node_check {
     /* a batch whose write was under way when the process ended: it may be there or not */
     struct fb_buf in_flight[NODE_WORKERS_MAX];
     bool replaying, must_refuse, recovered;
-    struct node_observer observer;
+    struct node_observer observer[4];
+    uint32_t observer_n;
     struct asked asked[ASKED_MAX];
 };
 

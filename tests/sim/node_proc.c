@@ -447,12 +447,16 @@ static void faults_ev(void *arg_, uint64_t tag)
 static void on_sent(struct sim_proc *from, const struct sim_conn *c, struct fb_bytes frames)
 {
     struct node_proc *n = from->user;
+    if (strcmp(from->name, WORLD_NODE_NAME) != 0)
+        return;
     node_check_sent(n->check, c, frames);
 }
 
 static void on_received(struct sim_proc *to, const struct sim_conn *c, const struct fb_frame *f)
 {
     struct node_proc *n = to->user;
+    if (strcmp(to->name, WORLD_NODE_NAME) != 0)
+        return;
     node_check_received(n->check, c, f);
 }
 

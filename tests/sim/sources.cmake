@@ -11,6 +11,11 @@ add_library(sim_node OBJECT ${node_dir}/main.c)
 target_compile_definitions(sim_node PRIVATE main=forebay_node_main)
 target_compile_options(sim_node PRIVATE -Wno-missing-prototypes)
 target_link_libraries(sim_node PRIVATE fb_flags fb_sanitize fb_base)
+set(sync_dir ${PROJECT_SOURCE_DIR}/sync)
+add_library(sim_sync OBJECT ${sync_dir}/main.c)
+target_compile_definitions(sim_sync PRIVATE main=forebay_sync_main)
+target_compile_options(sim_sync PRIVATE -Wno-missing-prototypes)
+target_link_libraries(sim_sync PRIVATE fb_flags fb_sanitize fb_base PkgConfig::JANSSON)
 add_executable(forebay-sim
   ${sim_dir}/main.c ${sim_dir}/kernel.c ${sim_dir}/clock.c ${sim_dir}/net.c ${sim_dir}/world.c
   ${sim_dir}/proc.c ${sim_dir}/os_rt.c ${sim_dir}/os_file.c ${sim_dir}/os_net.c ${sim_dir}/fs.c
@@ -19,7 +24,13 @@ add_executable(forebay-sim
   ${sim_dir}/router_proc.c ${sim_dir}/router_tcp.c ${sim_dir}/clients.c ${sim_dir}/client_load.c
   ${sim_dir}/history.c ${sim_dir}/history_judge.c ${sim_dir}/history_loss.c ${sim_dir}/history_txn.c
   ${sim_dir}/reply.c ${sim_dir}/shadow.c
-  $<TARGET_OBJECTS:sim_node>
+  ${sim_dir}/pg_model.c ${sim_dir}/pg_server.c ${sim_dir}/pg_rows.c ${sim_dir}/pg_client.c ${sim_dir}/pg_apply.c
+  ${sim_dir}/pg_batch.c
+  ${sim_dir}/pg_proc.c ${sim_dir}/pg_check.c ${sim_dir}/sync_proc.c
+  $<TARGET_OBJECTS:sim_node> $<TARGET_OBJECTS:sim_sync>
+  ${sync_dir}/io/admin.c ${sync_dir}/io/load.c ${sync_dir}/io/control.c ${sync_dir}/io/engine.c
+  ${sync_dir}/io/engine_admin.c ${sync_dir}/io/engine_log.c ${sync_dir}/io/link.c ${sync_dir}/io/apply.c
+  ${sync_dir}/io/metrics.c ${sync_dir}/io/process.c ${sync_dir}/io/conninfo.c ${sync_dir}/pg/classify.c
   ${node_dir}/io/worker.c ${node_dir}/io/requests.c ${node_dir}/io/feeds.c ${node_dir}/io/flush.c
   ${node_dir}/io/server.c ${node_dir}/io/cluster.c ${node_dir}/io/recovery.c ${node_dir}/io/snapshotter.c
   ${node_dir}/io/status.c ${node_dir}/io/admin_verbs.c

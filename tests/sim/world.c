@@ -5,14 +5,17 @@
 #include "tests/sim/coord.h"
 #include "tests/sim/node_proc.h"
 #include "tests/sim/os.h"
+#include "tests/sim/pg_check.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/router_proc.h"
+#include "tests/sim/sync_proc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct world_module *const full[] = {&node_module, &raw_sync_module, &router_module,
-                                                  &clients_module, NULL};
+static const struct world_module *const full[] = {&node_module, &pg_module,     &pg_check_module,
+                                                  &sync_module, &router_module, &clients_module,
+                                                  NULL};
 static const struct world_module *const plain[] = {&node_module, &raw_sync_module,
                                                    &raw_client_module, NULL};
 
