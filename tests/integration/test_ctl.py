@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -65,6 +66,13 @@ class Ctl(Helpers):
                 text = self.ctl(noun, *([name] if name else []), "--help").stdout
                 self.assertRegex(text, f"Usage: +forebayctl {noun}|usage: +forebayctl {noun}|forebayctl {noun}")
                 self.assertGreater(len(text), 60)
+        rows = re.search(r"^Commands:\n(.*?)\n\n", self.ctl("--help").stdout, re.M | re.S)[1].splitlines()
+        self.assertGreater(len(rows), 35)
+        for row in rows:  # whatever else there is by now
+            words = [w for w in re.split(r"  +", row.strip())[0].split(" ") if w.islower()]
+            text = self.ctl(*words, "--help").stdout
+            self.assertIn(f"Usage: forebayctl {' '.join(words)}", text)
+            self.assertIn("Global flags:", text)
 
     def test_usage_errors(self):
         self.assertIn("did you mean status", self.ctl("statsu", rc=2).stderr)
