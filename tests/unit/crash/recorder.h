@@ -2,7 +2,7 @@
  * from that every state that a power loss could leave. Literature: Pillai et al., "All File Systems
  * Are Not Created Equal", OSDI 2014 (ALICE); Mohan et al., CrashMonkey, OSDI 2018.
  *
- * How: the program is linked with --wrap for each name in recorder.cmake; a call is made for real
+ * How: the program is linked with --wrap for each name in crash.cmake; a call is made for real
  * and noted under one lock, so the order of the notes is the order of the effects. Reads are not
  * noted. Calls of any thread are.
  *

@@ -1,0 +1,216 @@
+/* Goal: whichever call on a file fails, and how: the caller is told, or the process ends with one
+ * line that names a path; never anything else; and the next start works and has everything that was
+ * reported as synced before.
+ * Method: two lives of a data directory and a look at its snapshots, in a child process, with call
+ * number 1, 2, 3 ... failing with each of several errors, until a child meets no failure. */
+#include "tests/unit/crash/failing.h"
+#include "tests/unit/disk/disk_util.h"
+
+#include "node/disk/data_dir.h"
+#include "node/disk/dump.h"
+#include "node/disk/snapshot.h"
+
+#include "proto/base/log.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define LANES 2u
+
+struct shared {
+    char dir[96];
+    _Atomic uint64_t synced[UTIL_GENERATIONS_MAX][LANES];
+    _Atomic uint64_t snapshot; /* committed */
+    atomic_bool closed;        /* with the marker of a clean stop */
+    uint64_t generation;       /* of the life at hand */
+};
+
+static const uint8_t cluster[16] = "failing calls";
+
+static void on_synced(void *arg, uint32_t lane, uint64_t seq)
+{
+    struct shared *s = arg;
+    atomic_store(&s->synced[s->generation][lane], seq);
+}
+
+/* Appends until an error, at most up to `last`. */
+static void append(struct log *log, uint64_t generation, uint32_t lane, uint64_t *seq, unsigned n)
+{
+    struct fb_buf b = {0};
+    struct fb_err err;
+    for (; n > 0; n--) {
+        util_payload(generation, lane, *seq + 1, util_payload_bytes(*seq + 1), &b);
+        if (log_append(log, lane, *seq + 1, fb_buf_view(&b), false, &err) == FB_OK ||
+            log_append(log, lane, *seq + 1, fb_buf_view(&b), true, &err) == FB_OK)
+            ++*seq;
+    }
+    fb_buf_fini(&b);
+}
+
+static void wait_synced(struct log *log, uint32_t lane, uint64_t seq)
+{
+    const struct timespec pause = {.tv_nsec = 50000};
+    log_sync_soon(log, lane);
+    while (log_synced_seq(log, lane) < seq)
+        nanosleep(&pause, NULL);
+}
+
+static bool write_snapshot(const char *dir, uint64_t ver)
+{
+    struct snapshot_info info = {.part = 1, .start_ver = ver};
+    struct snapshot_writer *w;
+    struct fb_err err;
+    if (snapshot_create(dir, &info, &w, &err) != FB_OK)
+        return false;
+    if (snapshot_append(w, fb_bytes_str("some items"), &err) != FB_OK) {
+        snapshot_abandon(w);
+        return false;
+    }
+    return snapshot_commit(w, 1, &err) == FB_OK;
+}
+
+static void look(const struct data_dir *d)
+{
+    struct snapshot_info *list, info;
+    FILE *out = fopen("/dev/null", "w");
+    struct fb_err err;
+    size_t count;
+    if (snapshot_list(d->snapshot_path, &list, &count, &err) == FB_OK) {
+        for (size_t i = 0; i < count; i++) {
+            char path[5000];
+            (void)!snapshot_read(d->snapshot_path, list[i].name, &info, NULL, NULL, &err);
+            snprintf(path, sizeof(path), "%s/%s", d->snapshot_path, list[i].name);
+            (void)!disk_dump(path, DISK_DUMP_BLOCKS, out, &err);
+        }
+        free(list);
+    }
+    fclose(out);
+}
+
+static int one_life(struct shared *s, uint64_t generation)
+{
+    struct log_config c = {.lanes = LANES,
+                           .segment_bytes = 4096,
+                           .generation = generation,
+                           .sync_interval_ms = 60000,
+                           .arg = s,
+                           .synced = on_synced};
+    struct util_seen seen = {.first = 1};
+    uint64_t seq[LANES] = {0};
+    struct data_dir d;
+    struct log *log = NULL;
+    struct fb_err err;
+    int rc = 1;
+
+    s->generation = generation;
+    if (data_dir_open(s->dir, cluster, "node-1", &d, &err) != FB_OK)
+        return 1;
+    atomic_store(&s->closed, false);
+    c.dir = d.log_path;
+    if (util_recover(d.log_path, &seen, NULL, &err) != FB_OK)
+        goto out;
+    if (log_open(&c, &log, &err) != FB_OK)
+        goto out;
+    append(log, generation, 0, &seq[0], 30);
+    append(log, generation, 1, &seq[1], 3);
+    wait_synced(log, 0, seq[0]);
+    for (uint64_t i = 1; i <= 3; i++)
+        if (write_snapshot(d.snapshot_path, generation * 10 + i))
+            atomic_store(&s->snapshot, generation * 10 + i);
+    append(log, generation, 0, &seq[0], 25);
+    wait_synced(log, 0, seq[0]);
+    (void)!log_trim(log, 0, seq[0] - 10, false, &err);
+    look(&d);
+    log_close(log);
+    log = NULL;
+    rc = 0;
+out:
+    fb_buf_fini(&seen.expect);
+    data_dir_close(&d, rc == 0 ? generation : 0);
+    atomic_store(&s->closed, rc == 0);
+    return rc;
+}
+
+static int two_lives(void *arg)
+{
+    int rc = one_life(arg, 1);
+    return rc != 0 ? rc : one_life(arg, 2);
+}
+
+/* The next start, without a failure. */
+static void check(struct shared *s, const char *what)
+{
+    struct util_seen seen = {.first = 1};
+    struct snapshot_info *list, info;
+    struct data_dir d;
+    struct fb_err err;
+    size_t count;
+
+    if (data_dir_open(s->dir, cluster, "node-1", &d, &err) != FB_OK)
+        fail_msg("%s: %s", what, err.msg);
+    if (util_recover(d.log_path, &seen, NULL, &err) != FB_OK)
+        fail_msg("%s: %s", what, err.msg);
+    for (uint64_t g = 1; g <= 2; g++)
+        for (uint32_t lane = 0; lane < LANES; lane++)
+            if (seen.last[g][lane] < s->synced[g][lane])
+                fail_msg("%s: generation %d lane %u has %d, synced was %d", what, (int)g, lane,
+                         (int)seen.last[g][lane], (int)s->synced[g][lane]);
+    if (snapshot_list(d.snapshot_path, &list, &count, &err) != FB_OK)
+        fail_msg("%s: %s", what, err.msg);
+    if (s->snapshot != 0 && (count == 0 || list[0].start_ver < s->snapshot))
+        fail_msg("%s: snapshot %d is missing", what, (int)s->snapshot);
+    for (size_t i = 0; i < count; i++)
+        if (snapshot_read(d.snapshot_path, list[i].name, &info, NULL, NULL, &err) != FB_OK)
+            fail_msg("%s: %s", what, err.msg);
+    free(list);
+    fb_buf_fini(&seen.expect);
+    data_dir_close(&d, 0);
+}
+
+static void each_call_fails(void **state)
+{
+    /* EIO for each call; in the short form the others for some, which differ in the longer one. */
+    static const int errors[] = {EIO, ENOSPC, EINTR, FAILING_SHORT_COUNT, EACCES};
+    unsigned step = getenv("FB_CRASH_LONG") != NULL ? 1 : 8;
+    struct shared *s =
+        mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    unsigned ended = 0, told = 0, borne = 0;
+    (void)state;
+
+    assert_true(s != MAP_FAILED);
+    for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+        bool hit = true;
+        unsigned n = 1;
+        for (; hit; n += e == 0 ? 1 : step) {
+            char root[64], what[128];
+            struct failing_end end;
+            memset(s, 0, sizeof(*s));
+            snprintf(s->dir, sizeof(s->dir), "%s/data", util_dir(root, sizeof(root)));
+            end = failing_run(n, errors[e], two_lives, s);
+            hit = end.hit;
+            snprintf(what, sizeof(what), "call %u, %s, fails with %d", n, end.call, errors[e]);
+            if (end.aborted && strstr(end.text, "msg=\"storage failed") == NULL)
+                fail_msg("%s: ended by %s", what, end.text);
+            if (!hit && (end.aborted || end.status != 0))
+                fail_msg("without a failure: status %d %s", end.status, end.text);
+            ended += end.aborted;
+            told += !end.aborted && end.status != 0;
+            borne += !end.aborted && end.status == 0;
+            check(s, what);
+            util_remove(root);
+        }
+        print_message("errno %d: %u calls\n", errors[e], n);
+    }
+    print_message("%u ends with one line, %u told to the caller, %u borne\n", ended, told, borne);
+    assert_true(ended > 100 && told > 100 && borne > 100);
+    munmap(s, sizeof(*s));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_call_fails)};
+    fb_log_set_level(FB_LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
