@@ -68,9 +68,9 @@ static enum fb_status first_placement(const struct fb_map *map, const struct ass
     }
     if (n == 0)
         return FB_OK;
-    place = malloc(sizeof(*place));
+    place = fb_try_malloc(sizeof(*place));
     if (place == NULL)
-        return FB_ENOMEM;
+        return fb_err_set(err, FB_ENOMEM, "no memory to place the partitions; trying again");
     s = fb_place(nodes, n, map->partitions, 1, map->hash_seed, place, err);
     for (uint32_t p = 0; s == FB_OK && p < map->partitions; p++) {
         struct fb_record_event ev = {.kind = FB_REC_ASSIGN, .min_isr = 1};

@@ -29,9 +29,16 @@ enum fb_status log_image_read(struct log_image *image, const char *dir, const st
         return fb_err_set(err, fb_status_of_errno(e), "open %s/%s: %s", dir, file->name,
                           strerror(e));
     if (file->bytes > image->cap) {
-        image->cap = (size_t)file->bytes;
         free(image->p);
-        image->p = fb_xmalloc(image->cap);
+        image->cap = 0;
+        image->p = fb_try_malloc((size_t)file->bytes);
+        if (image->p == NULL) {
+            close(fd);
+            return fb_err_set(err, FB_ENOMEM,
+                              "read %s/%s: no memory for its %llu bytes; give the process more",
+                              dir, file->name, (unsigned long long)file->bytes);
+        }
+        image->cap = (size_t)file->bytes;
     }
     s = disk_pread(fd, image->p, (size_t)file->bytes, 0);
     e = errno;

@@ -27,7 +27,8 @@ struct log_item {
     uint64_t bytes; /* of the item, 0 when bad */
 };
 
-/* Reads <dir>/<file>. FB_EIO, FB_ECORRUPT when it is larger than any segment may be. */
+/* Reads <dir>/<file>. FB_EIO, FB_ENOMEM, FB_ECORRUPT when it is larger than any segment may
+ * be. */
 FB_MUST_USE enum fb_status log_image_read(struct log_image *image, const char *dir,
                                           const struct log_file *file, struct fb_err *err);
 void log_image_fini(struct log_image *image);

@@ -172,8 +172,15 @@ static enum fb_status read_block(struct reading *r, struct snapshot_info *info,
         return bad(r, FB_ECORRUPT, err);
     }
     if (b.length > r->cap) {
+        free(r->buffer);
+        r->cap = 0;
+        r->buffer = fb_try_malloc(b.length);
+        if (r->buffer == NULL) {
+            fb_err_set(err, FB_ENOMEM, "no memory for a block of %u bytes; give the process more",
+                       b.length);
+            return bad(r, FB_ENOMEM, err);
+        }
         r->cap = b.length;
-        r->buffer = fb_xrealloc(r->buffer, r->cap);
     }
     r->offset += sizeof(header);
     s = take(r, r->buffer, b.length, err);

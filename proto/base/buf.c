@@ -38,10 +38,23 @@ void *fb_xrealloc(void *p, size_t n)
     return q;
 }
 
+void *fb_xaligned(size_t align, size_t n)
+{
+    void *p = aligned_alloc(align, n);
+    if (p == NULL)
+        out_of_memory(n);
+    return p;
+}
+
 char *fb_xstrdup(const char *s)
 {
     size_t n = strlen(s) + 1;
     return memcpy(fb_xmalloc(n), s, n);
+}
+
+void *fb_try_malloc(size_t n)
+{
+    return malloc(n ? n : 1);
 }
 
 void fb_buf_fini(struct fb_buf *b)
@@ -50,14 +63,33 @@ void fb_buf_fini(struct fb_buf *b)
     *b = (struct fb_buf){0};
 }
 
+static size_t grown(const struct fb_buf *b, size_t n)
+{
+    size_t cap = b->cap ? b->cap : 256;
+    fb_assert(n < SIZE_MAX / 4 && b->n < SIZE_MAX / 4);
+    while (cap - b->n < n)
+        cap *= 2;
+    return cap;
+}
+
 uint8_t *fb_buf_reserve(struct fb_buf *b, size_t n)
 {
     if (b->p == NULL || b->cap - b->n < n) {
-        size_t cap = b->cap ? b->cap : 256;
-        fb_assert(n < SIZE_MAX / 4 && b->n < SIZE_MAX / 4);
-        while (cap - b->n < n)
-            cap *= 2;
+        size_t cap = grown(b, n);
         b->p = fb_xrealloc(b->p, cap);
+        b->cap = cap;
+    }
+    return b->p + b->n;
+}
+
+uint8_t *fb_buf_try_reserve(struct fb_buf *b, size_t n)
+{
+    if (b->p == NULL || b->cap - b->n < n) {
+        size_t cap = grown(b, n);
+        uint8_t *p = realloc(b->p, cap);
+        if (p == NULL)
+            return NULL;
+        b->p = p;
         b->cap = cap;
     }
     return b->p + b->n;

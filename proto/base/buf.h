@@ -25,6 +25,9 @@ static inline uint8_t *fb_buf_grow(struct fb_buf *b, size_t n)
     b->n += n;
     return at;
 }
+/* For sizes that come from outside: like reserve, but NULL when there is no memory; nothing has
+ * changed then. */
+FB_MUST_USE uint8_t *fb_buf_try_reserve(struct fb_buf *b, size_t n);
 static inline void fb_buf_clear(struct fb_buf *b)
 {
     b->n = 0;
@@ -75,5 +78,9 @@ void *fb_xmalloc(size_t n);
 void *fb_xcalloc(size_t n, size_t size);
 void *fb_xrealloc(void *p, size_t n);
 char *fb_xstrdup(const char *s);
+/* n: a multiple of align. Freed with free(). */
+void *fb_xaligned(size_t align, size_t n);
+/* For sizes that come from outside (a file, a peer): NULL is an answer, which becomes FB_ENOMEM. */
+FB_MUST_USE void *fb_try_malloc(size_t n);
 
 #endif

@@ -7,6 +7,15 @@
 
 #include <stdlib.h>
 
+/* A parser that gets no memory says that the text is malformed, at some place or other: "restore it
+ * from a backup" would be told of a store that is fine. So jansson's memory is ours, and ends the
+ * process when there is none (proto/base/README.md); what it parses is bounded. Before main, since
+ * every program that links this file parses. */
+__attribute__((constructor)) void fb_json_memory(void)
+{
+    json_set_alloc_funcs(fb_xmalloc, free);
+}
+
 enum fb_status fb_json_parse_object(struct fb_bytes in, size_t max, json_t **out,
                                     struct fb_err *err)
 {

@@ -1,11 +1,16 @@
 /* JSON of the coordinator's values: strict reading with the field named in every error, and escaped
- * writing. Private to proto/cluster; jansson itself is included by the .c files only. */
+ * writing. Private to proto/cluster, but for fb_json_memory; jansson itself is included by the .c
+ * files only. */
 #ifndef FB_PROTO_CLUSTER_JSON_H_
 #define FB_PROTO_CLUSTER_JSON_H_
 
 #include "proto/base/buf.h"
 
 struct json_t;
+
+/* jansson's memory ends the process when there is none. Runs before main in every program that
+ * links this; for others to call once who use jansson without the functions below. */
+void fb_json_memory(void);
 
 /* Parse an object (no duplicate keys). The caller owns *out and drops its reference. Errors:
  * FB_EPROTO. */

@@ -6,6 +6,8 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
+#include "proto/base/utf8.h"
+#include "proto/cluster/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,31 +105,45 @@ static enum fb_status compare_locked(const struct file_coord *f, const struct fb
     return FB_OK;
 }
 
+/* The record of one key, NULL without memory. */
+static json_t *record_new(const struct file_coord *f, const struct fb_coord_op *op, uint64_t rev)
+{
+    json_t *kv = json_object();
+    /* set_new takes its value also when it fails, and refuses one that was not made */
+    if (kv != NULL &&
+        json_object_set_new(kv, "value", json_stringn((const char *)op->value.p, op->value.n)) ==
+            0 &&
+        json_object_set_new(kv, "rev", json_integer((json_int_t)rev)) == 0 &&
+        (!op->session || json_object_set_new(kv, "session", json_string(f->session)) == 0))
+        return kv;
+    json_decref(kv);
+    return NULL;
+}
+
 /* The keys after the operations; a new reference. Shares the records that do not change. */
-static json_t *apply_locked(const struct file_coord *f, const struct fb_coord_op *ops, size_t count,
-                            uint64_t rev, struct fb_err *err)
+static enum fb_status apply_locked(const struct file_coord *f, const struct fb_coord_op *ops,
+                                   size_t count, uint64_t rev, json_t **out, struct fb_err *err)
 {
     json_t *keys = json_copy(f->state.keys);
+    enum fb_status s = keys != NULL ? FB_OK : FB_ENOMEM;
 
-    for (size_t i = 0; i < count; i++) {
-        json_t *value, *kv;
-        if (ops[i].value.p == NULL) {
+    for (size_t i = 0; i < count && s == FB_OK; i++) {
+        struct fb_bytes v = ops[i].value;
+        if (v.p == NULL)
             (void)json_object_del(keys, ops[i].key);
-            continue;
-        }
-        value = ops[i].value.n > 0 && memchr(ops[i].value.p, 0, ops[i].value.n) != NULL
-                    ? NULL
-                    : json_stringn((const char *)ops[i].value.p, ops[i].value.n);
-        kv = value == NULL ? NULL : json_pack("{s:o, s:I}", "value", value, "rev", (json_int_t)rev);
-        if (kv == NULL ||
-            (ops[i].session && json_object_set_new(kv, "session", json_string(f->session)) != 0) ||
-            json_object_set_new(keys, ops[i].key, kv) != 0) {
-            json_decref(keys);
-            (void)fb_err_set(err, FB_EINVAL, "value of %s is not UTF-8 text", ops[i].key);
-            return NULL;
-        }
+        else if ((v.n > 0 && memchr(v.p, 0, v.n) != NULL) || !fb_utf8_valid(v, NULL))
+            s = fb_err_set(err, FB_EINVAL, "value of %s is not UTF-8 text", ops[i].key);
+        else if (json_object_set_new(keys, ops[i].key, record_new(f, &ops[i], rev)) != 0)
+            s = FB_ENOMEM;
     }
-    return keys;
+    if (s == FB_ENOMEM)
+        (void)fb_err_set(err, FB_ENOMEM, "out of memory; nothing was changed");
+    if (s != FB_OK) {
+        json_decref(keys);
+        keys = NULL;
+    }
+    *out = keys;
+    return s;
 }
 
 static enum fb_status file_txn(struct fb_coord *c, const struct fb_coord_op *ops, size_t count,
@@ -148,8 +164,9 @@ static enum fb_status file_txn(struct fb_coord *c, const struct fb_coord_op *ops
     if (s != FB_OK)
         goto out_lock;
     *rev = f->state.revision + 1;
-    keys = apply_locked(f, ops, count, *rev, err);
-    s = keys == NULL ? FB_EINVAL : file_state_store(f->dirfd, f->dir, keys, *rev, err);
+    s = apply_locked(f, ops, count, *rev, &keys, err);
+    if (s == FB_OK)
+        s = file_state_store(f->dirfd, f->dir, keys, *rev, err);
     json_decref(keys);
     if (s == FB_OK)
         s = file_state_load(&f->state, f->dirfd, f->dir, err) == FB_OK ? FB_OK : FB_EUNKNOWN;
@@ -355,6 +372,7 @@ enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord 
     enum fb_status s;
     int fd;
 
+    fb_json_memory();
     if (create) {
         s = make_dir(dir, err);
         if (s != FB_OK)

@@ -41,7 +41,10 @@ static enum fb_status errno_status(const char *dir, const char *name, const char
 static enum fb_status read_all(int fd, size_t n, const char *dir, struct fb_buf *out,
                                struct fb_err *err)
 {
-    uint8_t *p = fb_buf_reserve(out, n);
+    uint8_t *p = fb_buf_try_reserve(out, n);
+    if (p == NULL)
+        return fb_err_set(err, FB_ENOMEM, "read %s/%s: no memory for its %zu bytes", dir,
+                          STATE_NAME, n);
     while (out->n < n) {
         ssize_t got = read(fd, p + out->n, n - out->n);
         if (got < 0 && errno == EINTR)
@@ -172,7 +175,7 @@ enum fb_status file_state_store(int dirfd, const char *dir, const json_t *keys, 
 
     json_decref(root);
     if (text == NULL)
-        return fb_err_set(err, FB_EINVAL, "the coordinator's state cannot be written as JSON");
+        return fb_err_set(err, FB_ENOMEM, "write %s/%s: out of memory", dir, STATE_NAME);
     fd = openat(dirfd, TEMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         s = errno_status(dir, TEMP_NAME, "create", err);

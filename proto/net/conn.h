@@ -83,6 +83,7 @@ struct frame_box {
 };
 
 /* frame_pool.c: boxes of small frames go round; recv callback only / conn's destruction. */
+/* NULL: no memory, which a peer asked for; it loses its connection. */
 struct frame_box *frame_box_new(struct fb_conn *c, size_t n);
 void frame_box_drop(struct frame_box *b); /* was never delivered */
 void frame_pool_fini(struct fb_conn *c);

@@ -139,6 +139,10 @@ static bool cut_frames(struct fb_conn *c, uint64_t now, enum conn_state *state)
         if (size == 0 || (size > rest.n && size <= NET_READ_BYTES / 2))
             break;
         b = frame_box_new(c, size);
+        if (b == NULL) {
+            conn_fail(c, "no memory for a frame of %zu bytes", size);
+            return false;
+        }
         if (size > rest.n) {
             memcpy(b->bytes, rest.p, rest.n);
             c->big = b;

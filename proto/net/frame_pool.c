@@ -10,8 +10,9 @@
 
 static struct frame_box *box_alloc(size_t cap)
 {
-    struct frame_box *b = fb_xmalloc(sizeof(*b) + cap);
-    b->cap = cap;
+    struct frame_box *b = fb_try_malloc(sizeof(*b) + cap);
+    if (b != NULL)
+        b->cap = cap;
     return b;
 }
 
@@ -33,6 +34,8 @@ struct frame_box *frame_box_new(struct fb_conn *c, size_t n)
             b = box_alloc(BOX_SMALL_BYTES);
         }
     }
+    if (b == NULL)
+        return NULL;
     b->n = n;
     b->frame.next = NULL;
     b->frame.conn = NULL;

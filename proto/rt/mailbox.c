@@ -35,8 +35,8 @@ struct fb_mailbox {
 
 struct fb_mailbox *fb_mailbox_new(uint32_t limit)
 {
-    struct fb_mailbox *m = aligned_alloc(CACHE_LINE, sizeof(*m));
-    fb_assert(m != NULL && limit > 0);
+    struct fb_mailbox *m = fb_xaligned(CACHE_LINE, sizeof(*m));
+    fb_assert(limit > 0);
     atomic_init(&m->head, NULL);
     atomic_init(&m->count, 0);
     atomic_init(&m->state, AWAKE);

@@ -107,6 +107,7 @@ static void alloc_cb(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
     struct client *c = h->data;
     size_t want;
+    uint8_t *p;
     (void)suggested;
     if (c->in.n == 0) {
         /* most reads end with a whole command: straight from the loop's buffer */
@@ -118,7 +119,9 @@ static void alloc_cb(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
         want = IN_READ_BYTES_MIN;
     if (want > (1u << 20))
         want = 1u << 20;
-    *buf = uv_buf_init((char *)fb_buf_reserve(&c->in, want), (unsigned)want);
+    /* none: read_cb hears UV_ENOBUFS and closes this client, rather than the process */
+    p = fb_buf_try_reserve(&c->in, want);
+    *buf = uv_buf_init((char *)p, p != NULL ? (unsigned)want : 0);
 }
 
 static void client_take(struct client *c, const uint8_t *p, size_t n);

@@ -187,6 +187,9 @@ void sync_feeds_forget_checkpoints(struct sync_core *s)
                 s->ns[i]->feeds[p]->ckpt_known = false;
 }
 
+/* An object without id and value: what a batch says it has is believed only as far as it can be. */
+#define FEED_OBJECT_BYTES_MIN 46u
+
 /* Copy and check the objects: strictly increasing within (from, scan_end]. NULL or what is wrong.
  */
 static const char *take_objects(struct feed *f, const struct fb_feed_batch *b)
@@ -194,7 +197,7 @@ static const char *take_objects(struct feed *f, const struct fb_feed_batch *b)
     struct fb_reader in;
     uint64_t ver = b->from_ver;
 
-    if (b->count > FB_BATCH_ROWS_MAX)
+    if (b->count > FB_BATCH_ROWS_MAX || b->count > b->objects.n / FEED_OBJECT_BYTES_MIN)
         return "more objects than any batch may have";
     if (b->count > f->cap) {
         f->objects = fb_xrealloc(f->objects, b->count * sizeof(*f->objects));
