@@ -200,7 +200,8 @@ static void answer_load(struct raw_sync *y, const struct fb_load_req *q)
                               .ns = q->ns,
                               .id = q->id,
                               .value = row->there ? fb_buf_view(&row->value) : fb_bytes("", 0)};
-    if (row->ver != 0 && !sim_healed(y->w->sim) && sim_chance(y->w->sim, SIM_SYNC, 50000)) {
+    if (row->ver != 0 && row->old_ckpt != UINT64_MAX && !sim_healed(y->w->sim) &&
+        sim_chance(y->w->sim, SIM_SYNC, 50000)) {
         rep.status = row->old_there ? FB_LOAD_FOUND : FB_LOAD_ABSENT;
         rep.kind = row->old_there ? row->old_kind : FB_KIND_NONE;
         rep.ckpt_ver = row->old_ckpt;
@@ -276,11 +277,14 @@ static void received(void *arg, struct sim_conn *c, const struct fb_frame *f)
     }
 }
 
-/* All is lost that is not in the database: what the log says from now on is a new history. */
+/* A node that has lost everything cannot tell an old view of the database: from here on it is given
+ * none of what is there now. */
 static void lost(void *arg, enum node_loss loss)
 {
-    (void)arg;
-    (void)loss;
+    struct raw_sync *y = arg;
+    for (uint32_t i = 0; loss == NODE_LOSS_ANY && i < BUCKETS; i++)
+        for (struct raw_row *row = y->bucket[i]; row != NULL; row = row->next)
+            row->old_ckpt = UINT64_MAX;
 }
 
 static void start(struct world *w)
