@@ -328,6 +328,26 @@ static uint64_t row_version(void *arg, const char *key)
     return pg_check_row_version(fb_bytes_str(key));
 }
 
+static void rows_lost_ev(void *arg, uint64_t tag)
+{
+    struct client_set *set = arg;
+    (void)tag;
+    if (set->history != NULL)
+        history_rows_lost(set->history, sim_now_ns(set->sim));
+}
+
+static void row_changed(void *arg, enum pg_table t, struct fb_bytes key, const struct pg_image *was,
+                        const struct pg_image *now, bool lost)
+{
+    struct client_set *set = arg;
+    (void)t;
+    (void)key;
+    (void)was;
+    (void)now;
+    if (lost)
+        sim_after(set->sim, 0, rows_lost_ev, set, 0);
+}
+
 /* What PostgreSQL has in the end is what the history ends with. */
 static void check_row(void *arg, const struct history_final *f)
 {
@@ -362,6 +382,7 @@ static void module_start(struct world *w)
     set->world = w;
     set->sim = w->sim;
     set->history = history_new(&config);
+    pg_model_observe(w->pg, &(struct pg_observer){.arg = set, .changed = row_changed});
     node_check_observe(
         node_proc_check(w),
         &(struct node_observer){.arg = set, .record = on_record, .recovered = on_recovered});

@@ -105,6 +105,9 @@ void history_record(struct history *h, uint64_t now_ns, const struct fb_record *
 void history_recovered(struct history *h, uint64_t now_ns, uint16_t part, uint64_t last_ver,
                        enum history_loss loss);
 
+/* PostgreSQL has gone back to an older state: what no log has is gone with it. */
+void history_rows_lost(struct history *h, uint64_t now_ns);
+
 /* The newest version of every key that was ever written, in no particular order. */
 struct history_final {
     const char *key;

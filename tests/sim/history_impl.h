@@ -16,6 +16,7 @@ struct version {
     struct history_op *by; /* tentative while by is not answered; NULL: expiry, or answered */
     uint8_t promised;      /* enum fb_level, the highest anybody was told */
     uint64_t stamp;        /* of the search that looked at it last */
+    bool only_row;         /* in no log any more: PostgreSQL alone has it */
     bool expiry;           /* an EXPIRE record, of no command */
 };
 

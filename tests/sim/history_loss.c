@@ -36,12 +36,13 @@ static void burn(struct history *h, struct history_op *op, enum history_loss los
 static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t last_ver,
                  enum history_loss loss)
 {
-    uint64_t keep = last_ver;
+    uint64_t keep = last_ver, rows = UINT64_MAX;
     if (loss == HISTORY_DISK && h->config.row_version != NULL) {
-        uint64_t row = h->config.row_version(h->config.arg, o->key);
-        keep = row > keep ? row : keep;
+        rows = h->config.row_version(h->config.arg, o->key);
+        keep = rows > keep ? rows : keep;
     }
-    while (o->n > 1 && o->v[o->n - 1].rec_ver > keep) {
+    while (o->n > 1 && (o->v[o->n - 1].rec_ver > keep ||
+                        (o->v[o->n - 1].only_row && o->v[o->n - 1].ver > rows))) {
         struct version *v = &o->v[o->n - 1];
         if (!o->others && promised(h, o, v, loss)) {
             fail(h, o, v->promised >= FB_LEVEL_DURABLE ? "I13" : "I18",
@@ -61,8 +62,10 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
         h->counts.lost_records++;
     }
     /* what only the row has kept is no part of the log any more */
-    for (uint32_t i = o->n; i-- > 1 && o->v[i].rec_ver > last_ver;)
+    for (uint32_t i = o->n; i-- > 1 && o->v[i].rec_ver > last_ver;) {
         o->v[i].rec_ver = o->v[i].cut = last_ver;
+        o->v[i].only_row = true;
+    }
     if (o->known >= o->n)
         o->known = o->n - 1;
     for (uint32_t i = 0; i < HISTORY_CLIENTS_MAX; i++)
@@ -71,6 +74,27 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
     for (struct history_op *op = o->first; op != NULL; op = op->next)
         if (op->floor >= o->n)
             op->floor = o->n - 1;
+}
+
+/* Level database is lost when PostgreSQL loses it: what it has not any more is promised by the log
+ * alone, or, where the log was lost before, by nobody. */
+static void row_lost(struct history *h, struct object *o, uint64_t now_ns)
+{
+    uint64_t row = h->config.row_version(h->config.arg, o->key);
+    for (uint32_t i = 1; i < o->n; i++) {
+        struct version *v = &o->v[i];
+        if (v->ver > row && v->promised >= FB_LEVEL_DATABASE)
+            v->promised = v->only_row ? FB_LEVEL_NONE : FB_LEVEL_DURABLE;
+    }
+    if (o->v[o->n - 1].only_row)
+        lose(h, o, now_ns, h->parts[o->part].last_ver, HISTORY_DISK);
+}
+
+void history_rows_lost(struct history *h, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < BUCKETS && h->config.row_version != NULL; i++)
+        for (struct object *o = h->bucket[i]; o != NULL && !h->failed; o = o->next)
+            row_lost(h, o, now_ns);
 }
 
 void history_recovered(struct history *h, uint64_t now_ns, uint16_t part, uint64_t last_ver,
