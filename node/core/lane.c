@@ -183,6 +183,7 @@ void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
     lane_check_writer(l);
     if (mono_ns > l->mono_ns)
         l->mono_ns = mono_ns;
+    wall_ms = clock_held(l, l->mono_ns, wall_ms);
     if (wall_ms > l->wall_ms) {
         l->wall_ms = wall_ms;
         store_now_set(l->store, wall_ms);

@@ -111,6 +111,7 @@ struct lane_stats {
     _Atomic uint64_t feed_rows, conflicts, parks;
     _Atomic uint64_t regressions;          /* feeds of which PostgreSQL lost commits */
     _Atomic uint64_t regressions_lossy;    /* those below what was dropped here */
+    _Atomic uint64_t clock_held_ms;        /* of the wall clock that is not believed now */
     _Atomic uint64_t feeds_frozen;         /* now: nothing of them is dropped */
     _Atomic uint64_t oldest_dirty_wall_ms; /* 0 = nothing dirty */
 };
@@ -143,6 +144,13 @@ bool lane_partition_open(const struct lane *l, uint16_t part);
 /* Before a tick: now in both clocks. wall_ms drives ptime (never decreases); mono_ns drives timers
  * and single flights. */
 void lane_now(struct lane *l, uint64_t mono_ns, uint64_t wall_ms);
+/* PostgreSQL's clock as a sync process reported it: milliseconds since 1970 less the monotonic
+ * clock. The partitions' time stays within 5 minutes of it (guard against mass expiry). */
+void lane_database_clock(struct lane *l, int64_t ahead_of_mono_ms);
+/* False after a start whose wall clock is more than 5 minutes ahead of the last record, until
+ * PostgreSQL's clock is known or 10 s have passed: partitions should not be opened before. As of
+ * the last lane_now. */
+bool lane_clock_ready(const struct lane *l);
 /* A write, an ORDERED read, or a read that missed in read.h. Views in `req` need to live only
  * during the call. */
 void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *req);

@@ -162,8 +162,11 @@ struct lane {
     struct ns_state *ns;
     uint16_t ns_n;
     uint16_t *nsid_of_conf;
-    struct part **parts; /* by partition, NULL = never ours */
-    uint64_t mono_ns, wall_ms;
+    struct part **parts;       /* by partition, NULL = never ours */
+    uint64_t mono_ns, wall_ms; /* wall_ms as clock.c lets it pass */
+    uint64_t clock_since_ns;
+    int64_t db_clock_ms; /* PostgreSQL's clock is the monotonic one and this */
+    bool db_clock_known, clock_ready;
     uint32_t queue_us, load_us; /* of the request at hand: in the queue, waiting for a load */
     struct pending_set pending;
     struct fb_buf *log_to; /* where records go: fx.log or txn_log */
@@ -388,6 +391,8 @@ void snapshot_sort(struct part *p);
 /* Does the key of a record about an object belong to the record's partition? */
 bool recover_key_ok(const struct lane *l, const struct fb_record *r);
 void recover_park(struct lane *l, struct part *p, const struct fb_record *r);
+/* clock.c: what of the wall clock may become the partitions' time. */
+uint64_t clock_held(struct lane *l, uint64_t mono_ns, uint64_t wall_ms);
 /* expire.c, evict.c */
 void expire_object(struct lane *l, struct part *p, const struct object *o, uint64_t hash);
 bool object_expired(const struct object *o, uint64_t now);

@@ -103,6 +103,7 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
     fb_assert(epoch > fb_ver_epoch(p->last_ver)); /* I2: a version is never given twice */
     fb_assert(history >= p->history);
     snapshot_sort(p);
+    wall_ms = clock_held(l, l->mono_ns, wall_ms);
     if (wall_ms > l->wall_ms)
         l->wall_ms = wall_ms;
     p->reconcile = p->drop_mapped = true;

@@ -2,6 +2,7 @@
 #include "node/io/worker.h"
 
 #include "node/core/message.h"
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 
 void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind,
@@ -53,4 +54,15 @@ void worker_sync_frame(struct worker *w, struct peer *p, const struct fb_frame *
         w->forward_count[i] = 0;
         worker_post(w->node->workers[i], j);
     }
+}
+
+void worker_clock_frame(struct worker *w, const struct fb_frame *f)
+{
+    struct fb_reader r = fb_reader(f->tail);
+    uint64_t ms = fb_take_u64(&r);
+
+    if (r.bad || ms > INT64_MAX)
+        return;
+    atomic_store_explicit(&w->node->db_clock_ms, (int64_t)ms - (int64_t)(fb_mono_ns() / 1000000),
+                          memory_order_relaxed);
 }

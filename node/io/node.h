@@ -66,6 +66,7 @@ struct node {
     /* newest state, under `state_mutex`: agent writes, admin reads */
     struct fb_cluster_state *state;
     _Atomic uint32_t open_count, owned_count, refused_count;
+    _Atomic int64_t db_clock_ms; /* PostgreSQL's clock less the monotonic one, 0 = not told yet */
     _Atomic bool stopping;
     _Atomic uint32_t next_worker;
     _Atomic uint64_t recovered_bytes, recovery_total_bytes;

@@ -12,7 +12,7 @@ struct totals {
         misses_aged, misses_negative, misses_joined, loads_found, loads_absent, loads_failed,
         loads_stale, evictions, expired, records, enqueued, coalesced, overload, invalid, feed_rows,
         conflicts, parks, throttled, oldest_dirty_wall_ms, regressions, regressions_lossy,
-        feeds_frozen;
+        feeds_frozen, clock_held_ms;
 };
 
 static uint64_t get(const _Atomic uint64_t *v)
@@ -56,6 +56,8 @@ static struct totals sum(const struct node *n)
         t.regressions += get(&s->regressions);
         t.regressions_lossy += get(&s->regressions_lossy);
         t.feeds_frozen += get(&s->feeds_frozen);
+        if (get(&s->clock_held_ms) > t.clock_held_ms)
+            t.clock_held_ms = get(&s->clock_held_ms);
         if (oldest != 0 && (t.oldest_dirty_wall_ms == 0 || oldest < t.oldest_dirty_wall_ms))
             t.oldest_dirty_wall_ms = oldest;
     }
@@ -184,6 +186,8 @@ static void memory_gauge(void *arg, struct fb_buf *out)
     X(enqueued, "forebay_sync_enqueued_total", "Objects that became dirty.", t.enqueued)            \
     X(coalesced, "forebay_sync_coalesced_total", "Changes of objects that were dirty already.", t.coalesced) \
     X(dead_letters, "forebay_dead_letters", "Objects parked because PostgreSQL refused them.", t.parked) \
+    X(clock_held, "forebay_clock_held_seconds",                                                    \
+      "How far the clock of this machine is ahead of what is believed of it.", t.clock_held_ms / 1e3) \
     X(frozen, "forebay_frozen_feeds",                                                              \
       "Feeds of which nothing is evicted because PostgreSQL lost what was.", t.feeds_frozen)       \
     X(retired, "forebay_retired_objects", "Replaced objects waiting for readers to leave.",         \

@@ -157,7 +157,7 @@ static void list_part(struct fb_buf *list, uint16_t part, uint32_t count)
         fb_buf_put_str(list, " ...");
 }
 
-static void job_open(struct worker *w, struct fb_bytes items)
+static void open_parts(struct worker *w, struct fb_bytes items)
 {
     struct fb_reader r = fb_reader(items);
     struct fb_buf list = {0};
@@ -173,6 +173,49 @@ static void job_open(struct worker *w, struct fb_bytes items)
         list_part(&list, part, count++);
     }
     told("partitions opened", w, &list, count);
+}
+
+static void job_open(struct worker *w, struct fb_bytes items)
+{
+    if (!lane_clock_ready(w->lane)) {
+        fb_buf_put_bytes(&w->open_later, items);
+        return;
+    }
+    open_parts(w, items);
+}
+
+static void open_later(struct worker *w)
+{
+    struct fb_buf items = w->open_later;
+    w->open_later = (struct fb_buf){0};
+    open_parts(w, fb_buf_view(&items));
+    fb_buf_fini(&items);
+}
+
+/* The lane's clock for this tick: ours, and what is known of PostgreSQL's. */
+static void take_clocks(struct worker *w, uint64_t now)
+{
+    int64_t db = atomic_load_explicit(&w->node->db_clock_ms, memory_order_relaxed);
+    uint64_t held;
+
+    if (db != 0)
+        lane_database_clock(w->lane, db);
+    lane_now(w->lane, now, fb_wall_ms());
+    held = atomic_load_explicit(&lane_stats(w->lane)->clock_held_ms, memory_order_relaxed);
+    if (held > 0 && !w->clock_held && w->index == 0)
+        FB_LOG(WARN,
+               "the clock of this machine is far ahead of PostgreSQL's, or of the last record "
+               "while PostgreSQL's is not known: "
+               "time of the objects is held back, so that they do not all expire; correct the "
+               "clock that is wrong",
+               FB_KU("ahead_ms", held));
+    w->clock_held = held > 0;
+}
+
+static void job_close_waiting(struct worker *w)
+{
+    if (w->open_later.n > 0)
+        open_later(w); /* what is closed was opened before */
 }
 
 static void job_close(struct worker *w, struct fb_bytes items)
@@ -227,6 +270,7 @@ static void run_job(struct worker *w, struct job *j)
         job_open(w, fb_buf_view(&j->items));
         break;
     case JOB_CLOSE:
+        job_close_waiting(w);
         job_close(w, fb_buf_view(&j->items));
         break;
     case JOB_CALL:
@@ -310,6 +354,10 @@ static void run_frame(struct worker *w, struct fb_net_frame *f, struct peer *p)
     case FB_FRAME_VERDICT:
         worker_sync_frame(w, p, &f->f);
         break;
+    case FB_FRAME_DB_CLOCK:
+        if (fb_conn_peer(f->conn)->role == FB_ROLE_SYNC)
+            worker_clock_frame(w, &f->f);
+        break;
     case FB_FRAME_ADMIN_REQ:
         node_admin_request(w->node, f);
         return;
@@ -386,7 +434,9 @@ static void worker_main(void *arg)
         uint64_t now = fb_mono_ns();
         fb_mailbox_wait(w->frames, wait_ns(w, now));
         w->tick_ns = now = fb_mono_ns();
-        lane_now(w->lane, now, fb_wall_ms());
+        take_clocks(w, now);
+        if (w->open_later.n > 0 && lane_clock_ready(w->lane))
+            open_later(w);
         lane_set_disk_low(w->lane, log_disk_low(w->node->log));
         run_jobs(w);
         fb_beat("requests");
@@ -466,6 +516,7 @@ void worker_free(struct worker *w)
     free(w->syncs);
     free(w->zombies);
     fb_buf_fini(&w->scratch);
+    fb_buf_fini(&w->open_later);
     fb_mailbox_free(w->frames);
     fb_mailbox_free(w->jobs);
     lane_free(w->lane);

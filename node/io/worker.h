@@ -66,7 +66,9 @@ struct worker {
     uint64_t tick_ns;     /* when it began */
     uint64_t *refused_in; /* by partition: frame in which a request was refused last */
     struct fb_buf scratch;
-    struct peer **syncs; /* connected sync processes */
+    struct fb_buf open_later; /* items of JOB_OPEN that wait for lane_clock_ready */
+    bool clock_held;          /* and was said */
+    struct peer **syncs;      /* connected sync processes */
     uint32_t sync_count, sync_cap;
     struct peer **zombies; /* closed connections that still owe replies to nobody */
     uint32_t zombie_count, zombie_cap;
@@ -98,6 +100,7 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
 void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count,
                           uint64_t received_ns);
 /* feeds.c: frames of sync processes. */
+void worker_clock_frame(struct worker *w, const struct fb_frame *f);
 void worker_sync_frame(struct worker *w, struct peer *p, const struct fb_frame *f);
 void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind,
                        struct fb_bytes items, uint32_t count);

@@ -30,7 +30,8 @@
     X(FB_FRAME_ADMIN_REQ, 12)   /* any -> any: one JSON object in the tail, paired by id */        \
     X(FB_FRAME_ADMIN_REP, 13)                                                                      \
     X(FB_FRAME_PING, 14) /* any -> any, answered by PONG with the same id */                       \
-    X(FB_FRAME_PONG, 15)
+    X(FB_FRAME_PONG, 15)                                                                           \
+    X(FB_FRAME_DB_CLOCK, 16) /* sync -> node: u64, PostgreSQL's clock in ms since 1970 */
 
 enum fb_frame_kind {
 #define X(name, number) name = number,

@@ -319,6 +319,8 @@ static void take_event(struct sync_engine *g, struct event *e)
         break;
     case EV_STANDBYS:
         sync_core_standbys(g->core, &e->standbys, e->asked_ms);
+        if (e->standbys.clock_ms > 0)
+            sync_links_tell_clock(&g->links, (uint64_t)e->standbys.clock_ms);
         break;
     case EV_DB_UP:
         sync_core_db_answers(g->core);

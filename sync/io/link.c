@@ -127,6 +127,24 @@ void sync_links_closed(struct sync_links *ls, struct sync_link *l, const struct 
     again_later(l, now_ms);
 }
 
+void sync_links_tell_clock(struct sync_links *ls, uint64_t ms)
+{
+    for (size_t i = 0; i < ls->count; i++) {
+        struct sync_link *l = ls->link[i];
+        struct fb_frame f = {.kind = FB_FRAME_DB_CLOCK, .src_inc = ls->p->inc};
+        struct fb_buf out = {0};
+        size_t mark;
+        if (!l->up)
+            continue;
+        mark = fb_frame_begin(&out, &f);
+        fb_buf_put_u64(&out, ms);
+        fb_frame_end(&out, mark, 1);
+        if (fb_conn_send(l->conn, &out) != FB_OK)
+            fb_conn_close(l->conn);
+        fb_buf_fini(&out);
+    }
+}
+
 void sync_links_send(struct sync_links *ls)
 {
     for (size_t i = 0; i < ls->count; i++) {

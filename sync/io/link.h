@@ -33,6 +33,8 @@ void sync_links_closed(struct sync_links *ls, struct sync_link *l, const struct 
                        const char *why, uint64_t now_ms);
 /* Sends what the core has for every node. */
 void sync_links_send(struct sync_links *ls);
+/* Tells every node PostgreSQL's clock. */
+void sync_links_tell_clock(struct sync_links *ls, uint64_t ms);
 struct sync_link *sync_links_find(struct sync_links *ls, const char *name);
 void sync_links_free(struct sync_links *ls);
 

@@ -98,9 +98,94 @@ static void test_regression_below_what_was_dropped(void **state)
     harness_close(&h);
 }
 
+static void at(struct harness *h, uint64_t mono_ms, uint64_t wall_ms)
+{
+    h->mono_ns += mono_ms * 1000000;
+    h->wall_ms += wall_ms;
+    lane_now(h->lane, h->mono_ns, h->wall_ms);
+    lane_tick(h->lane);
+    harness_tick(h);
+}
+
+/* A clock that jumps ahead does not expire everything: the partitions' time stays within 5 minutes
+ * of PostgreSQL's. */
+static void test_mass_expiry_guard(void **state)
+{
+    struct harness h;
+    int64_t behind;
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    behind = (int64_t)h.wall_ms - (int64_t)(h.mono_ns / 1000000);
+    lane_database_clock(h.lane, behind);
+    assert_int_equal(DO(&h, SET, "k", 0, (int64_t)h.wall_ms + 600000, 0, 0, 1, "v").type,
+                     FB_REP_OK);
+    at(&h, 1000, 3600000);
+    assert_int_equal(DO(&h, GET, "k", 0, 0, 0, FB_REQ_ORDERED, 0).type, FB_REP_BULK);
+    assert_in_range(lane_stats(h.lane)->clock_held_ms, 3200000, 3400000);
+    assert_int_equal(lane_stats(h.lane)->expired, 0);
+    /* PostgreSQL's clock says the same: it was right */
+    lane_database_clock(h.lane, behind + 3600000);
+    at(&h, 1000, 0);
+    assert_int_equal(lane_stats(h.lane)->clock_held_ms, 0);
+    assert_int_equal(DO(&h, GET, "k", 0, 0, 0, 0, 0).type, FB_REP_NIL);
+    /* and without a jump nothing is held */
+    at(&h, 1000, 1000);
+    assert_int_equal(lane_stats(h.lane)->clock_held_ms, 0);
+    harness_close(&h);
+}
+
+/* A start with a clock far ahead of the last record waits for PostgreSQL's, at most 10 s. */
+static void test_start_with_a_wrong_clock(void **state)
+{
+    struct harness h;
+    (void)state;
+    for (int told = 0; told < 2; told++) {
+        struct lane_config config;
+        struct store *store;
+        struct fb_err err = {0};
+        struct fb_record rec;
+        struct fb_reader r;
+        struct lane *l;
+        harness_init(&h);
+        harness_open(&h, 0, 0);
+        assert_true(lane_clock_ready(h.lane)); /* nothing that could expire */
+        assert_int_equal(DO(&h, SET, "k", 0, 0, 0, 0, 1, "v").type, FB_REP_OK);
+        config = h.lane->config;
+        assert_int_equal(store_new(HARNESS_PARTS, 1024, &store, &err), FB_OK);
+        l = lane_new(&config, store);
+        lane_configure(l, h.set, h.schemas);
+        r = fb_reader(fb_buf_view(&h.log));
+        while (r.n > 0) {
+            assert_int_equal(fb_record_decode(&r, &rec), FB_OK);
+            assert_int_equal(lane_recover_record(l, &rec, &err), FB_OK);
+        }
+        lane_now(l, h.mono_ns + 1, h.wall_ms + 31536000000);
+        assert_false(lane_clock_ready(l));
+        assert_true(l->wall_ms <= h.wall_ms);
+        if (told) {
+            lane_database_clock(l, (int64_t)h.wall_ms - (int64_t)(h.mono_ns / 1000000));
+            lane_now(l, h.mono_ns + 2, h.wall_ms + 31536000000);
+            assert_true(lane_clock_ready(l));
+            assert_true(l->wall_ms <= h.wall_ms + 300000); /* PostgreSQL's */
+        } else {
+            lane_now(l, h.mono_ns + UINT64_C(9000000000), h.wall_ms + 31536000000);
+            assert_false(lane_clock_ready(l));
+            lane_now(l, h.mono_ns + UINT64_C(10000000002), h.wall_ms + 31536000000);
+            assert_true(lane_clock_ready(l));
+            assert_true(l->wall_ms >= h.wall_ms + 31536000000); /* there is no other */
+        }
+        lane_free(l);
+        store_free(store);
+        harness_close(&h);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_committed_is_not_safe),
-                                       cmocka_unit_test(test_regression_below_what_was_dropped)};
+                                       cmocka_unit_test(test_regression_below_what_was_dropped),
+                                       cmocka_unit_test(test_mass_expiry_guard),
+                                       cmocka_unit_test(test_start_with_a_wrong_clock)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
