@@ -57,6 +57,8 @@ def missing(lines):
         with open(os.path.join(ROOT, path), encoding="utf-8") as f:
             source = f.read().splitlines()
         for number, (count, branches) in sorted(here.items()):
+            if number > len(source):
+                fail(f"{path} is not the one that was built; run without --no-run")
             text = source[number - 1]
             if NO_BRANCH.match(text) or not branches:
                 continue

@@ -334,6 +334,51 @@ static void urls(void **state)
     assert_int_equal(fb_coord_open("file:///nonexistent/a/b", true, &c, &err), FB_ENOENT);
 }
 
+/* Keys, names and states that cannot be are refused by what is wrong with them. */
+static void refuses_nonsense(void **state)
+{
+    static const char *const states[] = {
+        "{\"format\": \"forebay-coordinator-1\", \"keys\": {}}",
+        "{\"format\": \"forebay-coordinator-1\", \"revision\": \"1\", \"keys\": {}}",
+        "{\"format\": \"forebay-coordinator-1\", \"revision\": 0, \"keys\": {}}",
+        "{\"format\": \"forebay-coordinator-1\", \"revision\": 1, \"keys\": []}",
+        "{\"format\": \"forebay-coordinator-1\", \"revision\": 1, \"keys\": {\"a\": {\"rev\": 1}}}",
+        "{\"format\": \"forebay-coordinator-1\", \"revision\": 1, \"keys\": {\"a\": "
+        "{\"value\": \"\", \"rev\": 2}}}",
+        "{\"format\": \"forebay-coordinator-1\", \"revision\": 1, \"keys\": {\"a\": "
+        "{\"value\": \"\", \"rev\": 1, \"session\": 7}}}",
+        "{\"format\": \"forebay-coordinator-2\", \"revision\": 1, \"keys\": {}}",
+        "",
+    };
+    struct place *p = *state;
+    struct fb_coord *c = must_open(p);
+    struct fb_buf v = {0};
+    struct fb_err err;
+    uint64_t rev;
+    char key[300], path[128];
+
+    memset(key, 'k', sizeof(key) - 1);
+    key[sizeof(key) - 1] = '\0';
+    assert_int_equal(fb_coord_get(c, "", &v, &rev, &err), FB_EINVAL);
+    assert_int_equal(fb_coord_cas(c, key, 0, fb_bytes_str("v"), &rev, &err), FB_EINVAL);
+    assert_int_equal(fb_coord_cas(c, "k", 0, fb_bytes_str("\xff"), &rev, &err), FB_EINVAL);
+    assert_int_equal(fb_coord_cas(c, "k", 0, fb_bytes("a\0b", 3), &rev, &err), FB_EINVAL);
+    assert_int_equal(fb_coord_session(c, "", &err), FB_EINVAL);
+    assert_int_equal(fb_coord_session(c, ".hidden", &err), FB_EINVAL);
+    assert_int_equal(fb_coord_session(c, key, &err), FB_EINVAL);
+    fb_coord_close(c);
+    fb_coord_close(NULL);
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        put_file(p, "state", states[i]);
+        assert_int_equal(fb_coord_open(p->url, false, &c, &err), FB_ECORRUPT);
+        assert_non_null(strstr(err.msg, "state is damaged"));
+    }
+    snprintf(path, sizeof(path), "%s/store/state", p->dir);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(fb_coord_open(p->url, false, &c, &err), FB_ECORRUPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(damage_is_named_and_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(old_copy_and_crash_leftovers, setup, teardown),
         cmocka_unit_test(urls),
+        cmocka_unit_test_setup_teardown(refuses_nonsense, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

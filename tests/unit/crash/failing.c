@@ -28,9 +28,23 @@ static atomic_int left; /* 0 = not armed */
 static int error_to_give;
 static struct seen own_seen, *seen = &own_seen;
 
+static const char *_Atomic always;
+static int always_error;
+
+void failing_always(const char *call, int error)
+{
+    always_error = error;
+    atomic_store(&always, call);
+}
+
 /* True when this call is the one. */
 static bool fails(const char *call)
 {
+    const char *each = atomic_load(&always);
+    if (each != NULL && strcmp(each, call) == 0 && error_to_give != FAILING_SHORT_COUNT) {
+        errno = always_error;
+        return true;
+    }
     if (atomic_load(&left) <= 0 || atomic_fetch_sub(&left, 1) != 1)
         return false;
     snprintf(seen->call, sizeof(seen->call), "%s", call);

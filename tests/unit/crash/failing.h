@@ -10,6 +10,9 @@
 #define FAILING_SHORT_COUNT (-1)
 void failing_arm(unsigned n, int error);
 void failing_disarm(void);
+/* Every call of this name fails from now on, besides; NULL ends it. For those that never do a part.
+ */
+void failing_always(const char *call, int error);
 /* Which call failed, NULL = none did. */
 const char *failing_hit(void);
 

@@ -63,6 +63,10 @@ static void segment(void **state)
     expect(path, FB_OK, "offset 72: batch seq=1", NULL);
     invert(path, 72 + 50);
     expect(path, FB_ECORRUPT, "0 batches", "offset 72");
+    assert_int_equal(truncate(path, 40), 0);
+    expect(path, FB_ECORRUPT, NULL, "");
+    assert_int_equal(truncate(path, 4), 0);
+    expect(path, FB_EINVAL, NULL, "neither");
     invert(path, 0);
     expect(path, FB_EINVAL, NULL, "neither");
     expect(dir, FB_EIO, NULL, NULL);

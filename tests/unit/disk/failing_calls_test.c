@@ -19,12 +19,23 @@
 
 #define LANES 2u
 
+enum kind {
+    PLAIN,
+    HALF_MADE, /* an earlier start ended while it made the directory, and one while it made the log
+                */
+    FULL,      /* no room for new segments once the log is open */
+    SPARSE,    /* a file system without preallocation */
+    TORN,      /* the first life is cut off, and the end of its log has a hole */
+    KINDS
+};
+
 struct shared {
+    enum kind kind;
     char dir[96];
     _Atomic uint64_t synced[UTIL_GENERATIONS_MAX][LANES];
     _Atomic uint64_t snapshot; /* committed */
-    atomic_bool closed;        /* with the marker of a clean stop */
     uint64_t generation;       /* of the life at hand */
+    uint64_t dropped;          /* generations up to this were trimmed */
 };
 
 static const uint8_t cluster[16] = "failing calls";
@@ -86,6 +97,11 @@ static void look(const struct data_dir *d)
         }
         free(list);
     }
+    for (unsigned g = 1; g <= 2; g++) {
+        char path[5000];
+        snprintf(path, sizeof(path), "%s/%08x-00-00000001.seg", d->log_path, g);
+        (void)!disk_dump(path, DISK_DUMP_BLOCKS, out, &err);
+    }
     fclose(out);
 }
 
@@ -107,12 +123,22 @@ static int one_life(struct shared *s, uint64_t generation)
     s->generation = generation;
     if (data_dir_open(s->dir, cluster, "node-1", &d, &err) != FB_OK)
         return 1;
-    atomic_store(&s->closed, false);
     c.dir = d.log_path;
+    if (s->kind == HALF_MADE) {
+        char path[4300];
+        int fd;
+        snprintf(path, sizeof(path), "%s/%08x-00-00000001.seg.tmp", d.log_path,
+                 (unsigned)generation);
+        fd = creat(path, 0600);
+        if (fd >= 0)
+            close(fd);
+    }
     if (util_recover(d.log_path, &seen, NULL, &err) != FB_OK)
         goto out;
     if (log_open(&c, &log, &err) != FB_OK)
         goto out;
+    if (s->kind == FULL)
+        failing_always("fallocate", ENOSPC);
     append(log, generation, 0, &seq[0], 30);
     append(log, generation, 1, &seq[1], 3);
     wait_synced(log, 0, seq[0]);
@@ -121,22 +147,67 @@ static int one_life(struct shared *s, uint64_t generation)
             atomic_store(&s->snapshot, generation * 10 + i);
     append(log, generation, 0, &seq[0], 25);
     wait_synced(log, 0, seq[0]);
-    (void)!log_trim(log, 0, seq[0] - 10, false, &err);
+    s->dropped = s->kind == HALF_MADE ? generation - 1 : 0;
+    (void)!log_trim(log, 0, seq[0] > 10 ? seq[0] - 10 : 0, s->kind == HALF_MADE, &err);
     look(&d);
+    failing_always(NULL, 0);
     log_close(log);
     log = NULL;
     rc = 0;
 out:
     fb_buf_fini(&seen.expect);
     data_dir_close(&d, rc == 0 ? generation : 0);
-    atomic_store(&s->closed, rc == 0);
     return rc;
 }
 
 static int two_lives(void *arg)
 {
-    int rc = one_life(arg, 1);
-    return rc != 0 ? rc : one_life(arg, 2);
+    struct shared *s = arg;
+    int rc;
+    if (s->kind == SPARSE)
+        failing_always("fallocate", EOPNOTSUPP);
+    if (s->kind == TORN) /* the first was prepared */
+        return one_life(s, 2);
+    rc = one_life(s, 1);
+    return rc != 0 ? rc : one_life(s, 2);
+}
+
+/* A life without an end, which never rolled a segment to the disk: two segments, the first with a
+ * hole that nothing says was synced. */
+static void prepare_torn(struct shared *s)
+{
+    static const char zeros[64];
+    struct data_dir d;
+    struct util_image im;
+    struct fb_err err;
+    struct log *log;
+    size_t first = 0;
+
+    assert_int_equal(data_dir_open(s->dir, cluster, "node-1", &d, &err), FB_OK);
+    log = util_open(d.log_path, 1, LANES, 4096);
+    util_append(log, 1, 0, 1, 50);
+    util_image_take(&im, d.log_path);
+    log_close(log);
+    while (strcmp(im.file[first].name, "00000001-00-00000001.seg") != 0)
+        first++;
+    memcpy(im.file[first].p + 2000, zeros, sizeof(zeros));
+    util_image_put(&im, d.log_path);
+    util_image_free(&im);
+    data_dir_close(&d, 0);
+}
+
+static void prepare(struct shared *s)
+{
+    char path[128];
+    if (s->kind == TORN)
+        prepare_torn(s);
+    if (s->kind != HALF_MADE)
+        return;
+    assert_int_equal(mkdir(s->dir, 0700), 0);
+    snprintf(path, sizeof(path), "%s/log", s->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/snapshot", s->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
 }
 
 /* The next start, without a failure. */
@@ -152,7 +223,7 @@ static void check(struct shared *s, const char *what)
         fail_msg("%s: %s", what, err.msg);
     if (util_recover(d.log_path, &seen, NULL, &err) != FB_OK)
         fail_msg("%s: %s", what, err.msg);
-    for (uint64_t g = 1; g <= 2; g++)
+    for (uint64_t g = s->dropped + 1; g <= 2; g++)
         for (uint32_t lane = 0; lane < LANES; lane++)
             if (seen.last[g][lane] < s->synced[g][lane])
                 fail_msg("%s: generation %d lane %u has %d, synced was %d", what, (int)g, lane,
@@ -169,42 +240,56 @@ static void check(struct shared *s, const char *what)
     data_dir_close(&d, 0);
 }
 
+struct counts {
+    unsigned ended, told, borne;
+};
+
+/* Call n of a life; false when there was no such call any more. */
+static bool one_failure(struct shared *s, enum kind kind, unsigned n, int error, struct counts *c)
+{
+    char root[64], what[128];
+    struct failing_end end;
+
+    memset(s, 0, sizeof(*s));
+    s->kind = kind;
+    snprintf(s->dir, sizeof(s->dir), "%s/data", util_dir(root, sizeof(root)));
+    prepare(s);
+    end = failing_run(n, error, two_lives, s);
+    snprintf(what, sizeof(what), "kind %d, call %u, %s, fails with %d", (int)kind, n, end.call,
+             error);
+    if (end.aborted && strstr(end.text, "msg=\"storage failed") == NULL)
+        fail_msg("%s: ended by %s", what, end.text);
+    if (!end.hit && (end.aborted || end.status != 0))
+        fail_msg("without a failure: kind %d, status %d %s", (int)kind, end.status, end.text);
+    c->ended += end.aborted;
+    c->told += !end.aborted && end.status != 0;
+    c->borne += !end.aborted && end.status == 0;
+    check(s, what);
+    util_remove(root);
+    return end.hit;
+}
+
+/* EIO for each call of a plain life; the rest for some calls, in the long form for all. */
 static void each_call_fails(void **state)
 {
-    /* EIO for each call; in the short form the others for some, which differ in the longer one. */
     static const int errors[] = {EIO, ENOSPC, EINTR, FAILING_SHORT_COUNT, EACCES};
-    unsigned step = getenv("FB_CRASH_LONG") != NULL ? 1 : 8;
+    unsigned step = getenv("FB_CRASH_LONG") != NULL ? 1 : 19;
     struct shared *s =
         mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    unsigned ended = 0, told = 0, borne = 0;
+    struct counts c = {0};
     (void)state;
 
     assert_true(s != MAP_FAILED);
-    for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
-        bool hit = true;
-        unsigned n = 1;
-        for (; hit; n += e == 0 ? 1 : step) {
-            char root[64], what[128];
-            struct failing_end end;
-            memset(s, 0, sizeof(*s));
-            snprintf(s->dir, sizeof(s->dir), "%s/data", util_dir(root, sizeof(root)));
-            end = failing_run(n, errors[e], two_lives, s);
-            hit = end.hit;
-            snprintf(what, sizeof(what), "call %u, %s, fails with %d", n, end.call, errors[e]);
-            if (end.aborted && strstr(end.text, "msg=\"storage failed") == NULL)
-                fail_msg("%s: ended by %s", what, end.text);
-            if (!hit && (end.aborted || end.status != 0))
-                fail_msg("without a failure: status %d %s", end.status, end.text);
-            ended += end.aborted;
-            told += !end.aborted && end.status != 0;
-            borne += !end.aborted && end.status == 0;
-            check(s, what);
-            util_remove(root);
+    for (int kind = PLAIN; kind < KINDS; kind++)
+        for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+            bool all = kind == PLAIN && errors[e] == EIO;
+            unsigned n = all ? 1 : 1 + (unsigned)(kind * 5 + (int)e) % step;
+            while (one_failure(s, (enum kind)kind, n, errors[e], &c))
+                n += all ? 1 : step;
         }
-        print_message("errno %d: %u calls\n", errors[e], n);
-    }
-    print_message("%u ends with one line, %u told to the caller, %u borne\n", ended, told, borne);
-    assert_true(ended > 100 && told > 100 && borne > 100);
+    print_message("%u ends with one line, %u told to the caller, %u borne\n", c.ended, c.told,
+                  c.borne);
+    assert_true(c.ended > 100 && c.told > 100 && c.borne > 100);
     munmap(s, sizeof(*s));
 }
 
