@@ -74,7 +74,10 @@ static uint64_t merge_columns(struct verdict_ctx *c)
         if (fb_hash_get(ours ? object_value(c->cur) : c->v->value, name, &value))
             fb_hash_put(&merged, name, value);
     }
-    ver = put_on_row(c, FB_KIND_HASH, fb_buf_view(&merged),
+    /* Their columns and ours may be more than any object holds: then only ours are seen here, as
+     * before; PostgreSQL gets the same columns either way. */
+    ver = put_on_row(c, FB_KIND_HASH,
+                     merged.n <= FB_VALUE_BYTES_MAX ? fb_buf_view(&merged) : object_value(c->cur),
                      changed & row_writable_mask(&l->ns[c->nsid]));
     fb_buf_fini(&merged);
     return ver;

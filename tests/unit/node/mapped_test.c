@@ -417,6 +417,50 @@ static void test_another_table(void **state)
     harness_close(&h);
 }
 
+/* Others wrote megabytes into a column, we into another: together more than an object may have. */
+static void test_conflict_too_large(void **state)
+{
+    const size_t large = 5u << 20;
+    char *text = malloc(large + 1);
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    struct harness h;
+    struct fb_rep rep;
+    struct fb_feed_object fo;
+    struct fb_buf b = {0};
+    uint64_t end;
+    (void)state;
+
+    memset(text, '1', large);
+    text[large] = 0;
+    open_users(&h);
+    h.set->ns[1].max_value = FB_VALUE_BYTES_MAX;
+    assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "owner", text).type, 255);
+    harness_load(&h, 0, FB_LOAD_FOUND, FB_KIND_HASH, row(&b, "me", "4"), 500, 0);
+    assert_true(harness_pop(&h, &rep));
+    assert_int_equal(rep.num, 0);
+    fo = feed_one(&h, p, 0, &end);
+    struct fb_verdict v = {.verdict = FB_VERDICT_CONFLICT,
+                           .part = p,
+                           .ns = fb_bytes_str("users"),
+                           .id = fb_bytes_str("7"),
+                           .ver = fo.ver,
+                           .kind = FB_KIND_HASH,
+                           .xmin = 600,
+                           .value = row(&b, "they", text)};
+    lane_verdict(h.lane, &h.feeds, &v);
+    harness_tick(&h);
+    rep = DO(&h, HGET, "users:7", 0, 0, 0, 0, 1, "age");
+    assert_true(fb_bytes_is(rep.payload, "4"));
+    fo = feed_one(&h, p, 0, &end);
+    assert_int_equal(fo.base_xid, 600);
+    assert_int_equal(fo.changed, 1 << 1);
+    assert_true(fo.value.n > large);
+    free(text);
+    fb_buf_fini(&b);
+    harness_restart(&h);
+    harness_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rules),
@@ -426,6 +470,7 @@ int main(void)
                                        cmocka_unit_test(test_deleted_before_restart),
                                        cmocka_unit_test(test_first_of_two_batches),
                                        cmocka_unit_test(test_regression_of_a_rewritten_row),
+                                       cmocka_unit_test(test_conflict_too_large),
                                        cmocka_unit_test(test_another_table)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
