@@ -473,7 +473,7 @@ enum pg_class pg_read_standbys(struct pg *pg, struct pg_standbys *out, struct pg
     *out = (struct pg_standbys){.server = m->started_ms,
                                 .sync_names = m->standby == PG_SYNC,
                                 .streaming = m->standby != PG_ALONE,
-                                .clock_ms = (int64_t)pg_model_wall_ms(m)};
+                                .clock_ms = (int64_t)pg_model_clock_ms(m)};
     return cls;
 }
 

@@ -304,6 +304,11 @@ bool pg_model_refuses(const struct pg_model *m, struct fb_bytes value)
     return m->poison != 0 && fb_hash64(value.p, value.n, 77) % m->poison == 0;
 }
 
+uint64_t pg_model_clock_ms(const struct pg_model *m)
+{
+    return sim_clock_wall_ms((struct sim_clock *)(uintptr_t)&m->clock);
+}
+
 uint64_t pg_model_wall_ms(const struct pg_model *m)
 {
     uint64_t ours = sim_clock_wall_ms((struct sim_clock *)(uintptr_t)&m->clock),

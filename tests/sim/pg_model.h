@@ -78,6 +78,8 @@ void pg_model_client_gone(struct pg_model *m, const struct sim_proc *p);
 /* Milliseconds since 1970 by the server's clock, but never ahead of the node's: a row may then be
  * over a little earlier than its node thinks (PROTOCOL 14), which the history does not follow. */
 uint64_t pg_model_wall_ms(const struct pg_model *m);
+/* Its own clock, as the sync processes report it: the node's time stays within 5 minutes of it. */
+uint64_t pg_model_clock_ms(const struct pg_model *m);
 /* It loses the commits of the last `ns` nanoseconds: a standby takes over. */
 void pg_model_regress(struct pg_model *m, uint64_t ns);
 
