@@ -335,15 +335,15 @@ static int run(struct program *g, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct program *g = the_program = fb_xcalloc(1, sizeof(*g));
-    struct sync_process *p = &g->process;
-    const struct fb_options *o;
+    struct fb_options *o = NULL;
+    struct sync_process *p;
+    struct program *g;
     struct fb_err err = {0};
     int rc;
 
     switch (fb_options_load(
         "forebay-sync", "Writes changes to PostgreSQL in batches and answers misses.", sync_options,
-        FB_COUNT_OF(sync_options), all_sections, argc, argv, &g->options)) {
+        FB_COUNT_OF(sync_options), all_sections, argc, argv, &o)) {
     case FB_OPTIONS_EXIT_OK:
         return EXIT_SUCCESS;
     case FB_OPTIONS_EXIT_USAGE:
@@ -353,7 +353,9 @@ int main(int argc, char **argv)
     case FB_OPTIONS_RUN:
         break;
     }
-    o = g->options;
+    g = the_program = fb_xcalloc(1, sizeof(*g)); /* --help and the like need none */
+    p = &g->process;
+    g->options = o;
     pthread_mutex_init(&p->mtx, NULL);
     (void)snprintf(p->name, sizeof(p->name), "%s", fb_options_text(o, "process", "name"));
     (void)snprintf(p->zone, sizeof(p->zone), "%s", fb_options_text(o, "process", "zone"));
