@@ -8,6 +8,7 @@
 
 void lane_database_clock(struct lane *l, int64_t ahead_of_mono_ms)
 {
+    lane_check_writer(l);
     l->db_clock_ms = ahead_of_mono_ms;
     l->db_clock_known = true;
 }
@@ -55,5 +56,6 @@ uint64_t clock_held(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
 
 bool lane_clock_ready(const struct lane *l)
 {
+    lane_check_writer(l);
     return l->clock_ready;
 }

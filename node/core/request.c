@@ -36,6 +36,7 @@ void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep
 
 void lane_queued(struct lane *l, uint32_t queue_us)
 {
+    lane_check_writer(l);
     l->queue_us = queue_us < QUEUE_TOLD_US ? 0 : queue_us;
 }
 
