@@ -214,7 +214,10 @@ sync_interval = 1h
         self.begin()
         self.writers.stop()
         self.faults.set("pwrite */snapshot/*.tmp error=ENOSPC times=1")
-        self.snapshot_round(check=lambda: "snapshot failed" in log_since(self.node, self.log_at))
+        r = self.cluster.ctl("snapshot", "create", check=False)
+        self.assertNotEqual(r.returncode, 0)
+        self.assertIn(".snap.tmp: No space left on device", r.stderr)
+        self.assertIn("snapshot failed", log_since(self.node, self.log_at))
         self.assertEqual(len(self.faults.clear()), 1)
         self.snapshot_round()
         self.node.kill()
@@ -255,13 +258,13 @@ sync_interval = 1h
     def partition(self, key):
         return self.cluster.ctl_json("key", "locate", key)["partition"]
 
-    def snapshot_round(self, check=None):
+    def snapshot_round(self):
         def rounds():
             o = json.loads(self.node.http("/statusz")[1])
             return o.get("status", o)["snapshot"]["rounds"]
         before = rounds()
         self.cluster.ctl("snapshot", "create")
-        wait_for("snapshots", check or (lambda: rounds() > before))
+        wait_for("snapshots", lambda: rounds() > before)
 
 
 if __name__ == "__main__":
