@@ -404,6 +404,11 @@ static void install(struct lane *l, struct part *p, struct load_entry *e,
         return;
     if (pending_find(l, entry_key(e), e->hash) != NULL)
         return;
+    /* A copy that is too old stays when PostgreSQL may still lose what it holds (I25): it is asked
+     * for again until that is safe. */
+    if (old != NULL && !(object_flags(old) & OBJECT_NEGATIVE) && fb_ver_epoch(old->ver) != 0 &&
+        old->ver > f->dsafe && !FB_MUTANT(reload_unsafe))
+        return;
     if (found && !mapped && rep->expires_ms != 0 && (uint64_t)rep->expires_ms <= part_now(l, p))
         found = false;
     o = object_new(entry_key(e), e->ns_len, e->nsid, p->id, found ? rep->kind : FB_KIND_NONE,

@@ -73,6 +73,13 @@ static void put_purges(struct lane *l, struct part *p, const struct lane_snapsho
     }
 }
 
+/* Can PostgreSQL not lose it any more? What it may lose has to be here after a restart (I25). */
+static bool safe(struct part *p, const struct object *o)
+{
+    const struct feed *f = feed_find(p, o->ns);
+    return f != NULL && (o->ver <= f->dsafe || FB_MUTANT(snapshot_unsafe_rows));
+}
+
 static void put_object(struct part *p, const struct object *o, struct fb_buf *out)
 {
     const struct object_extra *x = slot_extra(p, o);
@@ -87,7 +94,7 @@ static void put_object(struct part *p, const struct object *o, struct fb_buf *ou
 
     if ((flags & OBJECT_NEGATIVE) || o->ver == 0)
         return;
-    if (x == NULL && ((flags & OBJECT_MAPPED) || fb_ver_epoch(o->ver) == 0))
+    if (x == NULL && (fb_ver_epoch(o->ver) == 0 || ((flags & OBJECT_MAPPED) && safe(p, o))))
         return;
     r.flags = (uint8_t)((flags & OBJECT_HAS_BASE ? FB_RECORD_HAS_BASE : 0) |
                         (flags & OBJECT_TOKEN_KNOWN ? FB_RECORD_TOKEN_KNOWN : 0) |
@@ -220,7 +227,7 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
     if (r->ver > p->snapshot_ver)
         return FB_OK;
     mapped = l->ns[nsid].conf != NULL && l->ns[nsid].conf->mapped;
-    if (!dirty && mapped)
+    if (!dirty && mapped && r->ver <= feed_get(p, nsid)->dsafe)
         return FB_OK; /* the namespace became a table: it is loaded when asked for */
     o = object_new(r->key, r->ns_len, nsid, p->id, r->kind, r->value.n);
     if (r->value.n > 0)

@@ -52,14 +52,14 @@
     X(wait_replaced, "level database is answered for a version that no batch had")                 \
     X(expiry_unseen, "readers do not look whether a copy has expired")                             \
     X(checkpoint_compare, "a checkpoint is moved from wherever it is (model of PostgreSQL)")       \
-    X(row_token, "a row is written whoever changed it (model of PostgreSQL)")                      \
     X(unknown_done, "a COMMIT of unknown outcome is taken for done")                               \
     X(lost_done, "a lost compare of the checkpoint is taken for a commit")                         \
     X(conflict_done, "a conflict is taken for a commit")                                           \
     X(park_unacked, "the checkpoint passes a refused object before its PARK is committed")         \
     X(park_any, "the first object of a refused batch is parked")                                   \
     X(position_ahead, "a node is told a checkpoint that PostgreSQL has not reached")               \
-    X(batch_of_other, "a batch from another place than the checkpoint is applied")                 \
+    X(snapshot_unsafe_rows, "a snapshot leaves out clean rows that PostgreSQL may lose")           \
+    X(reload_unsafe, "a copy that PostgreSQL may lose is replaced by the row because of its age")  \
     X(safe_at_once, "what is committed counts as safe from a fail-over")                           \
     X(synced_newer, "a checkpoint cleans versions above it")
 

@@ -1,6 +1,5 @@
 /* One feed's way from the first note to a batch in hand. */
 #include "proto/base/hash.h"
-#include "proto/base/mutant.h"
 #include "sync/core/state.h"
 
 #include <stdlib.h>
@@ -254,8 +253,7 @@ void sync_core_batch(struct sync_core *s, uint32_t peer, const struct fb_feed_ba
     struct feed *f = sync_feed_find(s, b->ns, b->part);
     const char *wrong;
 
-    if (f == NULL || f->state != FEED_ASKED || f->peer != peer ||
-        (b->from_ver != f->ckpt && !FB_MUTANT(batch_of_other)))
+    if (f == NULL || f->state != FEED_ASKED || f->peer != peer || b->from_ver != f->ckpt)
         return; /* the answer to something given up */
     if (b->status != FB_FEED_OK) {
         feed_refused(s, f, b);

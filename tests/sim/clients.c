@@ -301,11 +301,27 @@ static void history_trace(void *arg, const char *line)
     sim_trace(set->sim, "%s", line);
 }
 
+/* Rows of tables are written by SQL as well. */
+static bool others_write(void *arg, const char *key)
+{
+    const struct client_set *set = arg;
+    uint8_t ns_len;
+    uint32_t ns = fb_nsset_of_key(set->world->namespaces, fb_bytes_str(key), &ns_len);
+    return set->world->namespaces->ns[ns].mapped;
+}
+
 static void on_record(void *arg, const struct fb_record *r)
 {
     struct client_set *set = arg;
     look_at_clock(set);
     history_record(set->history, sim_now_ns(set->sim), r);
+}
+
+/* It was on its way to PostgreSQL when the disk was lost, and got there. */
+static void on_revived(void *arg, const char *key)
+{
+    struct client_set *set = arg;
+    history_others(set->history, key);
 }
 
 static void on_recovered(void *arg, uint16_t part, uint64_t last_ver, enum node_loss loss)
@@ -376,12 +392,14 @@ static void module_start(struct world *w)
                                     .partitions = w->partitions,
                                     .violation = history_violation,
                                     .row_version = row_version,
+                                    .others_write = others_write,
                                     .trace = history_trace};
     const struct sim_plan *plan = sim_plan(w->sim);
     w->clients = set;
     set->world = w;
     set->sim = w->sim;
     set->history = history_new(&config);
+    pg_check_on_revived(on_revived, set);
     pg_model_observe(w->pg, &(struct pg_observer){.arg = set, .changed = row_changed});
     node_check_observe(
         node_proc_check(w),

@@ -446,6 +446,11 @@ static void record_key(struct history *h, uint64_t now_ns, struct partition *p,
     }
 }
 
+void history_others(struct history *h, const char *key)
+{
+    object_of(h, key, true)->others = true;
+}
+
 void history_record(struct history *h, uint64_t now_ns, const struct fb_record *r)
 {
     struct partition *p = &h->parts[r->part];

@@ -101,6 +101,8 @@ void history_txn_unknown(struct history *h, struct history_txn *t, uint64_t now_
 
 /* A record was written to the log: write(2) returned, whether or not anybody was told. */
 void history_record(struct history *h, uint64_t now_ns, const struct fb_record *r);
+/* From now on others write this key as well: its values are not judged any more. */
+void history_others(struct history *h, const char *key);
 /* A node has recovered partition `part` up to and including `last_ver`. */
 void history_recovered(struct history *h, uint64_t now_ns, uint16_t part, uint64_t last_ver,
                        enum history_loss loss);

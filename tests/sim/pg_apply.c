@@ -173,7 +173,7 @@ static bool token_fits(const struct pg_feed *f, const struct fb_feed_object *o,
                        const struct pg_image *i)
 {
     return f->ns->external == FB_EXTERNAL_NONE || (o->flags & FB_OBJECT_TOKEN_KNOWN) == 0 ||
-           (uint32_t)i->xid == o->base_xid || FB_MUTANT(row_token);
+           (uint32_t)i->xid == o->base_xid;
 }
 
 static bool write_row(struct pg_session *s, struct pg_apply_call *a, struct pg_ref *ref)

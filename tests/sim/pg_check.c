@@ -12,6 +12,7 @@
 #include "tests/sim/pg_check.h"
 
 #include "proto/base/hash.h"
+#include "proto/base/number.h"
 #include "proto/cluster/slot.h"
 #include "proto/wire/record.h"
 #include "proto/wire/value.h"
@@ -28,6 +29,7 @@ enum fate { THERE, LOST_UNSYNCED, LOST_WITH_DISK };
 
 struct version {
     uint64_t ver, park_ver; /* park_ver: its PARK record, 0 = none */
+    uint64_t changed;       /* columns that it sets; the others are the row's own */
     int64_t expires_ms;
     uint8_t kind, fate;
     bool refused; /* it was parked once, whatever became of that record */
@@ -53,6 +55,8 @@ struct audit {
     struct world *w;
     struct audit_object *bucket[AUDIT_BUCKETS], *all;
     struct audit_feed feed[FB_NAMESPACES_MAX][WORLD_PARTITIONS_MAX];
+    void (*revived)(void *arg, const char *key);
+    void *revived_arg;
 };
 
 static struct audit *the_audit;
@@ -151,7 +155,8 @@ static void on_record(void *arg, const struct fb_record *r)
         o->v = fb_xrealloc(o->v, o->cap * sizeof *o->v);
     }
     v = &o->v[o->n++];
-    *v = (struct version){.ver = r->ver, .kind = r->kind, .expires_ms = r->expires_ms};
+    *v = (struct version){
+        .ver = r->ver, .kind = r->kind, .expires_ms = r->expires_ms, .changed = r->changed};
     if (r->kind != FB_KIND_NONE)
         fb_buf_put_bytes(&v->value, r->value);
 }
@@ -230,6 +235,11 @@ static void object_changed(struct audit *a, struct fb_bytes key, const struct pg
     if (v == NULL || v->fate == LOST_UNSYNCED)
         sim_violation(a->w->sim, v == NULL ? "I24" : "I20", "%.*s gets %u/%llu, which no log has",
                       n, id, fb_ver_epoch(now->ver), (unsigned long long)fb_ver_counter(now->ver));
+    if (v->fate == LOST_WITH_DISK && a->revived != NULL) {
+        char text[128];
+        snprintf(text, sizeof text, "%.*s", (int)o->key.n, (const char *)o->key.p);
+        a->revived(a->revived_arg, text);
+    }
     if (v->kind != now->kind || v->expires_ms != now->expires_ms ||
         !fb_bytes_equal(fb_buf_view(&v->value), fb_buf_view(&now->value)))
         sim_violation(a->w->sim, "I24", "%.*s gets another content than %u/%llu", n, id,
@@ -249,6 +259,15 @@ static void changed(void *arg, enum pg_table t, struct fb_bytes key, const struc
         o->our_xid = 0; /* committed() says whether it is ours */
 }
 
+static int64_t number_of(struct fb_bytes text)
+{
+    int64_t n = INT64_MIN;
+    while (text.n > 1 && text.p[0] == '0')
+        text = fb_bytes(text.p + 1, text.n - 1);
+    (void)!fb_parse_i64(text, &n);
+    return n;
+}
+
 /* Do the columns that the object gives have its texts? */
 static bool columns_equal(const struct audit_object *o, const struct version *v,
                           const struct pg_image *row)
@@ -262,14 +281,12 @@ static bool columns_equal(const struct audit_object *o, const struct version *v,
     }
     for (uint32_t i = 0; i < n; i++) {
         struct fb_bytes want, have;
-        if (c[i].key || c[i].generated ||
+        if (c[i].key || c[i].generated || (v->changed >> i & 1) == 0 ||
             !fb_hash_get(fb_buf_view(&v->value), fb_bytes_str(c[i].name), &want))
             continue;
         if (!fb_hash_get(fb_buf_view(&row->value), fb_bytes_str(c[i].name), &have))
             return false;
-        if (c[i].integer
-                ? strtol((const char *)want.p, NULL, 10) != strtol((const char *)have.p, NULL, 10)
-                : !fb_bytes_equal(want, have))
+        if (c[i].integer ? number_of(want) != number_of(have) : !fb_bytes_equal(want, have))
             return false;
     }
     return true;
@@ -339,6 +356,12 @@ void pg_check_ours(struct fb_bytes key, enum pg_table t, uint64_t xid)
     struct audit_object *o = the_audit == NULL ? NULL : object_of_row(the_audit, t, key);
     if (o != NULL)
         o->our_xid = xid;
+}
+
+void pg_check_on_revived(void (*fn)(void *arg, const char *key), void *arg)
+{
+    the_audit->revived = fn;
+    the_audit->revived_arg = arg;
 }
 
 uint64_t pg_check_row_version(struct fb_bytes key)

@@ -10,6 +10,9 @@ void pg_check_ours(struct fb_bytes key, enum pg_table t, uint64_t xid);
 /* The newest version of a key without table that PostgreSQL has taken, deletes included; 0 = none.
  */
 uint64_t pg_check_row_version(struct fb_bytes key);
+/* fn is called when a version reaches PostgreSQL after the log that had it was lost with its disk.
+ */
+void pg_check_on_revived(void (*fn)(void *arg, const char *key), void *arg);
 /* A standby has taken over. */
 void pg_check_failed_over(void);
 

@@ -26,7 +26,7 @@ add_executable(forebay-sim
   ${sim_dir}/reply.c ${sim_dir}/shadow.c
   ${sim_dir}/pg_model.c ${sim_dir}/pg_server.c ${sim_dir}/pg_rows.c ${sim_dir}/pg_client.c ${sim_dir}/pg_apply.c
   ${sim_dir}/pg_batch.c
-  ${sim_dir}/pg_proc.c ${sim_dir}/pg_check.c ${sim_dir}/sync_proc.c
+  ${sim_dir}/pg_proc.c ${sim_dir}/pg_check.c ${sim_dir}/sync_proc.c ${sim_dir}/row_client.c
   $<TARGET_OBJECTS:sim_node> $<TARGET_OBJECTS:sim_sync>
   ${sync_dir}/io/admin.c ${sync_dir}/io/load.c ${sync_dir}/io/control.c ${sync_dir}/io/engine.c
   ${sync_dir}/io/engine_admin.c ${sync_dir}/io/engine_log.c ${sync_dir}/io/link.c ${sync_dir}/io/apply.c

@@ -8,29 +8,40 @@
 #include "tests/sim/pg_check.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/router_proc.h"
+#include "tests/sim/row_client.h"
 #include "tests/sim/sync_proc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct world_module *const full[] = {&node_module, &pg_module,     &pg_check_module,
-                                                  &sync_module, &router_module, &clients_module,
-                                                  NULL};
+static const struct world_module *const full[] = {
+    &node_module,   &pg_module,      &pg_check_module,   &sync_module,
+    &router_module, &clients_module, &row_client_module, NULL};
 static const struct world_module *const plain[] = {&node_module, &raw_sync_module,
                                                    &raw_client_module, NULL};
 
-static void config_make(struct world *w)
+static void config_make(struct world *w, bool with_tables)
 {
     struct fb_err err = {0};
     static const char *const more[] = {
         "[namespace dur]\ndurability = durable\n", "[namespace db]\ndurability = database\n",
         "[namespace small]\nmax_value = 1000B\nsync_interval = 50ms\n"};
+    static const char *const tables =
+        "[namespace team]\ntable = public.team\nkey = id\nvalue = row\non_delete = delete\n"
+        "[namespace member]\ntable = public.member\nkey = id\nvalue = row\non_delete = delete\n"
+        "fk_wait = 2s\n%s"
+        "[namespace note]\ntable = public.note\nkey = id\nvalue = column:body\n"
+        "on_delete = delete\n";
+    static const char *const conflict[] = {"", "conflict = db-wins\n", "conflict = cache-wins\n",
+                                           "on_row_gone = reinsert\n"};
     struct fb_buf conf = {0};
     const char *text;
     fb_buf_put_str(&conf, "[cluster]\n");
     for (size_t i = 0; i < FB_COUNT_OF(more); i++)
         if (sim_chance(w->sim, SIM_WORLD, 350000))
             fb_buf_put_str(&conf, more[i]);
+    if (with_tables)
+        fb_buf_printf(&conf, tables, conflict[sim_range(w->sim, SIM_WORLD, 0, 3)]);
     fb_buf_put_u8(&conf, 0);
     text = (const char *)conf.p;
     if (fb_nsset_parse("cluster.conf", fb_bytes_str(text), &w->namespaces, NULL, &err) != FB_OK)
@@ -62,7 +73,7 @@ void world_run(struct sim *s)
     char why[400] = "";
 
     sim_os_world(s);
-    config_make(&w);
+    config_make(&w, modules == full && sim_chance(s, SIM_WORLD, 500000));
     for (size_t i = 0; modules[i] != NULL; i++)
         modules[i]->start(&w);
     (void)sim_run(s, plan->storm_ns, NULL, NULL);

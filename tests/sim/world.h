@@ -37,7 +37,7 @@ struct world {
     struct pg_model *pg;
     struct node_proc *node;
     struct sim_coord *coord;
-    void *sync, *router, *clients; /* the modules of these names */
+    void *sync, *router, *clients, *rows; /* the modules of these names */
 };
 
 #define WORLD_NODE_NAME "n1"
