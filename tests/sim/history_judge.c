@@ -271,7 +271,14 @@ void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, u
 {
     struct reply one = {.type = ':'};
     int64_t made = 0;
+    bool others = false;
     if (h->failed)
+        return;
+    for (uint32_t i = 0; i < n; i++)
+        others |= ops[i]->o->others;
+    for (uint32_t i = 0; i < n && others; i++) /* nobody can tell which part of the sum is whose */
+        history_unknown(h, ops[i], now_ns);
+    if (others)
         return;
     if (r->type != ':') {
         for (uint32_t i = 0; i < n; i++)
@@ -286,7 +293,7 @@ void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, u
         made += ops[i]->made == NONE && version_take(h, ops[i], &one);
     for (uint32_t i = 0; i < n && made > r->num; i++)
         made -= ops[i]->made != NONE && version_regive(h, ops[i]->o, ops[i]->made);
-    if (made != r->num && !ops[0]->o->others) {
+    if (made != r->num) {
         fail_reply(h, ops[0], "P2", "not as many as its records", r);
         return;
     }

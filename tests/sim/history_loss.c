@@ -59,6 +59,9 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
         o->lost[o->lost_n] = *v;
         o->lost[o->lost_n++].at_ns = now_ns;
         o->n--;
+        /* A batch with it may still be on its way into PostgreSQL: what the key is from now on
+         * cannot be told from outside. */
+        o->others |= loss == HISTORY_DISK;
         h->counts.lost_records++;
     }
     /* what only the row has kept is no part of the log any more */

@@ -293,7 +293,7 @@ static void router_start(struct sim_router *r)
                                .closed = net_closed};
     struct router_config config = {
         .inflight_per_client = (uint32_t)sim_range(r->sim, SIM_ROUTER, 1, 64),
-        .inflight_max = (uint32_t)sim_spread(r->sim, SIM_ROUTER, 4, 4096),
+        .inflight_max = (uint32_t)sim_spread(r->sim, SIM_ROUTER, 64, 4096),
         .output_bytes_max = sim_spread(r->sim, SIM_ROUTER, 64u << 10, 64u << 20),
         .retry_deadline_ns = 5 * SIM_S,
         .request_timeout_ns = 30 * SIM_S,
