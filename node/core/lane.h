@@ -116,6 +116,17 @@ struct lane_stats {
     _Atomic uint64_t oldest_dirty_wall_ms; /* 0 = nothing dirty */
 };
 
+/* Memory of a lane beside the objects, in bytes. */
+struct lane_memory {
+    uint64_t dirty;   /* what is kept beside each object that is not clean */
+    uint64_t feeds;   /* partitions, their feeds, batches held for fsync */
+    uint64_t loads;   /* loads and who waits for them */
+    uint64_t log;     /* records and versions of the tick */
+    uint64_t replies; /* answers that wait for fsync or PostgreSQL */
+};
+/* Walks partitions and waiting answers: about once a second. Lane's thread. */
+void lane_memory(const struct lane *l, struct lane_memory *m);
+
 struct lane *lane_new(const struct lane_config *config, struct store *store);
 void lane_free(struct lane *l);
 /* The calling thread is the writer of the lane and of its partitions from now on (I1). unbind: at

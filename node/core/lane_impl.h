@@ -353,6 +353,7 @@ void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver,
 void waits_tick(struct lane *l, struct part *p, struct feed *f);
 void waits_close(struct lane *l, struct part *p);
 void waits_fini(struct wait_list *w);
+uint64_t waits_bytes(const struct wait_list *w);
 /* feed.c, sync_pos.c */
 void feed_note(struct lane *l, struct part *p, struct feed *f);
 /* Asks the sync processes to look at a feed that has nothing to give. */

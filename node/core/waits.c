@@ -365,3 +365,11 @@ void waits_fini(struct wait_list *list)
     }
     list->tail = NULL;
 }
+
+uint64_t waits_bytes(const struct wait_list *list)
+{
+    uint64_t n = 0;
+    for (const struct rep_wait *w = list->head; w != NULL; w = w->next)
+        n += sizeof(*w) + w->rep.payload.n + 16;
+    return n;
+}

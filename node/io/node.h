@@ -86,6 +86,11 @@ static inline uint64_t node_dirty_limit(struct node *n, const struct fb_nsset *s
     return set->max_dirty_bytes != 0 ? set->max_dirty_bytes : n->memory_limit / 4;
 }
 
+/* memory.c: what is held beside the objects, by all workers and connections. Any thread. */
+uint64_t node_memory_beside(struct node *n);
+/* Samples of memory_bytes. Admin thread, once the node serves. */
+void node_memory_emit(struct node *n, struct fb_buf *out);
+
 /* Takes effect in each lane before its next tick. Main thread. */
 void node_set_memory_limit(struct node *n, uint64_t bytes);
 

@@ -33,6 +33,7 @@ struct snapshotter {
     /* one request at a time to a lane; written by the worker before slice_done */
     struct lane_snapshot snap;
     struct fb_buf slice;
+    _Atomic uint64_t slice_bytes; /* its memory, for whoever asks */
     bool begin, has_content;
     uint64_t log_seq;  /* of the last write to the lane's log when the slice was taken */
     uint64_t next_seq; /* of the next one */
@@ -70,6 +71,7 @@ static void ask_slice(struct snapshotter *s, bool begin)
     while (!s->slice_done)
         pthread_cond_wait(&s->cond, &s->mutex);
     pthread_mutex_unlock(&s->mutex);
+    atomic_store_explicit(&s->slice_bytes, s->slice.cap, memory_order_relaxed);
 }
 
 /* The slices show what was written meanwhile. A snapshot may only be there when the log has that
@@ -277,6 +279,11 @@ void snapshotter_stop(struct snapshotter *s)
     pthread_mutex_destroy(&s->mutex);
     free(s->marks);
     free(s);
+}
+
+uint64_t snapshotter_memory_bytes(const struct snapshotter *s)
+{
+    return atomic_load_explicit(&s->slice_bytes, memory_order_relaxed);
 }
 
 void snapshotter_set(struct snapshotter *s, uint64_t interval_ms, uint64_t log_bytes_max)

@@ -23,6 +23,8 @@ void snapshotter_set(struct snapshotter *s, uint64_t interval_ms, uint64_t log_b
 /* Start a round now; gives the number of the attempt that shows what is there now, so that who
  * asked can wait for status.attempts to reach it. Any thread. */
 uint64_t snapshotter_now(struct snapshotter *s);
+/* Of the slice under way. Any thread. */
+uint64_t snapshotter_memory_bytes(const struct snapshotter *s);
 void snapshotter_status_get(struct snapshotter *s, struct snapshotter_status *out);
 
 #endif

@@ -5,6 +5,7 @@
 #include "node/store/store.h"
 #include "proto/base/clock.h"
 #include "proto/rt/admin.h"
+#include "proto/rt/memory.h"
 #include "proto/rt/metrics.h"
 
 struct totals {
@@ -164,11 +165,7 @@ static void objects_gauge(void *arg, struct fb_buf *out)
 
 static void memory_gauge(void *arg, struct fb_buf *out)
 {
-    struct node *n = arg;
-    struct totals t = sum(n);
-    fb_gauge_emit(out, "forebay_memory_bytes", "kind=\"dirty\"", (double)t.dirty_bytes);
-    fb_gauge_emit(out, "forebay_memory_bytes", "kind=\"objects\"",
-                  (double)store_memory_bytes(n->store));
+    node_memory_emit(arg, out);
 }
 
 /* Gauges and counters that the lanes keep in lane_stats. */
@@ -266,7 +263,8 @@ static void map_gauge(void *arg, struct fb_buf *out)
 void node_metrics_register(struct node *n)
 {
     fb_gauge_register("forebay_objects", "Objects in memory by state.", objects_gauge, n);
-    fb_gauge_register("forebay_memory_bytes", "Bytes of memory by kind.", memory_gauge, n);
+    fb_gauge_register("forebay_memory_bytes", FB_MEMORY_HELP, memory_gauge, n);
+    fb_gauge_register("forebay_resident_memory_bytes", FB_MEMORY_RESIDENT_HELP, memory_gauge, n);
     fb_gauge_register("forebay_cache_misses_total",
                       "Requests that needed PostgreSQL: absent, nothing was in memory; aged, a "
                       "copy of a row was too "

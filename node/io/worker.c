@@ -107,11 +107,37 @@ static void config_put(struct node_config *c)
     }
 }
 
+#define MEMORY_NS UINT64_C(1000000000)
+
+/* What is held beside the objects leaves less room for them, but half of the limit is theirs. */
+static void set_memory_limit(struct worker *w)
+{
+    uint64_t limit = atomic_load(&w->node->memory_limit), beside = node_memory_beside(w->node);
+
+    lane_set_memory_limit(w->lane, limit - (beside < limit / 2 ? beside : limit / 2));
+}
+
+static void count_memory(struct worker *w, uint64_t now)
+{
+    struct lane_memory m;
+
+    if (now < w->memory_at_ns)
+        return;
+    w->memory_at_ns = now + MEMORY_NS;
+    lane_memory(w->lane, &m);
+    atomic_store_explicit(&w->memory.dirty, m.dirty, memory_order_relaxed);
+    atomic_store_explicit(&w->memory.feeds, m.feeds, memory_order_relaxed);
+    atomic_store_explicit(&w->memory.loads, m.loads, memory_order_relaxed);
+    atomic_store_explicit(&w->memory.log, m.log, memory_order_relaxed);
+    atomic_store_explicit(&w->memory.replies, m.replies, memory_order_relaxed);
+    set_memory_limit(w);
+}
+
 static void take_limits(void *arg, struct worker *w)
 {
     struct node *n = arg;
 
-    lane_set_memory_limit(w->lane, n->memory_limit);
+    set_memory_limit(w);
     lane_set_dirty_limit(w->lane, node_dirty_limit(n, w->config->state->namespaces));
 }
 
@@ -446,6 +472,7 @@ static void worker_main(void *arg)
         check_loads(w, now);
         if (now >= lane_deadline_ns(w->lane))
             lane_tick(w->lane);
+        count_memory(w, now);
         if (FB_MUTANT(answer_before_write))
             worker_flush(w);
         write_log(w);

@@ -77,6 +77,10 @@ struct worker {
     uint64_t no_sync_since_ns; /* loads wait and no sync process is connected; 0 = fine */
     uint64_t rng;
     bool stop;
+    uint64_t memory_at_ns; /* when it is counted again */
+    struct worker_memory { /* this thread writes, any reads */
+        _Atomic uint64_t dirty, feeds, loads, log, replies;
+    } memory;
     _Atomic uint64_t ticks;
     _Atomic uint64_t hits; /* reads answered without the lane; written by the worker alone */
 };

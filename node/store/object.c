@@ -25,7 +25,7 @@ size_t object_bytes(const struct object *o)
 {
     size_t chunk = (object_size(o->klen, o->vlen) + 8 + 15) &
                    ~(size_t)15; /* glibc: 8 bytes of header, 16 aligned */
-    return chunk + sizeof(struct slot) + 16;
+    return chunk + OBJECT_PLACE_BYTES;
 }
 
 struct object *object_new(struct fb_bytes key, uint8_t ns_len, uint16_t ns, uint16_t part,
@@ -49,11 +49,12 @@ struct object *object_new(struct fb_bytes key, uint8_t ns_len, uint16_t ns, uint
 
 void object_free(struct object *o)
 {
-#ifdef FB_SLOW_ASSERTS
+#if defined(FB_SLOW_ASSERTS) || defined(FB_SANITIZED)
     /* Readers that come too late see a length no object has. */
     o->klen = UINT16_MAX;
     memset(o->bytes, 0xdb, o->vlen);
     o->ver = UINT64_MAX;
+    memset(o->link, 0xdb, sizeof o->link); /* nor an address: a walk of the table ends here */
 #endif
     free(o);
 }

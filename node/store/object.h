@@ -80,6 +80,7 @@ static inline void object_visit(const struct object *o)
 }
 /* What the object costs: allocation, allocator's header, slot and bucket. */
 size_t object_bytes(const struct object *o);
+#define OBJECT_PLACE_BYTES 40u /* of these: slot (24) and bucket */
 /* Not published yet; the value's bytes are for the caller to fill. Given to store_publish or
  * object_free. */
 struct object *object_new(struct fb_bytes key, uint8_t ns_len, uint16_t ns, uint16_t part,

@@ -24,6 +24,15 @@ void store_free(struct store *s);
  * thread. */
 uint64_t store_memory_bytes(const struct store *s);
 uint64_t store_object_count(const struct store *s);
+struct store_memory {
+    uint64_t objects; /* allocations of resident objects */
+    uint64_t retired; /* of those that wait for readers to leave */
+    uint64_t slots;   /* slab index */
+    uint64_t
+        table; /* buckets, by the table's rule of growth from the most objects there ever were */
+};
+/* Any thread; walks the partitions. */
+void store_memory(const struct store *s, struct store_memory *m);
 /* Objects retired and not yet freed, for the alarm on it. */
 uint64_t store_retired_count(const struct store *s);
 

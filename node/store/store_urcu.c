@@ -20,6 +20,8 @@ struct store {
     struct reclaim *reclaim;
     _Atomic uint64_t resident_bytes, resident_count, dirty_bytes;
     _Atomic uint64_t now_ms;
+    _Atomic uint64_t peak_count; /* a thread that asks for the memory */
+    uint64_t buckets_first;      /* const */
 };
 
 struct store_writer {
@@ -41,6 +43,7 @@ enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct sto
     while (buckets < capacity_hint && buckets < TABLE_BUCKETS_INIT_MAX)
         buckets *= 2;
     s->partitions = partitions;
+    s->buckets_first = buckets;
     s->parts = fb_xcalloc(partitions, sizeof *s->parts);
     for (uint32_t i = 0; i < partitions; i++)
         slab_init(&s->parts[i]);
@@ -63,26 +66,47 @@ enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct sto
     return FB_OK;
 }
 
-void store_free(struct store *s)
+/* Calls fn for each resident object. No writer is left. */
+static void each_object(struct store *s, void (*fn)(struct store *s, struct object *o))
 {
-    if (s == NULL)
-        return;
-    reclaim_stop(s->reclaim);
     for (uint32_t i = 0; i < s->partitions; i++) {
         struct store_part *p = &s->parts[i];
         uint32_t used = atomic_load_explicit(&p->used, memory_order_relaxed);
         for (uint32_t n = 0; n < used; n++) {
             struct object *o = slab_object(p, n);
-            if (o != NULL) {
-                rcu_read_lock();
-                cds_lfht_del(s->table, (struct cds_lfht_node *)o->link);
-                rcu_read_unlock();
-                object_free(o);
-            }
+            if (o != NULL)
+                fn(s, o);
         }
-        for (uint32_t k = 0; k < SLAB_CHUNKS; k++)
-            free(atomic_load_explicit(&p->chunks[k], memory_order_relaxed));
     }
+}
+
+static void take_out(struct store *s, struct object *o)
+{
+    rcu_read_lock();
+    cds_lfht_del(s->table, (struct cds_lfht_node *)o->link);
+    rcu_read_unlock();
+}
+
+static void give_back(struct store *s, struct object *o)
+{
+    (void)s;
+    object_free(o);
+}
+
+/* No reader of ours is left, but liburcu's thread may be resizing the table (removing objects makes
+ * it do so) and walks the nodes: as ever, a grace period lies between taking out and freeing. */
+void store_free(struct store *s)
+{
+    if (s == NULL)
+        return;
+    reclaim_stop(s->reclaim);
+    each_object(s, take_out);
+    synchronize_rcu();
+    FB_RCU_ACQUIRE(&store_grace);
+    each_object(s, give_back);
+    for (uint32_t i = 0; i < s->partitions; i++)
+        for (uint32_t k = 0; k < SLAB_CHUNKS; k++)
+            free(atomic_load_explicit(&s->parts[i].chunks[k], memory_order_relaxed));
     cds_lfht_destroy(s->table, NULL);
     free(s->parts);
     free(s);
@@ -235,6 +259,45 @@ void store_remove(struct store_writer *w, struct object *o)
 uint64_t store_memory_bytes(const struct store *s)
 {
     return store_resident_bytes(s) + reclaim_bytes(s->reclaim);
+}
+
+/* liburcu resizes to the number of nodes when that is a power of two and eight to a bucket. It also
+ * shrinks, by the same rule; its memory comes back then. */
+static uint64_t table_buckets(uint64_t first, uint64_t count)
+{
+    uint64_t buckets = first;
+    for (uint64_t c = 1; c <= count && c != 0; c *= 2)
+        if (c >> 3 >= buckets)
+            buckets = c;
+    return buckets;
+}
+
+void store_memory(const struct store *s, struct store_memory *m)
+{
+    struct store *mine = (struct store *)(uintptr_t)s;
+    uint64_t count = store_object_count(s), retired = reclaim_count(s->reclaim),
+             peak = atomic_load_explicit(&s->peak_count, memory_order_relaxed);
+
+    if (count > peak) {
+        peak = count;
+        atomic_store_explicit(&mine->peak_count, peak, memory_order_relaxed);
+    }
+    *m = (struct store_memory){
+        .objects = store_resident_bytes(s) - count * OBJECT_PLACE_BYTES,
+        .retired = reclaim_bytes(s->reclaim) - retired * OBJECT_PLACE_BYTES,
+        .table = table_buckets(s->buckets_first, peak) * sizeof(struct cds_lfht_node),
+    };
+    /* three counters that are read one after the other */
+    if (m->objects > store_resident_bytes(s))
+        m->objects = 0;
+    if (m->retired > reclaim_bytes(s->reclaim))
+        m->retired = 0;
+    for (uint32_t i = 0; i < s->partitions; i++) {
+        for (uint32_t k = 0; k < SLAB_CHUNKS; k++)
+            if (atomic_load_explicit(&s->parts[i].chunks[k], memory_order_relaxed) != NULL)
+                m->slots += sizeof(struct slot) << (k + SLAB_FIRST_SHIFT);
+        m->slots += sizeof(struct store_part);
+    }
 }
 
 uint64_t store_resident_bytes(const struct store *s)

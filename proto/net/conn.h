@@ -87,6 +87,7 @@ struct frame_box {
 struct frame_box *frame_box_new(struct fb_conn *c, size_t n);
 void frame_box_drop(struct frame_box *b); /* was never delivered */
 void frame_pool_fini(struct fb_conn *c);
+uint64_t frame_pool_bytes(void); /* of all boxes of the process, in pools and in hands */
 
 /* conn.c */
 struct fb_conn *conn_new(struct fb_net *n, bool dialed);

@@ -8,12 +8,29 @@
 #define BOX_SMALL_BYTES 4096u
 #define BOXES_KEPT_MAX 128u
 
+static _Atomic uint64_t boxes_bytes; /* an allocation's cost, not a frame's: most go round */
+
 static struct frame_box *box_alloc(size_t cap)
 {
     struct frame_box *b = fb_try_malloc(sizeof(*b) + cap);
-    if (b != NULL)
-        b->cap = cap;
+    if (b == NULL)
+        return NULL;
+    b->cap = cap;
+    atomic_fetch_add_explicit(&boxes_bytes, sizeof(*b) + cap, memory_order_relaxed);
     return b;
+}
+
+static void box_free(struct frame_box *b)
+{
+    if (b == NULL)
+        return;
+    atomic_fetch_sub_explicit(&boxes_bytes, sizeof(*b) + b->cap, memory_order_relaxed);
+    free(b);
+}
+
+uint64_t frame_pool_bytes(void)
+{
+    return atomic_load_explicit(&boxes_bytes, memory_order_relaxed);
 }
 
 struct frame_box *frame_box_new(struct fb_conn *c, size_t n)
@@ -44,7 +61,7 @@ struct frame_box *frame_box_new(struct fb_conn *c, size_t n)
 
 void frame_box_drop(struct frame_box *b)
 {
-    free(b);
+    box_free(b);
 }
 
 void fb_net_frame_free(struct fb_net_frame *f)
@@ -56,11 +73,11 @@ void fb_net_frame_free(struct fb_net_frame *f)
         return;
     c = f->conn;
     if (b->cap != BOX_SMALL_BYTES) {
-        free(b);
+        box_free(b);
     } else if (atomic_fetch_add_explicit(&c->free_count, 1, memory_order_relaxed) >=
                BOXES_KEPT_MAX) {
         atomic_fetch_sub_explicit(&c->free_count, 1, memory_order_relaxed);
-        free(b);
+        box_free(b);
     } else {
         b->next_free = atomic_load_explicit(&c->free_returned, memory_order_relaxed);
         while (!atomic_compare_exchange_weak_explicit(&c->free_returned, &b->next_free, b,
@@ -74,7 +91,7 @@ static void list_free(struct frame_box *b)
 {
     while (b != NULL) {
         struct frame_box *next = b->next_free;
-        free(b);
+        box_free(b);
         b = next;
     }
 }

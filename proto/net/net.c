@@ -63,6 +63,17 @@ void net_remove(struct fb_net *n, struct fb_conn *c)
     pthread_mutex_unlock(&n->mtx);
 }
 
+uint64_t fb_net_memory_bytes(struct fb_net *n)
+{
+    uint64_t bytes = frame_pool_bytes();
+
+    pthread_mutex_lock(&n->mtx);
+    for (const struct fb_conn *c = n->conns; c != NULL; c = c->next)
+        bytes += sizeof(*c) + NET_READ_BYTES + atomic_load(&c->queued);
+    pthread_mutex_unlock(&n->mtx);
+    return bytes;
+}
+
 void net_reap(struct fb_net *n, struct fb_conn *c)
 {
     fb_mailbox_force(n->dead, &c->reap); /* bounded by NET_CONNS_MAX */

@@ -66,6 +66,8 @@ FB_MUST_USE enum fb_status fb_net_dial(struct fb_net *n, const char *url, const 
  * FB_EFULL (an empty queue takes a buffer of any size): `frames` is untouched. Several frames in
  * one call are cheaper than one call each. */
 FB_MUST_USE enum fb_status fb_conn_send(struct fb_conn *c, struct fb_buf *frames);
+/* Connections with their buffers, and received frames wherever they are. Any thread. */
+uint64_t fb_net_memory_bytes(struct fb_net *n);
 size_t fb_conn_send_queue_bytes(const struct fb_conn *c);
 void fb_conn_close(struct fb_conn *c); /* asynchronous; `closed` follows */
 struct fb_conn *fb_conn_get(struct fb_conn *c);

@@ -238,6 +238,23 @@ void fb_histogram_observe_rows(struct fb_histogram *h, uint64_t rows)
     histogram_observe(m, rows, 1);
 }
 
+uint64_t fb_metrics_memory_bytes(void)
+{
+    uint64_t n = 0;
+
+    pthread_mutex_lock(&registry_mtx);
+    for (const struct shard *s = shards; s != NULL; s = s->next_all) {
+        n += sizeof(*s);
+        for (uint32_t i = 0; i < CHUNKS_MAX; i++)
+            if (atomic_load_explicit(&s->chunks[i], memory_order_relaxed) != NULL)
+                n += sizeof(struct chunk);
+    }
+    for (const struct metric *m = metrics; m != NULL; m = m->next)
+        n += sizeof(*m) + strlen(m->name) + strlen(m->labels) + strlen(m->help) + 3 * 16;
+    pthread_mutex_unlock(&registry_mtx);
+    return n;
+}
+
 void fb_gauge_register(const char *name, const char *help, fb_gauge_fn fn, void *arg)
 {
     char full[METRIC_NAME_BYTES];

@@ -33,6 +33,9 @@ typedef void (*fb_gauge_fn)(void *arg, struct fb_buf *out);
 void fb_gauge_register(const char *name, const char *help, fb_gauge_fn fn, void *arg);
 void fb_gauge_emit(struct fb_buf *out, const char *name, const char *labels, double value);
 
+/* What counting itself takes. Any thread. */
+uint64_t fb_metrics_memory_bytes(void);
+
 /* The whole page, HELP and TYPE lines included; build_info is added by itself. */
 void fb_metrics_page(struct fb_buf *out);
 

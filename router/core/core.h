@@ -178,6 +178,14 @@ void router_configure(struct router *r, const struct router_config *config);
 /* No session may be left. */
 void router_free(struct router *r);
 const struct router_stats *router_stats(const struct router *r);
+struct router_memory {
+    uint64_t clients;    /* sessions, their rings and replies */
+    uint64_t operations; /* pool of those in flight */
+    uint64_t batches;    /* bytes kept until all in them is answered */
+    uint64_t core;       /* the rest */
+};
+/* Walks the sessions: about once a second. */
+void router_memory(const struct router *r, struct router_memory *m);
 void router_count_reject(struct router *r, enum router_reject_reason why);
 
 /* The clocks of everything that follows: monotonic ns, Unix ms. Never backwards in mono. */

@@ -233,6 +233,8 @@ void node_flush(struct router *r, uint32_t node)
     fb_buf_put_bytes(&n->out, fb_buf_view(&b->items));
     fb_frame_end(&n->out, mark, b->count);
     b->sent = true;
+    b->counted = sizeof(*b) + b->items.cap;
+    r->batch_bytes += b->counted;
     b->sent_ns = r->now_ns;
     n->collecting = NULL;
     n->unanswered++;

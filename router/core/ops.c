@@ -77,6 +77,8 @@ void batch_unref(struct router *r, struct router_batch *b)
     fb_assert(b->refs > 0);
     if (--b->refs > 0)
         return;
+    r->batch_bytes -= b->counted;
+    b->counted = 0;
     fb_buf_clear(&b->items);
     fb_buf_shrink(&b->items, BATCH_BYTES_KEEP);
     if (r->batch_free_count >= BATCH_KEEP) {

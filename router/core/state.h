@@ -53,6 +53,7 @@ struct router_batch {
     uint32_t count; /* items */
     bool sent;      /* handed over as a frame */
     bool answered;  /* at least one reply came, or the connection is gone */
+    size_t counted; /* in router.batch_bytes, from the flush on */
     uint64_t sent_ns;
 };
 
@@ -143,6 +144,7 @@ struct router {
     struct router_batch *limbo; /* bytes of operations no node could take */
     struct router_batch *batch_free;
     uint32_t batch_free_count;
+    uint64_t batch_bytes; /* of batches on their way */
 
     struct router_session *all, *ready, *retry, *stalled, *resume;
     uint32_t session_count;

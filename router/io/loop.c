@@ -307,6 +307,27 @@ static void entries_refresh(struct loop *l)
             entry_refresh(c->session);
 }
 
+static void count_memory(struct loop *l)
+{
+    struct router_memory m;
+
+    router_memory(l->core, &m);
+    for (const struct client *c = l->clients; c != NULL; c = c->next)
+        m.clients += sizeof(*c) + c->in.cap + c->writing.cap;
+    atomic_store_explicit(&l->memory.clients, m.clients, memory_order_relaxed);
+    atomic_store_explicit(&l->memory.operations, m.operations, memory_order_relaxed);
+    atomic_store_explicit(&l->memory.batches, m.batches, memory_order_relaxed);
+    atomic_store_explicit(&l->memory.core, m.core + sizeof(*l), memory_order_relaxed);
+}
+
+void loop_memory_add(const struct loop *l, struct router_memory *m)
+{
+    m->clients += atomic_load_explicit(&l->memory.clients, memory_order_relaxed);
+    m->operations += atomic_load_explicit(&l->memory.operations, memory_order_relaxed);
+    m->batches += atomic_load_explicit(&l->memory.batches, memory_order_relaxed);
+    m->core += atomic_load_explicit(&l->memory.core, memory_order_relaxed);
+}
+
 static void second_cb(uv_timer_t *t)
 {
     struct loop *l = t->data;
@@ -315,6 +336,7 @@ static void second_cb(uv_timer_t *t)
     loop_time(l);
     clients_check(l);
     entries_refresh(l);
+    count_memory(l);
 }
 
 static void loop_thread(void *arg)

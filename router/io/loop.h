@@ -72,6 +72,9 @@ struct loop {
     struct client *clients;
     struct held_frame *held_free;
     struct router_stats published;
+    struct loop_memory { /* this thread writes once a second, any reads */
+        _Atomic uint64_t clients, operations, batches, core;
+    } memory;
     _Atomic uint32_t nodes_connected, ops_in_flight;
     uint8_t read_buf[ROUTER_READ_BYTES];
 };

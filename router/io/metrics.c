@@ -1,5 +1,6 @@
 /* Metrics of a router: the cores count in plain memory, their loops publish once a
  * second from their own thread. */
+#include "proto/rt/memory.h"
 #include "router/io/process.h"
 
 #include "router/resp/command.h"
@@ -27,6 +28,22 @@ static void gauge_coordinator(void *arg, struct fb_buf *out)
 {
     struct process *p = arg;
     fb_gauge_emit(out, "coordinator_up", NULL, p->agent != NULL && fb_agent_up(p->agent));
+}
+
+static void gauge_memory(void *arg, struct fb_buf *out)
+{
+    struct process *p = arg;
+    struct router_memory m = {0};
+    for (uint32_t i = 0; i < p->loop_count; i++)
+        loop_memory_add(p->loops[i], &m);
+    const struct fb_memory_kind kinds[] = {
+        {"clients", m.clients},
+        {"operations", m.operations},
+        {"batches", m.batches},
+        {"loops", m.core},
+        {"connections", fb_net_memory_bytes(p->net)},
+    };
+    fb_memory_emit(out, kinds, FB_COUNT_OF(kinds));
 }
 
 static void gauge_in_flight(void *arg, struct fb_buf *out)
@@ -70,6 +87,8 @@ void metrics_register(struct process *p)
     duration = fb_histogram_register("request_duration_seconds", NULL,
                                      "From the arrival of a command to its reply.", false);
     slowlog_register();
+    fb_gauge_register("memory_bytes", FB_MEMORY_HELP, gauge_memory, p);
+    fb_gauge_register("resident_memory_bytes", FB_MEMORY_RESIDENT_HELP, gauge_memory, p);
     fb_gauge_register("connected_clients", "Client connections.", gauge_clients, p);
     fb_gauge_register("map_epoch", "Coordinator revision of the map in use.", gauge_map, p);
     fb_gauge_register("coordinator_up", "1 while the coordinator answers.", gauge_coordinator, p);

@@ -108,6 +108,8 @@ void loop_join(struct loop *l);
 void loop_free(struct loop *l);
 uint32_t loop_nodes_connected(const struct loop *l);
 uint32_t loop_ops_in_flight(const struct loop *l);
+/* Adds what the loop counted last. Any thread. */
+void loop_memory_add(const struct loop *l, struct router_memory *m);
 /* Callbacks of the process's fb_net; arg is the process. nng threads. */
 void loop_net_opened(void *arg, struct fb_conn *c, const struct fb_hello *peer);
 void loop_net_received(void *arg, struct fb_conn *c, struct fb_net_frame *f);

@@ -130,6 +130,13 @@ struct sync_op {
 
 /* The next operation of a lane, NULL if none. It is the caller's; it goes to sync_core_result
  * exactly once, and then to pg_batch_fini(&op->batch) and sync_op_free. */
+struct sync_memory {
+    uint64_t feeds;        /* feeds, namespaces, peers */
+    uint64_t batches;      /* objects on their way to PostgreSQL */
+    uint64_t dead_letters; /* what is known of parked objects */
+};
+/* Walks all feeds: about once a second. */
+void sync_core_memory(const struct sync_core *s, struct sync_memory *m);
 struct sync_op *sync_core_take_op(struct sync_core *s, uint32_t lane);
 void sync_core_result(struct sync_core *s, struct sync_op *op);
 void sync_op_free(struct sync_op *op);

@@ -165,6 +165,7 @@ void sync_engine_operator(struct sync_process *p, const struct fb_verdict *v,
 
 static void publish_status(struct sync_engine *g)
 {
+    struct sync_memory m;
     json_t *o = sync_engine_status(g);
     char *text = json_dumps(o, JSON_COMPACT);
 
@@ -175,6 +176,10 @@ static void publish_status(struct sync_engine *g)
     pthread_mutex_unlock(&g->p->mtx);
     free(text);
     sync_metrics_update(g->core);
+    sync_core_memory(g->core, &m);
+    atomic_store_explicit(&g->p->memory_feeds, m.feeds, memory_order_relaxed);
+    atomic_store_explicit(&g->p->memory_batches, m.batches, memory_order_relaxed);
+    atomic_store_explicit(&g->p->memory_dead, m.dead_letters, memory_order_relaxed);
 }
 
 /* ---- inputs ---- */

@@ -16,6 +16,7 @@ struct sync_loader {
     struct fb_thread *thread;
     struct pg *pg;
     uint64_t conninfo_gen;
+    uint64_t counted; /* in process.memory_loads */
     _Atomic bool stop;
     struct fb_counter *found, *absent, *down, *refused;
     struct fb_histogram *duration;
@@ -223,6 +224,16 @@ static void run_round(struct sync_loader *l, struct round *r, struct fb_mail *ch
     fb_cluster_state_put(state);
 }
 
+/* What a round leaves for the next one. */
+static void count_memory(struct sync_loader *l, const struct round *r)
+{
+    uint64_t now = r->frame_cap * sizeof(*r->frames) + r->cap * sizeof(*r->items);
+
+    if (now != l->counted)
+        atomic_fetch_add_explicit(&l->p->memory_loads, now - l->counted, memory_order_relaxed);
+    l->counted = now;
+}
+
 static void loader_run(void *arg)
 {
     struct sync_loader *l = arg;
@@ -234,6 +245,7 @@ static void loader_run(void *arg)
             fb_beat_blocks(FB_BEAT_DATABASE, "loads rows");
             (void)sync_process_pg(l->p, l->pg, &l->conninfo_gen);
             run_round(l, &r, chain);
+            count_memory(l, &r);
             continue;
         }
         if (atomic_load(&l->stop))

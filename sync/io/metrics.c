@@ -2,6 +2,8 @@
  * thread publishes its status. */
 #include "sync/io/metrics.h"
 
+#include "proto/rt/memory.h"
+
 #include <stdio.h>
 
 static _Atomic uint64_t dead_letters;
@@ -37,6 +39,19 @@ static void gauge_coordinator(void *arg, struct fb_buf *out)
     fb_gauge_emit(out, "coordinator_up", NULL, p->agent != NULL && fb_agent_up(p->agent) ? 1 : 0);
 }
 
+static void gauge_memory(void *arg, struct fb_buf *out)
+{
+    struct sync_process *p = arg;
+    const struct fb_memory_kind kinds[] = {
+        {"feeds", atomic_load(&p->memory_feeds)},
+        {"batches", atomic_load(&p->memory_batches)},
+        {"dead_letters", atomic_load(&p->memory_dead)},
+        {"loads", atomic_load(&p->memory_loads)},
+        {"connections", p->net != NULL ? fb_net_memory_bytes(p->net) : 0},
+    };
+    fb_memory_emit(out, kinds, FB_COUNT_OF(kinds));
+}
+
 static void gauge_map(void *arg, struct fb_buf *out)
 {
     struct sync_process *p = arg;
@@ -64,6 +79,8 @@ void sync_metrics_register(struct sync_process *p)
     fb_gauge_register("db_up", "1 while PostgreSQL answers", gauge_db_up, p);
     fb_gauge_register("dead_letters", "Objects PostgreSQL refused", gauge_dead_letters, p);
     fb_gauge_register("coordinator_up", "1 while the coordinator answers", gauge_coordinator, p);
+    fb_gauge_register("memory_bytes", FB_MEMORY_HELP, gauge_memory, p);
+    fb_gauge_register("resident_memory_bytes", FB_MEMORY_RESIDENT_HELP, gauge_memory, p);
     fb_gauge_register("map_epoch", "Coordinator revision of the map in use.", gauge_map, p);
     fb_gauge_register("sync_unsafe_feeds",
                       "Feeds with commits that a fail-over of PostgreSQL may still lose",

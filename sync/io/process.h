@@ -44,6 +44,8 @@ struct sync_process {
     struct sync_control *control;
     struct sync_loader *loader[SYNC_LOADERS_MAX];
     /* any thread */
+    _Atomic uint64_t memory_feeds, memory_batches, memory_dead,
+        memory_loads; /* their threads write */
     _Atomic bool db_up;
     _Atomic uint32_t next_loader;
     _Atomic uint64_t conninfo_gen;  /* grows with each new connection string */

@@ -11,10 +11,10 @@ from base import Background, ClusterTest, connect, wait_for
 COMMON = {"build_info": ("gauge", "build version"), "coordinator_up": ("gauge", ""), "map_epoch": ("gauge", ""),
           "config_revision": ("gauge", ""), "config_reloads_total": ("counter", "result"),
           "config_last_reload_successful": ("gauge", ""), "threads_stalled": ("gauge", "on"),
-          "thread_stalls_total": ("counter", "on")}
+          "thread_stalls_total": ("counter", "on"), "memory_bytes": ("gauge", "kind"),
+          "resident_memory_bytes": ("gauge", "")}
 NAMES = {
     "node": {"cache_hits_total": ("counter", ""), "cache_misses_total": ("counter", "reason"), "objects": ("gauge", "state"),
-             "memory_bytes": ("gauge", "kind"),
              "evictions_total": ("counter", ""), "expired_total": ("counter", ""),
              "dirty_objects": ("gauge", ""), "dirty_bytes": ("gauge", ""), "oldest_dirty_timestamp_seconds": ("gauge", ""),
              "sync_enqueued_total": ("counter", ""), "sync_coalesced_total": ("counter", ""), "dead_letters": ("gauge", ""),

@@ -7,6 +7,7 @@
 #include "proto/rt/admin.h"
 #include "proto/rt/events.h"
 #include "proto/rt/mailbox.h"
+#include "proto/rt/memory.h"
 #include "proto/rt/metrics.h"
 #include "proto/rt/reload.h"
 #include "proto/rt/thread.h"
@@ -438,6 +439,13 @@ void fb_gauge_emit(struct fb_buf *out, const char *name, const char *labels, dou
     (void)name;
     (void)labels;
     (void)value;
+}
+
+void fb_memory_emit(struct fb_buf *out, const struct fb_memory_kind *kinds, size_t n)
+{
+    (void)out;
+    (void)kinds;
+    (void)n;
 }
 
 /* ---- not simulated: the watchdog, SIGHUP ---- */

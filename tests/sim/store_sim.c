@@ -180,6 +180,11 @@ uint64_t store_memory_bytes(const struct store *s)
     return s->resident_bytes;
 }
 
+void store_memory(const struct store *s, struct store_memory *m)
+{
+    *m = (struct store_memory){.objects = s->resident_bytes};
+}
+
 uint64_t store_resident_bytes(const struct store *s)
 {
     return s->resident_bytes;

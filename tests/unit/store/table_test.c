@@ -106,6 +106,24 @@ static void test_torture(void **state)
     store_free(store);
 }
 
+/* The table resizes by a thread of its own, also while the store is taken down: removing objects
+ * passes the counts at which it does. */
+static void test_taken_down_while_the_table_resizes(void **state)
+{
+    struct fb_err err;
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        struct store_writer *w;
+        assert_int_equal(store_new(4, 16, &store, &err), FB_OK);
+        w = store_writer_new(store);
+        for (uint32_t k = 0; k < 140000; k++)
+            publish(w, k, k);
+        store_writer_flush(w);
+        store_writer_free(w);
+        store_free(store);
+    }
+}
+
 static void test_slots_stay(void **state)
 {
     struct fb_err err;
@@ -170,6 +188,7 @@ static void test_sieve(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_slots_stay),
+                                       cmocka_unit_test(test_taken_down_while_the_table_resizes),
                                        cmocka_unit_test(test_sieve),
                                        cmocka_unit_test(test_torture)};
     int rc;
