@@ -192,12 +192,14 @@ static void stop(struct node *n)
     if (n->snapshotter != NULL)
         snapshotter_stop(n->snapshotter);
     if (n->net != NULL)
-        fb_net_close(n->net);
+        fb_net_shutdown(n->net); /* freed behind those who count its memory */
     for (uint32_t i = 0; i < n->worker_count; i++)
         if (n->workers[i] != NULL)
             worker_stop(n->workers[i]);
     if (n->admin != NULL)
         fb_admin_stop(n->admin);
+    fb_net_close(n->net);
+    n->net = NULL;
     if (n->log != NULL)
         log_close(n->log);
     for (uint32_t i = 0; i < n->worker_count * 2; i++) /* twice: a FLUSHALL goes to all and back */

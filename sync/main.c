@@ -73,7 +73,7 @@ struct program {
     struct fb_buf conninfo;
     struct fb_buf next_conninfo; /* what a reload has read, main thread */
 };
-static struct program *the_program; /* for who looks for leaks */
+static struct program *volatile the_program; /* for who looks for leaks; read by nobody else */
 
 static bool ready(void *arg, struct fb_buf *why)
 {
@@ -227,13 +227,14 @@ static enum fb_status open_net(struct sync_process *p, const char *url, char *bo
 static void stop(struct sync_process *p, struct fb_admin *admin)
 {
     sync_engine_stop(p);
-    fb_net_close(p->net);
+    fb_net_shutdown(p->net); /* freed behind those who count its memory */
     for (uint32_t i = 0; i < p->loaders; i++)
         sync_loader_stop(p->loader[i]);
     sync_control_stop(p->control);
     fb_agent_stop(p->agent);
     p->agent = NULL;
     fb_admin_stop(admin);
+    fb_net_close(p->net);
     sync_engine_free(p);
     sync_control_free(p->control);
     fb_cluster_state_put(p->state);
@@ -375,6 +376,8 @@ int main(int argc, char **argv)
         (void)sync_process_set_conninfo(p, (const char *)g->conninfo.p);
         rc = run(g, argc, argv);
     }
+    /* A start that failed ends with threads that still look at it: exit frees nothing of it, and
+     * the_program keeps it reachable. */
     if (rc == EXIT_SUCCESS) {
         fb_buf_fini(&g->conninfo);
         fb_buf_fini(&g->next_conninfo);

@@ -30,8 +30,7 @@ uint64_t node_memory_beside(struct node *n)
 {
     struct lane_memory m = of_workers(n);
 
-    return m.dirty + m.feeds + m.loads + m.log + m.replies +
-           (n->net != NULL ? fb_net_memory_bytes(n->net) : 0);
+    return m.dirty + m.feeds + m.loads + m.log + m.replies + fb_net_memory_bytes(n->net);
 }
 
 void node_memory_emit(struct node *n, struct fb_buf *out)

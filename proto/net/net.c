@@ -67,6 +67,8 @@ uint64_t fb_net_memory_bytes(struct fb_net *n)
 {
     uint64_t bytes = frame_pool_bytes();
 
+    if (n == NULL) /* not open yet: a node is asked for its metrics while it recovers */
+        return bytes;
     pthread_mutex_lock(&n->mtx);
     for (const struct fb_conn *c = n->conns; c != NULL; c = c->next)
         bytes += sizeof(*c) + NET_READ_BYTES + atomic_load(&c->queued);
@@ -283,11 +285,10 @@ static void close_listeners(struct fb_net *n)
     }
 }
 
-void fb_net_close(struct fb_net *n)
+void fb_net_shutdown(struct fb_net *n)
 {
-    if (n == NULL)
-        return;
     pthread_mutex_lock(&n->mtx);
+    fb_assert(!n->closing);
     n->closing = true; /* nothing is added from here on */
     pthread_mutex_unlock(&n->mtx);
     close_listeners(n);
@@ -302,6 +303,15 @@ void fb_net_close(struct fb_net *n)
     atomic_store(&n->stop, true);
     fb_mailbox_wake(n->dead);
     fb_thread_join(n->reaper);
+    n->reaper = NULL;
+}
+
+void fb_net_close(struct fb_net *n)
+{
+    if (n == NULL)
+        return;
+    if (n->reaper != NULL)
+        fb_net_shutdown(n);
     fb_mailbox_free(n->dead);
     pthread_cond_destroy(&n->empty);
     pthread_mutex_destroy(&n->mtx);

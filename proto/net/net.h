@@ -46,8 +46,11 @@ struct fb_net_config {
 
 FB_MUST_USE enum fb_status fb_net_open(const struct fb_net_config *config, struct fb_net **out,
                                        struct fb_err *err);
-/* Closes everything; when it returns no callback runs or will run. Not from a callback. References
- * to connections and frames may outlive it (fb_conn_put, fb_net_frame_free stay valid). */
+/* Closes everything; when it returns no callback runs or will run. Not from a callback, once.
+ * fb_net_memory_bytes may still be asked, by threads that end later. */
+void fb_net_shutdown(struct fb_net *n);
+/* fb_net_shutdown if that was not called, then frees. References to connections and frames may
+ * outlive it (fb_conn_put, fb_net_frame_free stay valid). NULL is allowed. */
 void fb_net_close(struct fb_net *n);
 /* url tcp://host:port, port 0 picks a free one; `bound` (FB_ADDRESS_BYTES_MAX+1) gets the real URL.
  */

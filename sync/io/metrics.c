@@ -47,7 +47,7 @@ static void gauge_memory(void *arg, struct fb_buf *out)
         {"batches", atomic_load(&p->memory_batches)},
         {"dead_letters", atomic_load(&p->memory_dead)},
         {"loads", atomic_load(&p->memory_loads)},
-        {"connections", p->net != NULL ? fb_net_memory_bytes(p->net) : 0},
+        {"connections", fb_net_memory_bytes(p->net)},
     };
     fb_memory_emit(out, kinds, FB_COUNT_OF(kinds));
 }

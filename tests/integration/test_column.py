@@ -104,6 +104,13 @@ class Columns(ClusterTest):
             self.assertEqual(self.pg.psql(f"select id, v from app.{ns}_blind order by id"), [["1", value], ["2", value]])
         self.assertEqual(self.pg.psql("select encode(v, 'hex') from app.bytea_blind"), [["0001"]])
 
+    def misses_answered(self):
+        try:
+            self.r.get("text:asked")
+        except base.redis.ResponseError:
+            return False
+        return True
+
     def test_blind_writes_with_postgresql_away(self):
         self.cluster.pg.stop("immediate")
         try:
@@ -112,6 +119,8 @@ class Columns(ClusterTest):
             self.assertRegex(self.error("SET", "text:never-seen", "x"), "^DBDOWN")
         finally:
             self.cluster.pg.start()
+        wait_for("PostgreSQL to be seen", lambda: self.cluster.ctl("sync", "flush", check=False).returncode == 0)
+        wait_for("misses to be answered", self.misses_answered)
         self.synced()
         self.assertEqual(self.pg.psql("select v from app.text_blind where id = 900"), [["written"]])
 

@@ -9,6 +9,7 @@ import struct
 import base
 from base import ClusterTest, wait_for
 
+PROTOCOL_VERSION = 2  # FB_PROTOCOL_VERSION in proto/wire/frame.h
 OPS = [*range(1, 9), *range(20, 28), *range(40, 48), *range(60, 64), *range(80, 85), 90, *range(100, 104)]
 KEYS = [b"a", b"session:1", b"user:1", b"user:x", b"{t}1", b"", b"k" * 512]
 
@@ -36,7 +37,7 @@ def frame(kind, tail=b"", count=0, extra=b""):
 
 
 def hello(role, name, cluster):
-    h = field(1, 0, 1) + field(2, 0, role) + field(3, 2, name.encode()) + field(4, 2, cluster) + field(5, 1, 4711)
+    h = field(1, 0, PROTOCOL_VERSION) + field(2, 0, role) + field(3, 2, name.encode()) + field(4, 2, cluster) + field(5, 1, 4711)
     return frame(1, extra=field(6, 2, h))
 
 

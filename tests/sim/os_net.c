@@ -127,10 +127,19 @@ enum fb_status fb_net_open(const struct fb_net_config *config, struct fb_net **o
     return FB_OK;
 }
 
-void fb_net_close(struct fb_net *n)
+void fb_net_shutdown(struct fb_net *n)
 {
     n->proc->net = NULL;
     sim_net_close(n->net);
+    n->net = NULL;
+}
+
+void fb_net_close(struct fb_net *n)
+{
+    if (n == NULL)
+        return;
+    if (n->net != NULL)
+        fb_net_shutdown(n);
     free(n);
 }
 
