@@ -64,7 +64,6 @@ sync_interval = 1h
         self.begin()
         self.faults.set(rule)
         status = ended(self.node)
-        acked = dict(self.writers.acked)
         hits = self.faults.clear()
         self.assertEqual(len(hits), 1, hits)
         self.assertEqual(status, -signal.SIGABRT)
@@ -75,8 +74,8 @@ sync_interval = 1h
             self.assertIn(word, lines[0])
         time_of_end = time.monotonic()
         wait_for("the writers to notice", lambda: self.writers.errors or time.monotonic() - time_of_end > 20)
-        self.assertEqual({k: v for k, v in self.writers.acked.items() if v != acked.get(k)}, {},
-                         "acknowledged after the end")
+        # What was acknowledged at the last moment may still be on its way to the writers; wrongly acknowledged would be
+        # what the cut takes away, which check_acked sees.
         self.disk.cut(seed=1, lose=1.0)
         self.node.start()
         self.cluster.wait_ready()
