@@ -38,19 +38,6 @@ void log_path_format(const struct log *log, uint32_t lane, uint32_t segment, cha
     snprintf(out, n, "%s/%s", log->dir, name);
 }
 
-void log_clean_tail(const struct log *log, uint32_t lane, uint32_t segment, int fd, uint64_t offset,
-                    uint64_t capacity)
-{
-    /* Growing again makes a hole, which needs no room; a short file without footer would be damage.
-     */
-    if (ftruncate(fd, (off_t)offset) != 0 || ftruncate(fd, (off_t)capacity) != 0) {
-        char path[4400];
-        int e = errno;
-        log_path_format(log, lane, segment, path, sizeof(path));
-        disk_die(path, "cut back after a failed write", e);
-    }
-}
-
 bool log_reserve_make(struct log *log)
 {
     int e, fd;
@@ -150,7 +137,9 @@ static enum fb_status roll(struct log *log, uint32_t lane, uint64_t need, bool u
     return FB_OK;
 }
 
-/* One pwritev. False: the disk is full and nothing is left of the batch. */
+/* One pwritev. False: the disk is full. The beginning of the batch that was written then is
+ * overwritten by the next try, or by the footer when that goes to another segment; a kill before
+ * either leaves a torn end, which recovery knows. */
 static bool write_batch(struct log *log, uint32_t lane, const uint8_t *header,
                         struct fb_bytes records, int *why)
 {
@@ -175,8 +164,6 @@ static bool write_batch(struct log *log, uint32_t lane, const uint8_t *header,
         log_path_format(log, lane, l->w_segment, path, sizeof(path));
         disk_die(path, "write", *why);
     }
-    if (!FB_MUTANT(log_short_write_left))
-        log_clean_tail(log, lane, l->w_segment, l->w_fd, l->w_offset, l->w_capacity);
     return false;
 }
 

@@ -73,10 +73,6 @@ struct log {
 /* Header of a lane's segment. */
 struct log_segment_header log_header_of(const struct log *log, uint32_t lane, uint32_t segment,
                                         uint64_t first_seq, uint64_t bytes);
-/* Drops whatever is behind `offset` and leaves zeros up to `capacity`. Ends the process when even
- * that fails. */
-void log_clean_tail(const struct log *log, uint32_t lane, uint32_t segment, int fd, uint64_t offset,
-                    uint64_t capacity);
 /* Name for messages: "<dir>/<segment file>". */
 void log_path_format(const struct log *log, uint32_t lane, uint32_t segment, char *out, size_t n);
 /* Makes the reserve when there is none. False when there is no room. log->mtx held, or before the

@@ -47,8 +47,8 @@ static void sync_names(struct log *log)
         disk_die(log->dir, "fsync of the directory", errno);
 }
 
-/* Gives the file its footer and closes it; result: its size. A full disk leaves it without:
- * recovery seals it. */
+/* Gives the file its footer and closes it; result: its size. A full disk leaves it without,
+ * or with a part of it: recovery seals it. */
 static uint64_t seal(struct log *log, uint32_t lane, const struct log_segment *g, bool more)
 {
     struct log_footer f = {.more = more,
@@ -68,7 +68,6 @@ static uint64_t seal(struct log *log, uint32_t lane, const struct log_segment *g
     if (e != 0 && !disk_is_full(e))
         die(log, lane, g->number, "seal", e);
     if (e != 0) {
-        log_clean_tail(log, lane, g->number, g->fd, g->offset, g->file_bytes);
         sync_file(log, lane, g);
         FB_LOG(WARN, "log segment not sealed, the disk is full", FB_KS("dir", log->dir),
                FB_KU("lane", lane), FB_KU("segment", g->number));

@@ -17,7 +17,6 @@
     X(log_fdatasync_error, "a failed fdatasync of the log is taken for a good one")                \
     X(log_no_dir_sync, "the name of a new segment is not synced")                                  \
     X(log_write_error, "a failed or short write of the log is taken for a good one")               \
-    X(log_short_write_left, "the beginning of a batch that did not fit on the disk stays there")   \
     X(recover_cuts_synced, "damage of batches that were synced is taken for a torn tail")          \
     X(recover_no_sync, "what recovery read from the page cache is taken for durable")              \
     X(recover_no_seal, "recovery leaves the last segments as they are")                            \

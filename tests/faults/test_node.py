@@ -119,6 +119,23 @@ sync_interval = 1h
     def test_short_write_once(self):
         self.service_goes_on(f"pwritev {LOG} short=50 times=1", 1)
 
+    def test_killed_before_a_short_write_is_sealed(self):
+        """A batch that fitted in part went to the next segment, and a kill comes before the footer hides that part."""
+        self.faults.set(f"pwritev {LOG} short=50 times=2", f"pwrite {LOG} skip=1 delay=60000")
+        written = {}
+
+        def seal_begun():
+            key = f"plain:short-{len(written)}"
+            self.r.set(key, "x" * 100)
+            written[key] = b"x" * 100
+            return [x for x in self.faults.hits() if " pwrite " in x]
+        wait_for("the footer to be written", seal_begun)
+        self.node.kill()
+        self.assertEqual(len(self.faults.clear()), 3)
+        self.node.start()
+        self.cluster.wait_ready()
+        self.assertEqual({k: self.r.get(k) for k in written}, written)
+
     def test_interrupted(self):
         self.service_goes_on(f"pwritev,pwrite,fallocate {LOG} error=EINTR times=3", 3)
 
