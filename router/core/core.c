@@ -142,6 +142,13 @@ void router_tick(struct router *r)
             node_flush(r, i);
 }
 
+bool router_output_due(struct router *r)
+{
+    bool due = r->output_due;
+    r->output_due = false;
+    return due;
+}
+
 bool router_holding(const struct router *r)
 {
     for (uint32_t i = 0; i < r->node_count; i++)

@@ -239,6 +239,9 @@ size_t router_session_wants(const struct router_session *s, size_t n);
 
 /* Everything that is due: retries, time-outs, batches to nodes. */
 void router_tick(struct router *r);
+/* A batch became full while commands were read: take it (router_node_output) before more are read,
+ * so that the node works at the same time. True once for each time. */
+bool router_output_due(struct router *r);
 /* A batch waits for company, for some microseconds: look for input and call router_tick again
  * within 20 us or so. */
 bool router_holding(const struct router *r);

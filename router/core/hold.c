@@ -1,4 +1,4 @@
-/* A batch may wait a moment for company.
+/* When a batch leaves: it may wait a moment for company, and it takes half of the clients at most.
  *
  * A frame costs the same wake-ups of threads on both sides whether it carries one operation or
  * fifty, and when cores are short these are most of what a lone command costs. Clients that were
@@ -10,11 +10,16 @@
  *   - or nobody came for HOLD_GAP_NS,
  *   - or batch_hold has passed since it could have left.
  * Lone clients therefore never wait, and neither does anybody where commands come in faster than
- * the loop takes them. */
+ * the loop takes them.
+ *
+ * The other way round, when all clients ask at once, everybody in one batch would make router and
+ * node wait for each other in turn: a batch with half of the active clients leaves while the
+ * commands of the others are still being read. */
 #include "router/core/state.h"
 
 #define HOLD_GAP_NS UINT64_C(25000)
 #define HOLD_SEEN_MIN 4u /* operations of the batch before */
+#define SHARE_MIN 8u     /* clients; what smaller batches gain, their frames cost */
 #define ACTIVE_PERIOD_NS UINT64_C(2000000)
 
 void hold_count(struct router_session *s)
@@ -50,4 +55,10 @@ bool hold_batch(const struct router *r, struct router_node *n)
     if (n->hold_until_ns > n->hold_since_ns + r->config.hold_ns)
         n->hold_until_ns = n->hold_since_ns + r->config.hold_ns;
     return r->now_ns < n->hold_until_ns;
+}
+
+bool hold_share_reached(const struct router *r, const struct router_batch *b)
+{
+    uint32_t share = enough(r);
+    return share >= SHARE_MIN && b->clients >= share;
 }

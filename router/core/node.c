@@ -195,6 +195,11 @@ void node_enqueue(struct router *r, uint32_t i, struct fb_req *req, uint8_t node
     struct router_op *op = &r->ops[i];
     struct router_batch **at = node == ROUTER_NODE_NONE ? &r->limbo : &r->nodes[node].collecting;
     struct router_batch *b = *at;
+    if (b != NULL && node != ROUTER_NODE_NONE && b->last != op->s && hold_share_reached(r, b)) {
+        node_flush(r, node);
+        r->output_due = true;
+        b = NULL;
+    }
     if (b == NULL)
         b = *at = batch_new(r);
     req->seq = op_seq(r, i);
@@ -204,6 +209,8 @@ void node_enqueue(struct router *r, uint32_t i, struct fb_req *req, uint8_t node
     op->size = (uint32_t)b->items.n - op->offset;
     b->refs++;
     b->count++;
+    b->clients += b->last != op->s;
+    b->last = op->s;
     if (node == ROUTER_NODE_NONE) {
         if (b->items.n >= BATCH_BYTES_CLOSE) {
             batch_unref(r, b);

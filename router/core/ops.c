@@ -67,7 +67,8 @@ struct router_batch *batch_new(struct router *r)
     }
     b->next = NULL;
     b->refs = 1;
-    b->count = 0;
+    b->count = b->clients = 0;
+    b->last = NULL;
     b->sent = b->answered = false;
     return b;
 }

@@ -49,11 +49,13 @@ struct router_op {
 struct router_batch {
     struct router_batch *next; /* free list */
     struct fb_buf items;
-    uint32_t refs;  /* operations, and one while it is collecting */
-    uint32_t count; /* items */
-    bool sent;      /* handed over as a frame */
-    bool answered;  /* at least one reply came, or the connection is gone */
-    size_t counted; /* in router.batch_bytes, from the flush on */
+    uint32_t refs;    /* operations, and one while it is collecting */
+    uint32_t count;   /* items */
+    uint32_t clients; /* that have items in it, one counted again when it comes back later */
+    const struct router_session *last; /* whose item was added last; compared only */
+    bool sent;                         /* handed over as a frame */
+    bool answered;                     /* at least one reply came, or the connection is gone */
+    size_t counted;                    /* in router.batch_bytes, from the flush on */
     uint64_t sent_ns;
 };
 
@@ -134,6 +136,7 @@ struct router {
     uint32_t epoch[FB_PARTITIONS_MAX];
     uint8_t primary[FB_PARTITIONS_MAX]; /* ROUTER_NODE_NONE */
 
+    bool output_due; /* a batch was closed since router_output_due was asked */
     struct router_node nodes[FB_NODES_MAX];
     uint32_t node_count;
     uint8_t order[FB_NODES_MAX]; /* nodes that are primary of something, by name: SCAN's order */
@@ -208,6 +211,8 @@ void frame_unref(struct router_frame *f);
 /* hold.c */
 /* The session sent something. */
 void hold_count(struct router_session *s);
+/* `b` has a fair share of the active clients: whoever comes now goes into the next batch. */
+bool hold_share_reached(const struct router *r, const struct router_batch *b);
 /* True: the node's batch could leave, but is to wait for more until hold_until_ns at most. */
 bool hold_batch(const struct router *r, struct router_node *n);
 

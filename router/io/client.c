@@ -169,6 +169,8 @@ static void client_take(struct client *c, const uint8_t *p, size_t n)
         if (c->in.n == 0)
             fb_buf_shrink(&c->in, IN_KEEP_BYTES);
     }
+    if (router_output_due(c->loop->core))
+        peers_send(c->loop);
     reading_set(c, !c->session->stalled && !c->session->close && !c->session->ending);
 }
 

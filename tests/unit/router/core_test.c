@@ -185,6 +185,52 @@ static void answer_all(void)
         rig_reply_bulk(&g, 0, "x");
 }
 
+/* All clients ask in one poll: nobody waits until the last command is read, and no client's
+ * pipeline is torn apart. */
+static void test_share(void **state)
+{
+    enum { CLIENTS = 40, SHARE = CLIENTS / 2 / RIG_NODES };
+    struct router_session *s[CLIENTS];
+    uint32_t frames;
+    char two[64];
+    (void)state;
+    rig_init(&g);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        s[i] = client();
+        ask(s[i]);
+    }
+    answer_all();
+
+    frames = g.frames;
+    snprintf(two, sizeof(two), "GET %s\r\nGET %s\r\n", rig_key(0), rig_key(2));
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        rig_read(&g, s[i], two);
+        assert_int_equal(g.frames, frames + i / SHARE);
+        assert_int_equal(g.seen_count, i / SHARE * SHARE * 2);
+    }
+    rig_tick(&g, 0);
+    assert_int_equal(g.frames, frames + CLIENTS / SHARE - 1); /* the last: its window is shut */
+    answer_all();
+    assert_int_equal(g.frames, frames + CLIENTS / SHARE);
+
+    for (uint32_t i = 0; i < 2 * SHARE; i++) /* few are left: one batch for all of them */
+        router_session_gone(s[i]);
+    rig_tick(&g, 10);
+    for (uint32_t i = 2 * SHARE; i < CLIENTS; i++)
+        ask(s[i]);
+    answer_all();
+    frames = g.frames;
+    for (uint32_t i = 2 * SHARE; i < CLIENTS; i++)
+        rig_read(&g, s[i], two);
+    rig_tick(&g, 0);
+    assert_int_equal(g.frames, frames + 1);
+    assert_int_equal(g.seen_count, 2 * SHARE * 2);
+    answer_all();
+    for (uint32_t i = 2 * SHARE; i < CLIENTS; i++)
+        router_session_gone(s[i]);
+    rig_fini(&g);
+}
+
 /* Clients in turn: a batch waits for its share of half of them, for a gap, or for its time; a lone
  * client never waits. */
 static void test_hold(void **state)
@@ -496,14 +542,23 @@ static void test_garbage_from_node(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set_get),         cmocka_unit_test(test_order),
-        cmocka_unit_test(test_multi_key),       cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_window),          cmocka_unit_test(test_hold),
-        cmocka_unit_test(test_not_primary),     cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_connection_lost), cmocka_unit_test(test_no_node),
-        cmocka_unit_test(test_silent),          cmocka_unit_test(test_map_change_order),
-        cmocka_unit_test(test_limits),          cmocka_unit_test(test_limit_of_all),
-        cmocka_unit_test(test_gone_in_flight),  cmocka_unit_test(test_garbage_from_node),
+        cmocka_unit_test(test_set_get),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_multi_key),
+        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_not_primary),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_connection_lost),
+        cmocka_unit_test(test_no_node),
+        cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_map_change_order),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limit_of_all),
+        cmocka_unit_test(test_gone_in_flight),
+        cmocka_unit_test(test_garbage_from_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,13 @@ size_t rig_input(struct rig *g, struct router_session *s, const char *text)
     return n;
 }
 
+void rig_read(struct rig *g, struct router_session *s, const char *text)
+{
+    assert_int_equal(router_session_input(s, (const uint8_t *)text, strlen(text)), strlen(text));
+    if (router_output_due(g->r))
+        capture(g);
+}
+
 void rig_reply(struct rig *g, uint32_t i, struct fb_rep rep)
 {
     struct owned_frame *o = calloc(1, sizeof(*o));

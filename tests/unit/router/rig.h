@@ -37,6 +37,8 @@ void rig_map_apply(struct rig *g, bool relaxed);
 void rig_tick(struct rig *g, uint64_t ms);
 /* Bytes of a client; ticks. Returns how many were taken. */
 size_t rig_input(struct rig *g, struct router_session *s, const char *text);
+/* The same in the middle of one poll: no tick, only what the core says is due now is captured. */
+void rig_read(struct rig *g, struct router_session *s, const char *text);
 /* Answer the i-th captured request (it is removed). */
 void rig_reply(struct rig *g, uint32_t i, struct fb_rep rep);
 void rig_reply_bulk(struct rig *g, uint32_t i, const char *text);
