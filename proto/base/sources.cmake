@@ -4,4 +4,4 @@ fb_add_library(fb_base
   LIBS PkgConfig::XXHASH)
 target_compile_definitions(fb_base PRIVATE FB_VERSION="${PROJECT_VERSION}"
   FB_BUILD_FLAVOR="${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}")
-target_sources(fb_base PRIVATE base/mutant.c base/number.c base/glob.c)
+target_sources(fb_base PRIVATE base/mutant.c base/number.c base/glob.c base/base64.c)

@@ -38,6 +38,8 @@ struct fb_agent {
     struct fb_cluster_state *first; /* agent thread takes it */
     uint64_t rev;                   /* agent thread: store revision last seen */
     uint64_t fingerprint;           /* agent thread: of what was delivered last */
+    bool known;                     /* agent thread: cluster is that of the first state */
+    uint8_t cluster[16];            /* agent thread */
     uint64_t listed_ns;             /* agent thread */
     _Atomic(struct fb_applied *) applied;
     uint64_t backoff_ns; /* agent thread; 0 = coordinator is fine */
@@ -56,6 +58,23 @@ static uint64_t fingerprint(const struct fb_coord_list *l)
     return h;
 }
 
+/* Another cluster's keys in place of ours are not acted upon (I34). */
+static enum fb_status same_cluster(struct fb_agent *a, struct fb_cluster_state **s,
+                                   struct fb_err *err)
+{
+    if (!a->known)
+        memcpy(a->cluster, (*s)->map->cluster, sizeof(a->cluster));
+    a->known = true;
+    if (memcmp(a->cluster, (*s)->map->cluster, sizeof(a->cluster)) == 0)
+        return FB_OK;
+    fb_cluster_state_put(*s);
+    *s = NULL;
+    return fb_err_set(
+        err, FB_EFOREIGN,
+        "the coordinator holds another cluster now (key meta has another uuid); it is "
+        "not used: put the right keys back, or restart this process");
+}
+
 /* Reads; *out is NULL when nothing changed since the last delivery. */
 static enum fb_status look(struct fb_agent *a, struct fb_cluster_state **out, struct fb_err *err)
 {
@@ -71,6 +90,8 @@ static enum fb_status look(struct fb_agent *a, struct fb_cluster_state **out, st
     print = fingerprint(&l);
     if (print != a->fingerprint) {
         s = fb_cluster_state_of_list(&l, out, err);
+        if (s == FB_OK)
+            s = same_cluster(a, out, err);
         if (s == FB_OK)
             a->fingerprint = print;
     }

@@ -22,8 +22,14 @@ struct fb_coord {
     const struct fb_coord_ops *ops; /* first member of a back end's struct */
 };
 
+/* Is it a session's name: letters, digits, '-', '_', '.' and '/', no leading dot? */
+bool fb_coord_name_ok(const char *name, size_t n);
+
 /* file.c. `dir` as in the URL after the scheme. */
 FB_MUST_USE enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord **out,
+                                              struct fb_err *err);
+/* etcd.c. `url` whole; `create` makes nothing. */
+FB_MUST_USE enum fb_status fb_coord_etcd_open(const char *url, bool create, struct fb_coord **out,
                                               struct fb_err *err);
 
 #endif

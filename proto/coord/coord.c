@@ -3,6 +3,9 @@
 
 #include "proto/coord/backend.h"
 
+#include "proto/base/bounds.h"
+#include "proto/base/utf8.h"
+
 #include <stdlib.h>
 
 #define KEY_BYTES_MAX 256u
@@ -22,11 +25,12 @@ enum fb_status fb_coord_open(const char *url, bool create, struct fb_coord **out
     }
     if (strncmp(url, "file:", 5) == 0 && url[5] != '\0')
         return fb_coord_file_open(url + 5, create, out, err);
-    if (strncmp(url, "etcd:", 5) == 0)
-        return fb_err_set(err, FB_EUNSUPPORTED,
-                          "coordinator \"%s\": this build has no etcd; use file:///DIR", url);
-    return fb_err_set(err, FB_EINVAL, "coordinator \"%s\" is not file:///DIR%s%s", url,
-                      url[0] == '/' ? "; did you mean file://" : "", url[0] == '/' ? url : "");
+    if (strncmp(url, "etcd://", 7) == 0)
+        return fb_coord_etcd_open(url, create, out, err);
+    return fb_err_set(
+        err, FB_EINVAL,
+        "coordinator \"%s\" is neither file:///DIR nor etcd://HOST:PORT,.../CLUSTER%s%s", url,
+        url[0] == '/' ? "; did you mean file://" : "", url[0] == '/' ? url : "");
 }
 
 void fb_coord_close(struct fb_coord *c)
@@ -41,6 +45,8 @@ static enum fb_status check_key(const char *key, struct fb_err *err)
     if (n == 0 || n > KEY_BYTES_MAX)
         return fb_err_set(err, FB_EINVAL, "coordinator key has %zu bytes, 1 to %u are allowed", n,
                           KEY_BYTES_MAX);
+    if (key[0] == '.') /* a back end's own */
+        return fb_err_set(err, FB_EINVAL, "coordinator key %s begins with a dot", key);
     return FB_OK;
 }
 
@@ -78,9 +84,12 @@ enum fb_status fb_coord_txn(struct fb_coord *c, const struct fb_coord_op *ops, s
                           "coordinator transaction of %zu operations, 1 to %u are allowed", count,
                           FB_COORD_TXN_MAX);
     for (size_t i = 0; i < count; i++) {
+        struct fb_bytes v = ops[i].value;
         enum fb_status s = check_key(ops[i].key, err);
         if (s != FB_OK)
             return s;
+        if ((v.n > 0 && memchr(v.p, 0, v.n) != NULL) || !fb_utf8_valid(v, NULL))
+            return fb_err_set(err, FB_EINVAL, "value of %s is not UTF-8 text", ops[i].key);
     }
     return c->ops->txn(c, ops, count, rev == NULL ? &ignored : rev, err);
 }
@@ -102,7 +111,25 @@ void fb_coord_wake(struct fb_coord *c)
     c->ops->wake(c);
 }
 
+bool fb_coord_name_ok(const char *name, size_t n)
+{
+    if (n == 0 || n > FB_NAME_BYTES_MAX || name[0] == '.')
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        char c = name[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '-' || c == '_' || c == '.' || c == '/'))
+            return false;
+    }
+    return true;
+}
+
 enum fb_status fb_coord_session(struct fb_coord *c, const char *name, struct fb_err *err)
 {
+    if (!fb_coord_name_ok(name, strlen(name)))
+        return fb_err_set(
+            err, FB_EINVAL,
+            "session name \"%s\": letters, digits, '-', '_', '.' and '/' only, 1 to %u bytes", name,
+            FB_NAME_BYTES_MAX);
     return c->ops->session(c, name, err);
 }

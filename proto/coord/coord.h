@@ -8,8 +8,8 @@
  *
  * Thread: a handle may be used from any thread (it has its own mutex); calls block for at most the
  * timeout given at open (default 5 s), so loop and writer threads never call it: the agent thread
- * does (coord/agent.h). URLs: file:///absolute/dir | file:dir . Later
- * etcd://host:port,host:port/name.
+ * does (coord/agent.h). URLs: file:///absolute/dir | file:dir | etcd://host:port,host:port/name?
+ * options (etcd_url.h).
  */
 #ifndef FB_PROTO_COORD_COORD_H_
 #define FB_PROTO_COORD_COORD_H_
@@ -40,7 +40,7 @@ struct fb_coord_op {
 };
 
 /* Opens the store; `create` makes an empty one (file:). Errors: FB_ENOENT no store there; FB_EINVAL
- * bad URL; FB_EPERM, FB_EIO; FB_ECORRUPT names the file. */
+ * bad URL; FB_EPERM, FB_EIO; FB_ECORRUPT names the file; etcd: also FB_ECLOSED, FB_ETIMEOUT. */
 FB_MUST_USE enum fb_status fb_coord_open(const char *url, bool create, struct fb_coord **out,
                                          struct fb_err *err);
 /* Ends the session (its keys are no longer alive) and frees. */
@@ -72,8 +72,10 @@ FB_MUST_USE enum fb_status fb_coord_wait(struct fb_coord *c, uint64_t seen_rev,
 void fb_coord_wake(struct fb_coord *c); /* any thread */
 
 /* Starts the session that `session` keys are bound to, named for diagnosis. file: an OFD-locked
- * file that the kernel releases when the process ends. Errors: FB_EBUSY a live process holds a
- * session of this name (says its pid). */
+ * file that the kernel releases when the process ends; etcd: a lease of 5 s, kept alive by a
+ * thread. Errors: FB_EBUSY a live process holds a session of this name (says its pid); FB_EINVAL
+ * the name.
+ */
 FB_MUST_USE enum fb_status fb_coord_session(struct fb_coord *c, const char *name,
                                             struct fb_err *err);
 

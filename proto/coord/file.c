@@ -6,7 +6,6 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
-#include "proto/base/utf8.h"
 #include "proto/cluster/json.h"
 
 #include <errno.h>
@@ -131,8 +130,6 @@ static enum fb_status apply_locked(const struct file_coord *f, const struct fb_c
         struct fb_bytes v = ops[i].value;
         if (v.p == NULL)
             (void)json_object_del(keys, ops[i].key);
-        else if ((v.n > 0 && memchr(v.p, 0, v.n) != NULL) || !fb_utf8_valid(v, NULL))
-            s = fb_err_set(err, FB_EINVAL, "value of %s is not UTF-8 text", ops[i].key);
         else if (json_object_set_new(keys, ops[i].key, record_new(f, &ops[i], rev)) != 0)
             s = FB_ENOMEM;
     }

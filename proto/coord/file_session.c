@@ -1,6 +1,8 @@
 /* Sessions as OFD locks: the kernel ends them with the process, however it ends. */
 #include "proto/coord/file_session.h"
 
+#include "proto/coord/backend.h"
+
 #include "proto/base/bounds.h"
 #include "proto/base/random.h"
 
@@ -13,19 +15,6 @@
 
 #define DIR_NAME "sessions"
 #define PATH_BYTES (FB_NAME_BYTES_MAX + 32)
-
-static bool name_ok(const char *name, size_t n)
-{
-    if (n == 0 || n > FB_NAME_BYTES_MAX || name[0] == '.')
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        char c = name[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '-' || c == '_' || c == '.' || c == '/'))
-            return false;
-    }
-    return true;
-}
 
 /* A slash in a name ("node/node-1") is '%' in the file's. */
 static void path_of(char out[PATH_BYTES], const char *name, size_t n)
@@ -55,11 +44,6 @@ enum fb_status file_session_take(int dirfd, const char *name, int *fd, char id[S
     long pid = 0;
     int n;
 
-    if (!name_ok(name, strlen(name)))
-        return fb_err_set(
-            err, FB_EINVAL,
-            "session name \"%s\": letters, digits, '-', '_', '.' and '/' only, 1 to %u bytes", name,
-            FB_NAME_BYTES_MAX);
     if (mkdirat(dirfd, DIR_NAME, 0700) != 0 && errno != EEXIST)
         return fb_err_set(err, fb_status_of_errno(errno), "create directory " DIR_NAME ": %s",
                           strerror(errno));
@@ -104,7 +88,7 @@ bool file_session_alive(int dirfd, const char *id)
     long pid;
     int fd;
 
-    if (colon == NULL || !name_ok(id, (size_t)(colon - id)) ||
+    if (colon == NULL || !fb_coord_name_ok(id, (size_t)(colon - id)) ||
         sscanf(colon + 1, "%" SCNx64, &want) != 1)
         return false;
     path_of(path, id, (size_t)(colon - id));

@@ -12,8 +12,8 @@
 
 #define SESSION_ID_BYTES 128
 
-/* Takes the lock; *fd holds it until closed, `id` is what keys are bound to. Errors: FB_EBUSY,
- * FB_EINVAL (name), FB_EIO. */
+/* Takes the lock; *fd holds it until closed, `id` is what keys are bound to. `name` was
+ * checked. Errors: FB_EBUSY, FB_EIO. */
 FB_MUST_USE enum fb_status file_session_take(int dirfd, const char *name, int *fd,
                                              char id[SESSION_ID_BYTES], struct fb_err *err);
 /* Is the session `id` held by anybody, this process included? */

@@ -26,6 +26,8 @@ def _end_everything():
     for c in RUNNING:
         for p in c.processes():
             p.kill()
+        if c.etcd:
+            c.etcd.kill()
         if c.pg:
             try:
                 c.pg.stop("immediate")
@@ -54,7 +56,7 @@ class ClusterTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.dir = tempfile.mkdtemp(prefix="fb-", dir="/tmp")
-        settings = {"nodes": 1, "syncs": 1, **cls.settings}
+        settings = {"nodes": 1, "syncs": 1, "coordinator": os.environ.get("FB_TEST_COORDINATOR", "file"), **cls.settings}
         # two writers even on two cores, so that requests are handed from one to the other
         settings["node_options"] = {"threads": 2, **settings.get("node_options", {})}
         cls.cluster = Cluster(cls.dir, BIN, config=cls.config, **settings)

@@ -428,3 +428,12 @@ enum fb_status fb_coord_file_open(const char *dir, bool create, struct fb_coord 
     *out = &cl->base;
     return FB_OK;
 }
+
+/* Simulated processes are told a file: URL. */
+enum fb_status fb_coord_etcd_open(const char *url, bool create, struct fb_coord **out,
+                                  struct fb_err *err)
+{
+    (void)create;
+    (void)out;
+    return fb_err_set(err, FB_EUNSUPPORTED, "coordinator \"%s\": not in the simulator", url);
+}

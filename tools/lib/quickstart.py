@@ -49,6 +49,8 @@ def parse(argv):
     p.add_argument("--port", type=int, default=6380, metavar="P", help="port of the router, 0 = a free one (default 6380; with a COMMAND 0)")
     p.add_argument("--dir", metavar="DIR", help="where everything lives (default: a new directory below /tmp)")
     p.add_argument("--config", metavar="FILE", help="cluster.conf to apply instead of the demo's")
+    p.add_argument("--coordinator", choices=("file", "etcd"), default="file",
+                   help="where the cluster's map is kept: a directory, or a private etcd (default file)")
     p.add_argument("--keep", action="store_true", help="leave DIR when it ends; starting again with --dir goes on with it")
     p.add_argument("--pg", metavar="CONNINFO", help="use this PostgreSQL instead of a private one")
     p.add_argument("--table", metavar="SCHEMA.TABLE", help="with --pg: serve this table, read-only at first")
@@ -151,7 +153,7 @@ def main(argv):
     cluster = None
     try:
         config, tables = settings_of(a)
-        cluster = Cluster(dir, a.bin, nodes=a.nodes, port=a.port, config=config, conninfo=a.pg)
+        cluster = Cluster(dir, a.bin, nodes=a.nodes, port=a.port, config=config, conninfo=a.pg, coordinator=a.coordinator)
         if a.pg:
             confirm_foreign(cluster, config, a.yes)
         cluster.start(tables, say)

@@ -4,12 +4,13 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 build_packages="cmake ninja-build gcc pkg-config libc6-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler libpq-dev liburcu-dev
- libxxhash-dev libjansson-dev libuv1-dev libmicrohttpd-dev systemtap-sdt-dev libcmocka-dev"
-# redis-tools and psql (from postgresql) are what the README's tour types
-run_packages="postgresql python3 redis-tools"
+ libxxhash-dev libjansson-dev libcurl4-openssl-dev libuv1-dev libmicrohttpd-dev systemtap-sdt-dev libcmocka-dev"
+# redis-tools and psql (from postgresql) are what the README's tour types; etcd-server is for quickstart --coordinator etcd and
+# the tests, its service is not started (install_quietly)
+run_packages="postgresql python3 redis-tools etcd-server"
 # hosts of tests: client libraries, Redis to compare with, another compiler for warnings
 # (prometheus has promtool, which checks our metrics; its service is not started, see install_quietly)
-test_packages="spin prometheus python3-redis redis-server redis-tools nutcracker nodejs npm clang clang-format-14 iproute2"
+test_packages="spin prometheus python3-redis redis-server redis-tools nutcracker nodejs npm clang clang-format-14 iproute2 openssl etcd-client"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
@@ -51,6 +52,10 @@ install_packages() {
     install_quietly "${missing[@]}" >/tmp/forebay-apt.$$.log 2>&1 ||
         { tail -20 /tmp/forebay-apt.$$.log >&2; die "apt-get install failed"; }
     rm -f /tmp/forebay-apt.$$.log
+    # nor is Debian's etcd to come up on 2379 with the next boot, when it was us who installed it
+    if [[ " ${missing[*]} " == *" etcd-server "* ]] && command -v systemctl >/dev/null; then
+        as_root systemctl --quiet disable etcd >/dev/null 2>&1 || true
+    fi
 }
 
 programs="forebay-node forebay-router forebay-sync forebayctl"

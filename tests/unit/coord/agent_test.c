@@ -1,9 +1,10 @@
 /* Goal: the agent delivers every change soon, carries out jobs, lives through a store that fails
- * and comes back. */
+ * and comes back; over each back end. */
+#include "tests/unit/coord/backends.h"
+
 #include "proto/base/clock.h"
 #include "proto/coord/cluster_state.h"
 
-#include <ftw.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -64,18 +65,10 @@ static void nothing(void *arg, struct fb_coord *c)
     pthread_mutex_unlock(&mtx);
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 static void agent_follows_the_store(void **state)
 {
-    char paused[] = "{\"namespaces\": [\"user\"]}", dir[] = "/tmp/fb-agent-XXXXXX", url[64],
-         path[64], moved[64];
+    char paused[] = "{\"namespaces\": [\"user\"]}";
+    const char *url = ((const struct place *)*state)->url;
     struct fb_coord *c, *other;
     struct fb_agent *a;
     struct fb_cluster_state *s;
@@ -88,10 +81,9 @@ static void agent_follows_the_store(void **state)
                                .weight = 100};
     struct fb_buf b = {0};
     struct fb_err err;
-    (void)state;
 
-    assert_non_null(mkdtemp(dir));
-    snprintf(url, sizeof(url), "file://%s", dir);
+    now = NULL;
+    deliveries = jobs = 0;
     assert_int_equal(fb_coord_open(url, true, &c, &err), FB_OK);
     assert_int_equal(fb_coord_open(url, true, &other, &err), FB_OK);
     assert_int_equal(fb_cluster_state_read(c, &s, &err), FB_ENOENT);
@@ -131,11 +123,9 @@ static void agent_follows_the_store(void **state)
     assert_true(fb_cluster_state_schema(now, "user")->problem[0] != '\0');
     assert_null(fb_cluster_state_schema(now, "session"));
 
-    snprintf(path, sizeof(path), "%s/state", dir);
-    snprintf(moved, sizeof(moved), "%s/gone", dir);
-    assert_int_equal(rename(path, moved), 0);
+    store_away(*state);
     WAIT_FOR(!fb_agent_up(a));
-    assert_int_equal(rename(moved, path), 0);
+    store_back(*state);
     WAIT_FOR(fb_agent_up(a));
     for (int i = 0; i < 100; i++)
         assert_int_equal(fb_agent_run(a, nothing, NULL), FB_OK);
@@ -144,11 +134,16 @@ static void agent_follows_the_store(void **state)
     fb_cluster_state_put(now);
     fb_coord_close(c);
     fb_buf_fini(&b);
-    assert_int_equal(nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(agent_follows_the_store)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest file[] = {
+        cmocka_unit_test_setup_teardown(agent_follows_the_store, file_setup, file_teardown)};
+    const struct CMUnitTest etcd[] = {
+        cmocka_unit_test_setup_teardown(agent_follows_the_store, etcd_setup, etcd_teardown)};
+    int failed = cmocka_run_group_tests_name("file", file, NULL, NULL);
+
+    return failed +
+           cmocka_run_group_tests_name("etcd", etcd, etcd_group_setup, etcd_group_teardown);
 }

@@ -47,6 +47,7 @@ LIBRARIES = {
     r"microhttpd\.h": ("proto/rt",),
     r"jansson\.h": ("proto/cluster", "proto/coord", "node/io", "sync/io", "sync/pg", "tools/ctl",
                      "tests/unit/rt"),
+    r"curl/": ("proto/coord",),
     r"xxhash\.h": ("proto/base",),
     r"protobuf-c/": ("proto/wire",),
     r".*\.pb-c\.h": ("proto/wire",),
