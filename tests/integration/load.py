@@ -1,11 +1,23 @@
 """Writers for the tests that kill, stop and pause things: each knows what it was promised."""
 
+import itertools
+import os
+import random
+import sys
 import threading
 import time
 
 import redis
 
-from base import connect
+from base import ROOT, connect
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "history"))
+from check_history import check, read_audit  # noqa: E402
+from model import OPS  # noqa: E402
+from ops import Recorder, read_log  # noqa: E402,F401
+
+# what an error says that is sure to have had no effect
+DEFINITE = ("nothing was changed", "nothing changed", "nothing happened", "nothing was done", "no effect")
 
 AUDIT = """
 create table audit (n bigserial primary key, ns text, id text, version bigint, value text, op text);
@@ -23,11 +35,16 @@ create trigger audit after insert or update or delete on forebay.objects for eac
 
 
 class Writers:
-    """`threads` clients; each writes growing numbers to its own keys, and remembers the last acknowledged one."""
+    """`threads` clients; each writes growing numbers to its own keys, and remembers the last acknowledged one. With `history`
+    (a Recorder) each also reads what the others write and counts with them on one key, and all of it is recorded. `tag` tells
+    the keys of one test from those of another on the same cluster."""
 
-    def __init__(self, cluster, threads=4, keys=20, prefix="load", require=None, router=0, timeout=20):
-        self.cluster, self.keys, self.prefix, self.require, self.router = cluster, keys, prefix, require, router
-        self.timeout = timeout
+    connections = itertools.count(1)
+
+    def __init__(self, cluster, threads=4, keys=20, prefix="load", require=None, router=0, timeout=20, history=None, tag=""):
+        self.cluster, self.keys, self.prefix, self.tag = cluster, keys, prefix, tag
+        self.require, self.router = require, router
+        self.timeout, self.history = timeout, history
         self.acked = {}        # key -> highest number that was acknowledged
         self.tried = {}        # key -> highest number that was sent
         self.errors = {}       # first word of the error -> count
@@ -55,7 +72,7 @@ class Writers:
         r = connect(self.cluster, self.router, socket_timeout=self.timeout, single_connection_client=True)
         if self.require:
             r.execute_command("FB.REQUIRE", self.require)
-        return r
+        return r, next(self.connections)
 
     def _count(self, e):
         text = str(e).split(" of pipeline caused error: ")[-1]
@@ -63,23 +80,58 @@ class Writers:
         self.errors[word] = self.errors.get(word, 0) + 1
         self.texts.add(text)
 
+    def _call(self, r, conn, number, commands):
+        """One pipeline; its replies, or the first error raised when all of it is recorded."""
+        began, replies = Recorder.now(), []
+        try:
+            p = r.pipeline(transaction=False)
+            for c in commands:
+                p.execute_command(*c)
+            replies = p.execute(raise_on_error=False)
+        finally:
+            if self.history:
+                for i, c in enumerate(commands):
+                    self._record(began, conn, number, i, c, replies[i] if replies else ConnectionError())
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def _record(self, began, conn, number, i, command, reply):
+        name, key, *args = command
+        result, version, outcome, ended = None, None, "ok", Recorder.now()
+        if isinstance(reply, Exception):
+            sure = isinstance(reply, redis.ResponseError) and any(d in str(reply) for d in DEFINITE)
+            outcome = "fail" if sure or name == "FB.GET" else "unknown"
+        elif name == "FB.GET" and reply and reply[0] is not None:
+            result, version = reply[0].decode(), reply[1]
+        elif name == "INCRBY":
+            result = int(reply)
+        self.history.write(client=f"{self.prefix}-{number}", key=key, op={"FB.GET": "get", "INCRBY": "incr"}.get(name, "set"),
+                           args=[str(a) for a in args] or None, invoke=began, outcome=outcome, result=result, version=version,
+                           require=self.require, conn=conn, n=began + i, **({} if outcome == "unknown" else {"return": ended}))
+
+    def _commands(self, number, n, key):
+        commands = [("SET", key, n)] if n % 3 else [("SET", key, n - 1), ("SET", key, n)]
+        if self.history and n % 2 == 0:
+            other = f"{self.prefix}:{self.tag}{random.randrange(len(self.threads))}-{random.randrange(self.keys)}"
+            commands.append(("FB.GET", other if n % 4 else key))
+        if self.history and n % 5 == 0:
+            commands.append(("INCRBY", f"{self.prefix}:{self.tag}count-0", 1))
+        return commands
+
     def _run(self, number):
         try:
             r, n = None, 0
             while not self.stopping.is_set():
                 n += 1
-                key = f"{self.prefix}:{number}-{n % self.keys}"
+                key = f"{self.prefix}:{self.tag}{number}-{n % self.keys}"
                 started = time.monotonic()
-                self.tried[key] = n
                 try:
                     if r is None:
-                        r = self._open()
-                    if n % 3 == 0:
-                        p = r.pipeline(transaction=False)
-                        p.set(key, n - 1).set(key, n)
-                        p.execute()
-                    else:
-                        r.set(key, n)
+                        r, conn = self._open()
+                    self.tried[key] = n
+                    self._call(r, conn, number, self._commands(number, n, key))
                 except (redis.ConnectionError, redis.TimeoutError) as e:
                     self._count(e)
                     if r is not None:
@@ -96,6 +148,20 @@ class Writers:
                 self.slowest = max(self.slowest, time.monotonic() - started)
         except BaseException as e:  # noqa: B036
             self.failure = e
+
+
+def check_recorded(test, path, audit=None):
+    """The history checker over what a Recorder wrote; `audit` are the rows of the table of that name, all of them."""
+    rows = None
+    if audit is not None:
+        rows = read_audit({"key": id if ns == "default" else f"{ns}:{id}", "version": int(version), "value": value}
+                          for ns, id, version, value, _ in audit)
+    with open(path) as f:
+        report = check(read_log(f, OPS), rows, drained=audit is not None)
+    print(f"history: {report.operations} operations on {report.objects} objects, {report.with_version} versions", file=sys.stderr)
+    test.assertEqual(report.violations, [], f"the log is {path}\n" + "\n\n".join(t for _, t in report.violations[:3]))
+    test.assertEqual(report.given_up, [])
+    return report
 
 
 def check_history(test, cluster, writers):

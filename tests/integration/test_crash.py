@@ -5,7 +5,7 @@ import time
 
 import base
 from base import ClusterTest, wait_for
-from load import AUDIT, Writers, check_history
+from load import AUDIT, Recorder, Writers, check_history, check_recorded
 
 ROUNDS = 1 if os.environ.get("FB_TEST_FAST") else 2
 
@@ -27,6 +27,19 @@ sync_interval = 50ms
         self.pg.script("drop table if exists audit cascade; drop function if exists audit cascade;")
         self.pg.script(AUDIT)
 
+        self.log = Recorder(os.path.join(self.dir, f"{self._testMethodName}.jsonl"))
+        self.tag = self._testMethodName.split("_")[-1] + "-"
+
+        self.addCleanup(self.log.close)
+
+    def judged(self, writers):
+        """What the clients saw and what PostgreSQL was given have one explanation."""
+        self.log.close()
+        check_history(self, self.cluster, writers)
+        audit = self.pg.psql("select ns, id, version, value, op from audit order by n")
+        report = check_recorded(self, self.log.path, audit)
+        self.assertGreater(report.with_version, sum(w.writes for w in writers))
+
     def restart(self, p):
         p.kill()
         p.start()
@@ -40,8 +53,8 @@ sync_interval = 50ms
                 raise w.failure
 
     def run_kills(self, victims):
-        writers = [Writers(self.cluster, prefix="durable", router=0).start(),
-                   Writers(self.cluster, prefix="asked", require="durable", router=1).start()]
+        writers = [Writers(self.cluster, prefix="durable", router=0, history=self.log, tag=self.tag).start(),
+                   Writers(self.cluster, prefix="asked", require="durable", router=1, history=self.log, tag=self.tag).start()]
         try:
             self.more(writers)
             for _ in range(ROUNDS):
@@ -53,7 +66,7 @@ sync_interval = 50ms
                 w.stop()
         self.cluster.wait_ready()
         self.synced()
-        check_history(self, self.cluster, writers)
+        self.judged(writers)
         self.assertEqual(self.pg.psql("select count(*) from forebay.dead_letter"), [["0"]])
         for w in writers:
             self.assertLessEqual(set(w.errors), {"ConnectionError", "TimeoutError", "INDETERMINATE", "CLUSTERDOWN", "LOADING", "DBDOWN",
@@ -69,7 +82,7 @@ sync_interval = 50ms
         self.run_kills(self.cluster.routers)
 
     def test_kill_all_at_once(self):
-        writers = [Writers(self.cluster, prefix="durable").start()]
+        writers = [Writers(self.cluster, prefix="durable", history=self.log, tag=self.tag).start()]
         try:
             self.more(writers)
             for p in self.cluster.processes():
@@ -81,7 +94,7 @@ sync_interval = 50ms
             writers[0].stop()
         self.cluster.wait_ready()
         self.synced()
-        check_history(self, self.cluster, writers)
+        self.judged(writers)
 
     def test_values_of_all_kinds_survive(self):
         """Dirty and clean strings, hashes, expiry and deletions come back as they were."""

@@ -19,6 +19,7 @@ import time
 
 import base
 from base import ClusterTest, wait_for
+from load import DEFINITE, Recorder, check_recorded
 
 SECONDS = float(os.environ.get("FB_TORTURE_SECONDS", "60"))
 SEED = int(os.environ.get("FB_TORTURE_SEED", str(random.randrange(1 << 30))))
@@ -127,14 +128,13 @@ class Client:
         return [self._reply() for _ in range(n)]
 
 
-DEFINITE = ("nothing was changed", "nothing changed", "nothing happened", "nothing was done", "no effect")
-
-
 ALLOWED = {"lost", "INDETERMINATE", "DBDOWN", "OVERLOADED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"}
 
 
 class Unit:
     """States: {(value, from, until)}: the value is sure before `from`, gone after `until` (expiry), both FOREVER at most."""
+
+    log = None  # the Recorder of the test
 
     def __init__(self, kind, key):
         self.kind, self.key = kind, key
@@ -144,6 +144,11 @@ class Unit:
     def wrote(self, value, sent, done, ttl, sure):
         new = (value, FOREVER, FOREVER) if ttl is None else (value, sent + ttl - SLACK, done + ttl + SLACK)
         self.states = {new} if sure else self.states | {new}
+        self.record("set", sent, done, [named(value)], None, "ok" if sure else "unknown", None if ttl is None else int(ttl * 1e9))
+
+    def record(self, op, t0, t1, args, result, outcome, ttl=None):
+        self.log.write(client=self.key.split("-")[0], key=self.key, op=op, args=args, invoke=int(t0 * 1e9) - 1000, outcome=outcome,
+                       result=result, ttl=ttl, **({} if outcome == "unknown" else {"return": int(t1 * 1e9) + 1000}))
 
     def possible(self, t0, t1):
         out = set()
@@ -155,6 +160,7 @@ class Unit:
         return out
 
     def saw(self, value, t0, t1):
+        self.record("get", t0, t1, None, named(value), "ok")
         ok = value in self.possible(t0, t1)
         if ok:
             kept = {s for s in self.states if s[0] == value and t0 <= s[2]}
@@ -386,6 +392,15 @@ def as_hash(flat):
     return freeze(dict(zip(flat[::2], flat[1::2])))
 
 
+def named(v):
+    """A value as the log has it: what tells it from others of its key."""
+    if isinstance(v, bytes):
+        return f"{len(v)}:{v[:16].hex()}"
+    if isinstance(v, frozenset):
+        return sorted([named(k), named(x)] for k, x in v)
+    return [named(x) for x in v] if isinstance(v, tuple) else v
+
+
 def short(v):
     if isinstance(v, bytes):
         return f"{v[:16]!r}*{len(v)}"
@@ -463,6 +478,7 @@ class Torture(ClusterTest):
     def test_torture(self):
         print(f"seed {SEED}, {SECONDS:g} s", file=sys.stderr)
         self.pg.script(AUDIT)
+        Unit.log = Recorder(os.path.join(self.dir, "history.jsonl"))
         rng = random.Random(SEED)
         stop = threading.Event()
         clients = [Tormentor(self, i) for i in range(CLIENTS)]
@@ -499,6 +515,8 @@ class Torture(ClusterTest):
               f"{self.applied[1]} cluster files taken, {self.applied[0]} refused", file=sys.stderr)
         self.assertLessEqual(set(totals), ALLOWED, "errors that no fault explains")
         self.settle(clients)
+        Unit.log.close()
+        check_recorded(self, Unit.log.path)
 
     def settle(self, clients):
         self.cluster.wait_ready()

@@ -4,6 +4,7 @@
 #include "proto/cluster/placement.h"
 #include "tests/unit/cmocka.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,85 @@ static void movement_is_small(void **state)
     }
 }
 
+/* Copies of all partitions that are on another node than before, whatever their order. */
+static uint32_t copies_moved(const struct fb_placement *old, const struct fb_placement *new,
+                             uint32_t parts)
+{
+    uint32_t moved = 0;
+    for (uint32_t p = 0; p < parts; p++)
+        for (uint32_t c = 0; c < new->count[p]; c++) {
+            bool there = false;
+            for (uint32_t o = 0; o < old->count[p]; o++)
+                there = there || old->node[p][o] == new->node[p][c];
+            moved += !there;
+        }
+    return moved;
+}
+
+/* With 2 and 3 copies, in 0 and 3 zones: a node that comes takes its share, and one that goes
+ * leaves its share to the others; what moves besides is little. The ideal is what the new node has
+ * to get, or what the gone node had. */
+static void copies_move_little(void **state)
+{
+    struct fb_place_node n[FB_NODES_MAX];
+    const uint32_t parts = 256, seeds = 10;
+    (void)state;
+    for (uint32_t zones = 0; zones <= 3; zones += 3) {
+        for (uint32_t copies = 2; copies <= 3; copies++) {
+            double worst = 0;
+            for (uint32_t count = 4; count <= 32; count *= 2) {
+                uint32_t come = 0, gone = 0, ideal_come = 0, ideal_gone = 0;
+                for (uint64_t seed = 1; seed <= seeds; seed++) {
+                    uint32_t primary[FB_NODES_MAX], all[FB_NODES_MAX];
+                    make(n, count + 1, zones);
+                    assert_int_equal(fb_place(n, count, parts, copies, seed, &a, NULL), FB_OK);
+                    assert_int_equal(fb_place(n, count + 1, parts, copies, seed, &b, NULL), FB_OK);
+                    come += copies_moved(&a, &b, parts);
+                    gone += copies_moved(&b, &a, parts);
+                    loads(&b, parts, primary, all);
+                    ideal_come += all[count];
+                    ideal_gone += all[count];
+                }
+                print_message("%u zones, %u copies, %2u <-> %2u nodes: %5.1f %% of the copies move "
+                              "when one comes, %5.1f %% when it goes; ideal %5.1f %%\n",
+                              zones, copies, count, count + 1,
+                              100.0 * come / (parts * copies * seeds),
+                              100.0 * gone / (parts * copies * seeds),
+                              100.0 * ideal_come / (parts * copies * seeds));
+                assert_true(come >= ideal_come && gone >= ideal_gone);
+                if ((double)come / ideal_come > worst)
+                    worst = (double)come / ideal_come;
+                if ((double)gone / ideal_gone > worst)
+                    worst = (double)gone / ideal_gone;
+            }
+            print_message("   at most %.2f of the ideal\n", worst);
+            assert_true(worst <= (zones == 0 ? 1.9 : 2.2));
+        }
+    }
+}
+
+/* A primary that goes is followed, where the load allows it, by one of its backups: no copying. */
+static void backups_follow(void **state)
+{
+    struct fb_place_node n[6], left[5];
+    uint32_t had = 0, followed = 0;
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        make(n, 6, 0);
+        assert_int_equal(fb_place(n, 6, 256, 2, seed, &a, NULL), FB_OK);
+        memcpy(left, n, sizeof(left));
+        assert_int_equal(fb_place(left, 5, 256, 2, seed, &b, NULL), FB_OK);
+        for (uint32_t p = 0; p < 256; p++) {
+            if (a.node[p][0] != 5)
+                continue;
+            had++;
+            followed += b.node[p][0] == a.node[p][1] || b.node[p][1] == a.node[p][1];
+        }
+    }
+    print_message("%u of %u partitions keep their backup when their primary goes\n", followed, had);
+    assert_true(followed * 10 >= had * 9);
+}
+
 static void bad_input(void **state)
 {
     struct fb_place_node n[2];
@@ -180,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(load_is_bounded),   cmocka_unit_test(weights_count),
         cmocka_unit_test(zones_are_apart),   cmocka_unit_test(order_does_not_matter),
-        cmocka_unit_test(movement_is_small), cmocka_unit_test(bad_input)};
+        cmocka_unit_test(movement_is_small), cmocka_unit_test(copies_move_little),
+        cmocka_unit_test(backups_follow),    cmocka_unit_test(bad_input)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
