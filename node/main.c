@@ -156,6 +156,8 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     if (s == FB_OK)
         s = data_dir_open(path, n->cluster, n->name, &n->dir, err);
     if (s == FB_OK)
+        s = node_net_open(n, err);
+    if (s == FB_OK)
         s = fb_admin_start(fb_options_text(n->options, "admin", "listen"), &hooks, n->admin_bound,
                            &n->admin, err);
     if (s == FB_OK)
@@ -170,7 +172,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
                               fb_options_uint(n->options, "node", "snapshot_log_bytes"),
                               &n->snapshotter, err);
     if (s == FB_OK)
-        s = node_net_start(n, err);
+        s = node_net_listen(n, err);
     if (s == FB_OK)
         s = node_register(n, err);
     if (s == FB_OK)

@@ -114,7 +114,9 @@ void node_cluster_changed(void *arg, struct fb_cluster_state *s);
 void node_cluster_poke(struct node *n);
 
 /* server.c */
-FB_MUST_USE enum fb_status node_net_start(struct node *n, struct fb_err *err);
+/* n->net, before any thread looks at its memory; nobody can connect before node_net_listen. */
+FB_MUST_USE enum fb_status node_net_open(struct node *n, struct fb_err *err);
+FB_MUST_USE enum fb_status node_net_listen(struct node *n, struct fb_err *err);
 
 /* admin_verbs.c: one ADMIN_REQ frame; answers on its connection. Takes the frame. Worker thread of
  * the connection. */

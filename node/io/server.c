@@ -57,7 +57,7 @@ static void closed_cb(void *arg, struct fb_conn *c, const char *why)
     post_all(n, p, JOB_CLOSED);
 }
 
-enum fb_status node_net_start(struct node *n, struct fb_err *err)
+enum fb_status node_net_open(struct node *n, struct fb_err *err)
 {
     struct fb_net_config c = {.role = FB_ROLE_NODE,
                               .has_cluster = true,
@@ -66,15 +66,17 @@ enum fb_status node_net_start(struct node *n, struct fb_err *err)
                               .opened = opened_cb,
                               .received = received_cb,
                               .closed = closed_cb};
-    const char *url = fb_options_text(n->options, "node", "listen");
-    enum fb_status s;
 
     memcpy(c.name, n->name, sizeof(c.name));
     memcpy(c.cluster, n->cluster, sizeof(c.cluster));
-    s = fb_net_open(&c, &n->net, err);
-    if (s != FB_OK)
-        return s;
-    s = fb_net_listen(n->net, url, n->listen, err);
+    return fb_net_open(&c, &n->net, err);
+}
+
+enum fb_status node_net_listen(struct node *n, struct fb_err *err)
+{
+    const char *url = fb_options_text(n->options, "node", "listen");
+    enum fb_status s = fb_net_listen(n->net, url, n->listen, err);
+
     if (s != FB_OK)
         return fb_err_wrap(err, s, "listen on %s ([node] listen)", url);
     return FB_OK;

@@ -64,6 +64,22 @@ static void start(void)
     (void)atexit(stop);
 }
 
+/* The fuzzer's timer interrupts calls. An interrupted connect goes on in the background. */
+static bool is_connected(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t n = sizeof(error);
+
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return true;
+    if (errno != EINTR)
+        return false;
+    while (poll(&p, 1, -1) < 0 && errno == EINTR)
+        ;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) == 0 && error == 0;
+}
+
 /* Everything until the other side closes, or waits for more. False: it waits. */
 static bool exchange(struct fb_bytes request, struct fb_buf *answer)
 {
@@ -71,10 +87,12 @@ static bool exchange(struct fb_bytes request, struct fb_buf *answer)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), is_there;
     ssize_t n = 1;
 
-    fb_assert(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    fb_assert(fd >= 0 && is_connected(fd));
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     while (request.n > 0 && n > 0) {
-        n = send(fd, request.p, request.n, MSG_NOSIGNAL);
+        do
+            n = send(fd, request.p, request.n, MSG_NOSIGNAL);
+        while (n < 0 && errno == EINTR);
         request.p += n > 0 ? n : 0;
         request.n -= n > 0 ? (size_t)n : 0;
     }
@@ -82,10 +100,12 @@ static bool exchange(struct fb_bytes request, struct fb_buf *answer)
         struct pollfd p = {.fd = fd, .events = POLLIN};
         do
             is_there = poll(&p, 1, PATIENCE_MS);
-        while (is_there < 0 && errno == EINTR); /* the fuzzer's timer */
+        while (is_there < 0 && errno == EINTR);
         if (is_there == 0)
             break;
-        n = recv(fd, fb_buf_reserve(answer, 4096), 4096, 0);
+        do
+            n = recv(fd, fb_buf_reserve(answer, 4096), 4096, 0);
+        while (n < 0 && errno == EINTR);
     }
     close(fd);
     return is_there != 0;

@@ -92,16 +92,20 @@ static void agent_follows_the_store(void **state)
     assert_int_equal(fb_cluster_init(other, 32, &err), FB_OK); /* is there already */
     if (fb_agent_start(c, changed, NULL, &a, &err) != FB_OK)
         fail_msg("%s", err.msg);
+    pthread_mutex_lock(&mtx); /* the agent's thread may bring the next one at any time */
     assert_int_equal(deliveries, 1);
     assert_int_equal(now->map->partitions, 16);
     assert_int_equal(now->namespaces->count, 1);
+    pthread_mutex_unlock(&mtx);
 
     rec.isr[0] = rec.primary;
     fb_part_record_encode(&b, &rec);
     assert_int_equal(fb_coord_cas(other, "part/3", 0, fb_buf_view(&b), NULL, &err), FB_OK);
     WAIT_FOR(now->map->parts[3].epoch == 1);
+    pthread_mutex_lock(&mtx);
     assert_true(now->map->part_revs[3] > 0);
     assert_string_equal(now->map->parts[3].primary.node, "n1");
+    pthread_mutex_unlock(&mtx);
 
     fb_buf_clear(&b);
     fb_member_info_encode(&b, &m);
