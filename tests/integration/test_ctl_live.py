@@ -3,6 +3,7 @@ back, verify, history."""
 
 import json
 import os
+import time
 import subprocess
 import tempfile
 
@@ -182,6 +183,32 @@ class Live(Helpers):
         self.ctl("deadletter", "retry", "user:1", "--file", path, rc=2)
         self.ctl("deadletter", "retry", "user:1", "--restore", rc=2)
         self.ctl("deadletter", "retry", "--file", "/nonexistent", rc=1)
+
+    def test_deadletter_keeps_the_expiry(self):
+        """What was to expire still does when it is brought back from a file, and what has expired since stays away."""
+        self.pg.psql("alter table forebay.objects add constraint refused check (id not like 'bad%')")
+        path = os.path.join(self.dir, "expiring")
+        try:
+            self.r.set("bad-string", "v", ex=1000)
+            self.r.hset("bad-hash", "f", "v")
+            self.r.expire("bad-hash", 1000)
+            wait_for("the dead letters", lambda: len(self.json("deadletter", "list", "--namespace", "default")) == 2)
+            lines = [json.loads(x) for x in self.ctl("deadletter", "export", "--namespace", "default").stdout.splitlines()]
+            self.assertEqual({o["key"] for o in lines if abs(o["expires_ms"] / 1000 - time.time() - 1000) < 100}, {"bad-string", "bad-hash"})
+            for key in ("bad-string", "bad-hash"):
+                self.ctl("deadletter", "discard", key, "-y")
+            self.assertEqual(self.r.exists("bad-string", "bad-hash"), 0)
+        finally:
+            self.pg.psql("alter table forebay.objects drop constraint refused")
+        with open(path, "w") as f:
+            for o in lines + [dict(lines[0], key="bad-gone", expires_ms=1000)]:
+                f.write(json.dumps(o) + "\n")
+        r = self.ctl("deadletter", "retry", "--file", path, "--restore", "-y")
+        self.assertIn("0 tried again, 2 written from the file, 1 left alone, 0 failed", r.stderr)
+        for key in ("bad-string", "bad-hash"):
+            self.assertTrue(800 < self.r.ttl(key) <= 1000, key)
+        self.assertEqual(self.r.exists("bad-gone"), 0)
+        self.synced()
 
     def test_verify(self):
         env = {"FOREBAY_PG": self.cluster.conninfo}

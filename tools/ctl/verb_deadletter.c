@@ -1,4 +1,5 @@
 /* deadletter verbs. */
+#include "proto/base/clock.h"
 #include "proto/cluster/slot.h"
 #include "proto/wire/request.h"
 #include "proto/wire/value.h"
@@ -20,8 +21,9 @@ static json_t *key_of(json_t *letter)
                         json_string_value(json_object_get(letter, "id")));
 }
 
-/* Some of them, with their keys; *letters is a new reference. */
-static int ask_letters(struct ctl *c, uint64_t skip, uint64_t limit, json_t **letters)
+/* Some of them, with their keys; *letters is a new reference. *next: taken and replaced, where the
+ * page begins, and then the one behind it; NULL = at the first, and there is none. */
+static int ask_letters(struct ctl *c, uint64_t limit, json_t **next, json_t **letters)
 {
     const struct fb_member_info *m = ctl_any_sync(c);
     json_t *ask, *reply = NULL, *o;
@@ -33,8 +35,9 @@ static int ask_letters(struct ctl *c, uint64_t skip, uint64_t limit, json_t **le
         return ctl_fail(
             CTL_UNREACHABLE,
             "no sync process is running: the dead letters are in table forebay.dead_letter");
-    ask = json_pack("{s:s, s:I, s:I}", "verb", "deadletter.list", "skip", (json_int_t)skip, "limit",
-                    (json_int_t)limit);
+    ask = json_pack("{s:s, s:I, s:o*}", "verb", "deadletter.list", "limit", (json_int_t)limit,
+                    "after", *next);
+    *next = NULL;
     if (c->namespace_name != NULL)
         json_object_set_new(ask, "ns", json_string(c->namespace_name));
     s = ctl_ask(c, m, ask, &reply, &err);
@@ -42,6 +45,7 @@ static int ask_letters(struct ctl *c, uint64_t skip, uint64_t limit, json_t **le
     if (s != FB_OK)
         return ctl_fail(s == FB_EREFUSED ? CTL_FAILED : CTL_UNREACHABLE, "%s", err.msg);
     *letters = json_incref(json_object_get(reply, "letters"));
+    *next = json_incref(json_object_get(reply, "next"));
     json_decref(reply);
     json_array_foreach(*letters, i, o) json_object_set_new(o, "key", key_of(o));
     return 0;
@@ -52,42 +56,44 @@ int ctl_deadletter_list(struct ctl *c)
     static const struct ctl_column columns[] = {
         {"KEY", "key", false}, {"SQLSTATE", "sqlstate", false}, {"VERSION", "ver", false},
         {"AT", "at", false},   {"MESSAGE", "message", false},   {"VALUE", "value", true}};
-    json_t *rows = NULL;
+    json_t *rows = NULL, *next = NULL;
     int rc = ctl_open(c);
 
     if (rc == 0)
         rc = ctl_check_namespace(c);
     if (rc == 0)
-        rc = ask_letters(c, 0, c->limit, &rows);
+        rc = ask_letters(c, c->limit, &next, &rows);
     if (rc == 0)
         ctl_print_rows(c, rows, columns, FB_COUNT_OF(columns));
     json_decref(rows);
+    json_decref(next);
     return rc;
 }
 
 int ctl_deadletter_export(struct ctl *c)
 {
     uint64_t done = 0;
+    json_t *next = NULL;
     int rc = ctl_open(c);
 
     if (rc == 0)
         rc = ctl_check_namespace(c);
     while (rc == 0) {
         json_t *page = NULL, *o;
-        size_t i, n;
-        rc = ask_letters(c, done, PAGE, &page);
-        n = json_array_size(page);
+        size_t i;
+        rc = ask_letters(c, PAGE, &next, &page);
         json_array_foreach(page, i, o)
         {
             char *line = json_dumps(o, JSON_COMPACT);
             puts(line ? line : "");
             free(line);
         }
+        done += json_array_size(page);
         json_decref(page);
-        done += n;
-        if (n < PAGE)
+        if (next == NULL)
             break;
     }
+    json_decref(next);
     if (rc == 0 && fflush(stdout) != 0)
         rc = ctl_fail(CTL_FAILED, "standard output cannot be written");
     if (rc == 0)
@@ -219,6 +225,23 @@ static bool put_args(json_t *letter, bool hash, struct fb_buf *args, uint32_t *c
     return ok && *count > 0;
 }
 
+static int send(struct ctl *c, struct fb_req *req, struct fb_rep *rep)
+{
+    struct fb_buf payload = {0};
+    struct fb_err err;
+    enum fb_status s = ctl_request(c, req, rep, &payload, &err);
+
+    fb_buf_fini(&payload);
+    return s == FB_OK ? 0
+                      : ctl_fail(CTL_FAILED, "%.*s: %s", (int)req->key.n, (const char *)req->key.p,
+                                 err.msg);
+}
+
+static int64_t expiry_of(json_t *letter)
+{
+    return json_integer_value(json_object_get(letter, "expires_ms")); /* 0: none */
+}
+
 static int restore(struct ctl *c, const char *key, json_t *letter)
 {
     const char *kind = json_string_value(json_object_get(letter, "kind"));
@@ -228,9 +251,9 @@ static int restore(struct ctl *c, const char *key, json_t *letter)
                                : hash ? FB_OP_HSET
                                       : FB_OP_SET,
                          .key = fb_bytes_str(key)};
-    struct fb_buf args = {0}, payload = {0};
+    struct fb_req expiry = {.op = FB_OP_EXPIREAT, .key = fb_bytes_str(key), .b = expiry_of(letter)};
+    struct fb_buf args = {0};
     struct fb_rep rep;
-    struct fb_err err;
     uint32_t count = 0;
     int rc = 0;
 
@@ -238,13 +261,16 @@ static int restore(struct ctl *c, const char *key, json_t *letter)
         rc = ctl_fail(CTL_FAILED, "%s: the value in the file is not one of an export", key);
     req.args = fb_buf_view(&args);
     req.nargs = count;
-    if (rc == 0 && ctl_request(c, &req, &rep, &payload, &err) != FB_OK)
-        rc = ctl_fail(CTL_FAILED, "%s: %s", key, err.msg);
+    if (req.op == FB_OP_SET)
+        req.b = expiry.b;
+    if (rc == 0)
+        rc = send(c, &req, &rep);
+    if (rc == 0 && hash && expiry.b != 0)
+        rc = send(c, &expiry, &rep);
     if (rc == 0)
         ctl_note(c, "%s is written from the file as version %llu", key,
                  (unsigned long long)rep.ver);
     fb_buf_fini(&args);
-    fb_buf_fini(&payload);
     return rc;
 }
 
@@ -296,6 +322,9 @@ static void retry_line(struct ctl *c, const char *line, uint64_t number, struct 
         ctl_note(c,
                  "%s is not parked any more: left alone (--restore writes the value in the file)",
                  key);
+        t->skipped++;
+    } else if (expiry_of(letter) != 0 && expiry_of(letter) <= (int64_t)fb_wall_ms()) {
+        ctl_note(c, "%s has expired meanwhile: left alone", key);
         t->skipped++;
     } else if (c->dry_run) {
         ctl_note(c, "%s would be written from the file", key);
