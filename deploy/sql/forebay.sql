@@ -58,10 +58,14 @@ create table if not exists forebay.dead_letter (
     sqlstate text not null,
     message text not null,
     at timestamptz not null default now(),
+    expires_at timestamptz,
     primary key (cluster, ns, id)
 );
+alter table forebay.dead_letter add column if not exists expires_at timestamptz;
 comment on table forebay.dead_letter is
-    'Objects that PostgreSQL refused; the newest refused version of each. See forebayctl deadletter';
+    'Objects that PostgreSQL refused; the newest refused version of each. A newer version that is written takes its row '
+    'away in the same transaction. See forebayctl deadletter';
+comment on column forebay.dead_letter.expires_at is 'When the refused version expires; null = never';
 
 create table if not exists forebay.conflict_log (
     n bigint generated always as identity primary key,
@@ -77,13 +81,17 @@ create table if not exists forebay.conflict_log (
     at timestamptz not null default now()
 );
 create index if not exists conflict_log_object on forebay.conflict_log (cluster, ns, id, version);
+create index if not exists conflict_log_open on forebay.conflict_log (cluster, ns) where outcome = 'open';
 comment on table forebay.conflict_log is
     'Rows changed both by Forebay and by SQL, and what was made of them. Forebay only adds rows: delete old ones at will';
 comment on column forebay.conflict_log.version is 'The version of Forebay that met another row than it was based on';
 comment on column forebay.conflict_log.outcome is
     'ours, theirs, merged, deleted (the row was gone, the object went too), reinserted, superseded (a newer version exists '
-    'and meets the row itself); open = not resolved yet, or the sync process ended before it heard how';
-comment on column forebay.conflict_log.old is 'Not filled yet: nodes do not keep the values a change was based on';
+    'and meets the row itself); open = not resolved yet; unheard = resolved, as a newer version was written, but the sync '
+    'process ended before it heard how';
+comment on column forebay.conflict_log.old is
+    'What the change of Forebay was based on, as far as that is known: the columns it did not change, of value = row. '
+    'Where theirs differs from old, SQL changed the column. null = unknown';
 
 create table if not exists forebay.outbox (
     n bigint generated always as identity primary key,

@@ -39,16 +39,11 @@ void sync_core_free(struct sync_core *s)
     for (uint32_t i = 0; i < s->config.lanes; i++) {
         fb_assert(!s->lanes[i].busy || s->lanes[i].op != NULL);
         if (s->lanes[i].op != NULL) {
-            sync_dead_chain_free(s->lanes[i].op->clear);
+            sync_resolved_free(s->lanes[i].op->resolved);
             free(s->lanes[i].op->batch.feeds);
             free(s->lanes[i].op);
         }
-        sync_dead_chain_free(s->lanes[i].resolved);
-        while (s->lanes[i].clear != NULL) {
-            struct sync_dead *d = s->lanes[i].clear;
-            s->lanes[i].clear = d->next;
-            free(d);
-        }
+        sync_resolved_free(s->lanes[i].resolved);
     }
     for (size_t i = 0; i < s->ns_count; i++)
         ns_free(s, s->ns[i]);
@@ -56,7 +51,6 @@ void sync_core_free(struct sync_core *s)
         fb_buf_fini(&s->peers[i]->out);
         free(s->peers[i]);
     }
-    sync_dead_free(s);
     free(s);
 }
 

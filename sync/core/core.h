@@ -91,9 +91,8 @@ enum sync_op_kind {
     SYNC_OP_APPLY,  /* pg_apply(batch); when it is PG_CONFLICT also pg_conflict_put(batch), whose
                        failure  is then the result */
     SYNC_OP_PARK,   /* pg_dead_letter_put(feed 0, object 0 of batch, park.sqlstate, park.message) */
-    SYNC_OP_DEAD_CLEAR,    /* pg_dead_letter_clear for each of `clear` */
     SYNC_OP_BARRIER,       /* pg_barrier(batch) */
-    SYNC_OP_CONFLICT_DONE, /* pg_conflict_done for each of `clear` with its outcome */
+    SYNC_OP_CONFLICT_DONE, /* pg_conflict_done for each of `resolved` */
     SYNC_OP_COUNT
 };
 
@@ -103,12 +102,11 @@ struct sync_ckpt {
     uint64_t history, ver;
 };
 
-struct sync_dead {
-    struct sync_dead *next;
+struct sync_resolved {
+    struct sync_resolved *next;
     char ns[FB_NAME_BYTES_MAX + 1];
     uint64_t ver;
-    uint64_t added_ms; /* when the core wrote it; 0 = read from PostgreSQL */
-    uint8_t outcome;   /* enum fb_outcome, of a conflict */
+    uint8_t outcome; /* enum fb_outcome */
     uint16_t id_n;
     uint8_t id[FB_KEY_BYTES_MAX];
 };
@@ -118,8 +116,8 @@ struct sync_op {
     uint32_t lane;
     struct pg_batch batch; /* feeds and their objects are the core's */
     struct pg_error park;
-    struct sync_dead *clear; /* DEAD_CLEAR, CONFLICT_DONE: chain, the core's */
-    struct sync_ckpt *ckpts; /* ATTACH: filled by the worker with sync_op_add_checkpoint */
+    struct sync_resolved *resolved; /* CONFLICT_DONE: chain, the core's */
+    struct sync_ckpt *ckpts;        /* ATTACH: filled by the worker with sync_op_add_checkpoint */
     size_t ckpt_count, ckpt_cap;
     struct pg_standbys standbys; /* ATTACH: filled by the worker */
     uint64_t number;             /* in the order they were made */
@@ -131,9 +129,8 @@ struct sync_op {
 /* The next operation of a lane, NULL if none. It is the caller's; it goes to sync_core_result
  * exactly once, and then to pg_batch_fini(&op->batch) and sync_op_free. */
 struct sync_memory {
-    uint64_t feeds;        /* feeds, namespaces, peers */
-    uint64_t batches;      /* objects on their way to PostgreSQL */
-    uint64_t dead_letters; /* what is known of parked objects */
+    uint64_t feeds;   /* feeds, namespaces, peers */
+    uint64_t batches; /* objects on their way to PostgreSQL */
 };
 /* Walks all feeds: about once a second. */
 void sync_core_memory(const struct sync_core *s, struct sync_memory *m);
@@ -143,11 +140,6 @@ void sync_op_free(struct sync_op *op);
 /* pg_checkpoint_fn with the operation as arg. Worker thread. */
 void sync_op_add_checkpoint(void *op, uint16_t part, const char *ns, uint64_t history,
                             uint64_t ver);
-
-/* The dead letters PostgreSQL has, told from time to time: begin forgets what was known (but for
- * those written so lately that the list may not have them), add adds one. */
-void sync_core_dead_begin(struct sync_core *s);
-void sync_core_dead_add(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver);
 
 enum sync_event_kind {
     SYNC_EVENT_DB_UP,             /* a lane is attached */
@@ -191,7 +183,6 @@ struct sync_core_stats {
     uint64_t rows_updated, rows_inserted, rows_deleted;
     uint64_t transactions;
     uint64_t retries[PG_UNKNOWN + 1];                                     /* by class */
-    uint64_t dead_letters;                                                /* known now */
     uint64_t resolved[FB_CONFLICT_LAST_WRITE_WINS + 1][FB_OUTCOME_COUNT]; /* by policy, outcome */
     uint64_t regressions; /* feeds of which PostgreSQL lost commits */
     uint64_t unconfirmed; /* commits that no synchronous standby confirmed */

@@ -19,7 +19,4 @@ void sync_core_memory(const struct sync_core *s, struct sync_memory *m)
     for (uint32_t i = 0; i < s->peer_count; i++)
         if (s->peers[i] != NULL)
             m->feeds += sizeof(*s->peers[i]) + s->peers[i]->out.cap;
-    for (uint32_t i = 0; i < DEAD_BUCKETS; i++)
-        for (const struct sync_dead *d = s->dead[i]; d != NULL; d = d->next)
-            m->dead_letters += sizeof(*d) + d->id_n;
 }

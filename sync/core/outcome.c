@@ -89,7 +89,6 @@ static void committed(struct sync_core *s, struct feed *f)
 {
     struct sync_ns *ns = f->ns;
 
-    sync_dead_superseded(s, f, f->first, f->taken);
     f->backoff = 0;
     f->not_before = 0;
     f->lost = 0;
@@ -344,6 +343,10 @@ void sync_park_outcome(struct sync_core *s, struct sync_op *op)
     fb_assert(f->state == FEED_PARKING && f->bad == 1);
     if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN)
         sync_lane_outage(s, op->lane, op->err.remark);
+    if (op->class == PG_LOST) {
+        lost(s, &op->batch, &op->err);
+        return;
+    }
     if (op->class != PG_OK || f->stray) {
         keep(s, f);
         if (op->class != PG_OK && op->class != PG_OUTAGE && op->class != PG_UNKNOWN)
@@ -352,7 +355,6 @@ void sync_park_outcome(struct sync_core *s, struct sync_op *op)
                                       OUTAGE_BACKOFF_MAX);
         return;
     }
-    sync_dead_put(s, f->ns->name, o->id, o->ver);
     v.id = o->id;
     v.ver = o->ver;
     v.message = fb_bytes_str(f->park.message);

@@ -20,7 +20,6 @@
 #define TAKEOVER_GRACE 5000u
 #define FRAME_SOFT_BYTES (8u << 20)
 #define EVENTS_MAX 256u
-#define DEAD_BUCKETS 1024u
 #define RESOLVED_MAX 65536u
 #define FRAME_KIND_NONE 0u
 
@@ -116,12 +115,11 @@ struct sync_lane {
     uint64_t not_before, backoff;
     struct feed *head, *tail; /* active feeds, in order of arrival */
     uint32_t asked;
-    uint64_t collect_since;     /* when nodes were asked last */
-    struct sync_op *op;         /* made, not taken yet */
-    bool busy;                  /* an operation is made or under way */
-    uint64_t server;            /* pg_standbys.server of its connection */
-    struct sync_dead *clear;    /* letters to delete */
-    struct sync_dead *resolved; /* conflicts whose outcome is to be written */
+    uint64_t collect_since;         /* when nodes were asked last */
+    struct sync_op *op;             /* made, not taken yet */
+    bool busy;                      /* an operation is made or under way */
+    uint64_t server;                /* pg_standbys.server of its connection */
+    struct sync_resolved *resolved; /* conflicts whose outcome is to be written */
     uint32_t resolved_count;
 };
 
@@ -158,7 +156,6 @@ struct sync_core {
     uint64_t barrier_at, barrier_backoff;
     struct sync_event events[EVENTS_MAX];
     size_t event_head, event_count;
-    struct sync_dead *dead[DEAD_BUCKETS];
     struct sync_core_stats stats;
 };
 
@@ -212,14 +209,9 @@ struct feed *sync_safe_barrier(struct sync_core *s, uint32_t lane);
 void sync_safe_barrier_later(struct sync_core *s);
 uint64_t sync_safe_deadline(const struct sync_core *s);
 
-/* dead.c */
+/* resolved.c */
 void sync_conflict_resolved(struct sync_core *s, struct feed *f, uint64_t number, uint8_t outcome);
 void sync_conflict_done(struct sync_core *s, struct sync_op *op);
-void sync_dead_chain_free(struct sync_dead *d);
-void sync_dead_put(struct sync_core *s, const char *ns, struct fb_bytes id, uint64_t ver);
-/* The feed's objects [first, first + n) are committed: queue the deletion of letters they
- * supersede. */
-void sync_dead_superseded(struct sync_core *s, struct feed *f, size_t first, size_t n);
-void sync_dead_free(struct sync_core *s);
+void sync_resolved_free(struct sync_resolved *r);
 
 #endif

@@ -102,22 +102,16 @@ static bool start_apply(struct sync_core *s, uint32_t lane)
     return op != NULL;
 }
 
-static bool start_clear(struct sync_core *s, uint32_t lane)
+static bool start_resolved(struct sync_core *s, uint32_t lane)
 {
     struct sync_op *op;
 
-    if (s->lanes[lane].resolved != NULL) {
-        op = new_op(s, lane, SYNC_OP_CONFLICT_DONE);
-        op->clear = s->lanes[lane].resolved;
-        s->lanes[lane].resolved = NULL;
-        s->lanes[lane].resolved_count = 0;
-        return true;
-    }
-    if (s->lanes[lane].clear == NULL)
+    if (s->lanes[lane].resolved == NULL)
         return false;
-    op = new_op(s, lane, SYNC_OP_DEAD_CLEAR);
-    op->clear = s->lanes[lane].clear;
-    s->lanes[lane].clear = NULL;
+    op = new_op(s, lane, SYNC_OP_CONFLICT_DONE);
+    op->resolved = s->lanes[lane].resolved;
+    s->lanes[lane].resolved = NULL;
+    s->lanes[lane].resolved_count = 0;
     return true;
 }
 
@@ -191,7 +185,7 @@ static void turn(struct sync_core *s, uint32_t lane)
     }
     if (start_park(s, lane) || (collected(s, l) && start_apply(s, lane)))
         return;
-    if (!start_clear(s, lane))
+    if (!start_resolved(s, lane))
         start_barrier(s, lane);
 }
 
@@ -271,16 +265,6 @@ void sync_core_result(struct sync_core *s, struct sync_op *op)
         break;
     case SYNC_OP_BARRIER:
         sync_barrier_outcome(s, op);
-        break;
-    case SYNC_OP_DEAD_CLEAR:
-        /* Not done: the letters are found again when the list is read the next time. */
-        if (op->class == PG_OUTAGE || op->class == PG_UNKNOWN)
-            sync_lane_outage(s, op->lane, op->err.remark);
-        while (op->clear != NULL) {
-            struct sync_dead *d = op->clear;
-            op->clear = d->next;
-            free(d);
-        }
         break;
     }
 }

@@ -30,16 +30,6 @@ static enum pg_class attach(struct sync_applier *a, struct sync_op *op)
     return c != PG_OK ? c : pg_read_standbys(a->pg, &op->standbys, &op->err);
 }
 
-static enum pg_class clear(struct sync_applier *a, struct sync_op *op)
-{
-    enum pg_class c = PG_OK;
-
-    for (struct sync_dead *d = op->clear; d != NULL && c == PG_OK; d = d->next)
-        c = pg_dead_letter_clear(a->pg, a->p->cluster, d->ns, fb_bytes(d->id, d->id_n), d->ver,
-                                 &op->err);
-    return c;
-}
-
 /* Before anybody resolves them: a process that ends here leaves them in the log as open. */
 static enum pg_class log_conflicts(struct sync_applier *a, struct sync_op *op)
 {
@@ -56,9 +46,9 @@ static enum pg_class conflicts_done(struct sync_applier *a, struct sync_op *op)
 {
     enum pg_class c = PG_OK;
 
-    for (struct sync_dead *d = op->clear; d != NULL && c == PG_OK; d = d->next)
-        c = pg_conflict_done(a->pg, a->p->cluster, d->ns, fb_bytes(d->id, d->id_n), d->ver,
-                             fb_outcome_word((enum fb_outcome)d->outcome), &op->err);
+    for (struct sync_resolved *r = op->resolved; r != NULL && c == PG_OK; r = r->next)
+        c = pg_conflict_done(a->pg, a->p->cluster, r->ns, fb_bytes(r->id, r->id_n), r->ver,
+                             fb_outcome_word((enum fb_outcome)r->outcome), &op->err);
     return c;
 }
 
@@ -90,9 +80,6 @@ static void run_op(struct sync_applier *a, struct sync_op *op)
     case SYNC_OP_BARRIER:
         op->class = pg_barrier(a->pg, a->p->cluster, &op->batch, &op->err);
         break;
-    case SYNC_OP_DEAD_CLEAR:
-        op->class = clear(a, op);
-        break;
     }
     op->err.class = op->class;
     op->took_ns = fb_mono_ns() - start;
@@ -113,8 +100,7 @@ static const char *const op_notes[SYNC_OP_COUNT] = {[SYNC_OP_ATTACH] = "attaches
                                                     [SYNC_OP_PARK] = "writes a dead letter",
                                                     [SYNC_OP_BARRIER] = "waits for a standby",
                                                     [SYNC_OP_CONFLICT_DONE] =
-                                                        "writes what became of conflicts",
-                                                    [SYNC_OP_DEAD_CLEAR] = "deletes dead letters"};
+                                                        "writes what became of conflicts"};
 
 /* A new connection string is no outage: connect before the operation finds the connection gone.
  * When that fails the operation does, in its own way. */

@@ -17,7 +17,7 @@
     60000u /* nodes expire what they hold at once; the clocks may differ a little */
 #define SWEEP_ROWS 1000u
 #define SWEEP_BATCHES 10u /* a round: a large backlog does not keep probes and requests waiting */
-#define DEAD_LETTERS_MAX 10000u
+#define ROWS_MAX 10000u   /* of one answer */
 #define QUEUE_MAX 1024u
 
 struct sync_control {
@@ -107,42 +107,9 @@ static enum pg_class read_schema(struct sync_control *c, struct fb_cluster_state
     return PG_OK;
 }
 
-struct dead_list {
-    struct sync_dead *head;
-};
-
-static void add_dead(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver,
-                     const char *sqlstate, const char *message, const char *at, const char *kind,
-                     const char *value_json)
-{
-    struct dead_list *list = arg;
-    struct sync_dead *d;
-
-    (void)part, (void)sqlstate, (void)message, (void)at, (void)kind, (void)value_json;
-    if (id.n > FB_KEY_BYTES_MAX)
-        return;
-    d = fb_xcalloc(1, sizeof(*d));
-    (void)snprintf(d->ns, sizeof(d->ns), "%s", ns);
-    d->ver = ver;
-    d->id_n = (uint16_t)id.n;
-    memcpy(d->id, id.p, id.n);
-    d->next = list->head;
-    list->head = d;
-}
-
-static void free_dead(struct sync_dead *d)
-{
-    while (d != NULL) {
-        struct sync_dead *next = d->next;
-        free(d);
-        d = next;
-    }
-}
-
 static enum pg_class read_catalog(struct sync_control *c, struct pg_error *err)
 {
     struct fb_cluster_state *state = sync_process_state(c->p);
-    struct dead_list list = {0};
     enum pg_class cls = PG_OK;
 
     for (uint32_t i = 0; i < state->namespaces->count && cls != PG_OUTAGE; i++)
@@ -154,13 +121,6 @@ static enum pg_class read_catalog(struct sync_control *c, struct pg_error *err)
                        FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->remark));
         }
     fb_cluster_state_put(state);
-    if (cls == PG_OUTAGE)
-        return cls;
-    cls = pg_dead_letter_list(c->pg, c->p->cluster, NULL, DEAD_LETTERS_MAX, add_dead, &list, err);
-    if (cls == PG_OK)
-        sync_engine_dead_letters(c->p, list.head);
-    else
-        free_dead(list.head);
     return cls;
 }
 
@@ -203,6 +163,7 @@ static void probe(struct sync_control *c)
     struct pg_error err = {.class = PG_OK};
     uint64_t now = fb_mono_ns() / 1000000;
     struct pg_standbys seen;
+    uint64_t letters = atomic_load(&c->p->dead_letters);
     char lsn[32];
     bool fatal = false;
 
@@ -211,10 +172,12 @@ static void probe(struct sync_control *c)
         return;
     }
     if (pg_lsn(c->pg, lsn, &err) == PG_OUTAGE ||
-        pg_read_standbys(c->pg, &seen, &err) == PG_OUTAGE) {
+        pg_read_standbys(c->pg, &seen, &err) == PG_OUTAGE ||
+        pg_dead_letter_count(c->pg, c->p->cluster, &letters, &err) == PG_OUTAGE) {
         went_down(c, &err);
         return;
     }
+    atomic_store(&c->p->dead_letters, letters);
     if (seen.server != 0)
         sync_engine_standbys(c->p, &seen, now);
     c->backoff = 0;
@@ -243,41 +206,42 @@ static void probe(struct sync_control *c)
 
 /* ---- admin requests that need PostgreSQL ---- */
 
+/* What a letter says, as the answer to a request. */
 struct letters {
-    json_t *list;         /* list, show: where to add; NULL when one is looked for */
-    struct fb_bytes only; /* p == NULL: all */
-    uint32_t skip;        /* of the first ones */
+    json_t *list;
+    json_t *next; /* where the next page begins, NULL = there is none */
+    uint32_t rows, limit;
+};
+
+static void add_letter(void *arg, const struct pg_letter *r)
+{
+    struct letters *l = arg;
+    json_t *value;
+
+    if (++l->rows == l->limit)
+        l->next = json_pack("{s:s, s:s, s:s}", "at", r->at, "ns", r->ns, "id", r->id_text);
+    if (!r->ours)
+        return;
+    value = json_loads(r->value_json, JSON_DECODE_ANY, NULL);
+    if (value == NULL)
+        value = sync_admin_text(fb_bytes_str(r->value_json));
+    (void)json_array_append_new(
+        l->list, json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:I, s:s, s:o}", "ns", r->ns, "id",
+                           sync_admin_text(r->id), "part", (int)r->part, "ver", (json_int_t)r->ver,
+                           "sqlstate", r->sqlstate, "message",
+                           sync_admin_text(fb_bytes_str(r->message)), "at", r->at, "expires_ms",
+                           (json_int_t)r->expires_ms, "kind", r->kind, "value", value));
+}
+
+struct letter {
     bool found;
     uint16_t part;
     uint64_t ver;
 };
 
-static void add_letter(void *arg, const char *ns, uint16_t part, struct fb_bytes id, uint64_t ver,
-                       const char *sqlstate, const char *message, const char *at, const char *kind,
-                       const char *value_json)
+static void take_letter(void *arg, const struct pg_letter *r)
 {
-    struct letters *l = arg;
-    json_t *value;
-
-    if (l->only.p != NULL && !fb_bytes_equal(l->only, id))
-        return;
-    l->found = true;
-    l->part = part;
-    l->ver = ver;
-    if (l->list == NULL)
-        return;
-    if (l->skip > 0) {
-        l->skip--;
-        return;
-    }
-    value = value_json != NULL ? json_loads(value_json, JSON_DECODE_ANY, NULL) : NULL;
-    if (value == NULL)
-        value = value_json != NULL ? sync_admin_text(fb_bytes_str(value_json)) : json_null();
-    (void)json_array_append_new(
-        l->list, json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:s, s:o}", "ns", ns, "id",
-                           sync_admin_text(id), "part", (int)part, "ver", (json_int_t)ver,
-                           "sqlstate", sqlstate, "message", sync_admin_text(fb_bytes_str(message)),
-                           "at", at != NULL ? at : "", "kind", kind, "value", value));
+    *(struct letter *)arg = (struct letter){true, r->part, r->ver};
 }
 
 static void fail_pg(const struct fb_net_frame *f, const struct pg_error *err)
@@ -289,30 +253,30 @@ static void fail_pg(const struct fb_net_frame *f, const struct pg_error *err)
     sync_admin_fail(f, text);
 }
 
-static void letters_list(struct sync_control *c, struct fb_net_frame *f, const char *ns,
-                         const char *id, uint32_t skip, uint32_t limit)
+static void letters_list(struct sync_control *c, struct fb_net_frame *f,
+                         const struct pg_letter_query *q)
 {
-    struct letters l = {.list = json_array(),
-                        .skip = skip,
-                        .only = id != NULL ? fb_bytes_str(id) : fb_bytes(NULL, 0)};
+    struct letters l = {.list = json_array(), .limit = q->limit};
     struct pg_error err = {.class = PG_OK};
 
-    if (pg_dead_letter_list(c->pg, c->p->cluster, ns, limit, add_letter, &l, &err) != PG_OK) {
+    if (pg_dead_letter_list(c->pg, c->p->cluster, q, add_letter, &l, &err) != PG_OK)
         fail_pg(f, &err);
-        json_decref(l.list);
-    } else if (id != NULL && !l.found) {
+    else if (q->id != NULL && json_array_size(l.list) == 0)
         sync_admin_fail(f, "there is no such dead letter");
-        json_decref(l.list);
-    } else {
-        sync_admin_reply(f, json_pack("{s:b, s:o}", "ok", 1, "letters", l.list));
-    }
+    else
+        sync_admin_reply(f,
+                         json_pack("{s:b, s:O, s:O*}", "ok", 1, "letters", l.list, "next", l.next));
+    json_decref(l.list);
+    json_decref(l.next);
 }
 
 /* Takes the frame when it says true. */
 static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, const char *ns,
                             const char *id, bool discard)
 {
-    struct letters l = {.only = fb_bytes_str(id)};
+    struct letter l = {0};
+    const struct fb_bytes only = fb_bytes_str(id);
+    const struct pg_letter_query query = {.ns = ns, .id = &only, .limit = 1};
     struct pg_error err = {.class = PG_OK};
     struct fb_buf bytes = {0};
     struct fb_verdict v = {.verdict = discard ? FB_VERDICT_DISCARD : FB_VERDICT_RETRY,
@@ -324,8 +288,7 @@ static bool letters_resolve(struct sync_control *c, struct fb_net_frame *f, cons
 
     if (at == UINT32_MAX) {
         sync_admin_fail(f, "this namespace is not configured");
-    } else if (pg_dead_letter_list(c->pg, c->p->cluster, ns, DEAD_LETTERS_MAX, add_letter, &l,
-                                   &err) != PG_OK) {
+    } else if (pg_dead_letter_list(c->pg, c->p->cluster, &query, take_letter, &l, &err) != PG_OK) {
         fail_pg(f, &err);
     } else if (!l.found) {
         sync_admin_fail(f, "there is no such dead letter");
@@ -372,6 +335,7 @@ static void add_conflict(void *arg, const struct pg_conflict_row *r)
 
     json_object_set_new(o, "ours", json_loads(r->ours_json, JSON_DECODE_ANY, NULL));
     json_object_set_new(o, "theirs", json_loads(r->theirs_json, JSON_DECODE_ANY, NULL));
+    json_object_set_new(o, "old", json_loads(r->old_json, JSON_DECODE_ANY, NULL));
     json_array_append_new(arg, o);
 }
 
@@ -403,28 +367,34 @@ static void serve(struct sync_control *c, struct fb_net_frame *f)
 {
     json_t *req = sync_admin_parse(f);
     const char *verb = "", *ns = NULL, *id = NULL;
-    json_int_t limit = 100, skip = 0;
+    struct pg_letter_query q = {0};
+    struct fb_bytes only;
+    json_int_t limit = 100;
     bool taken = false;
 
-    (void)json_unpack(req, "{s?s, s?s, s?s, s?I, s?I}", "verb", &verb, "ns", &ns, "id", &id,
-                      "limit", &limit, "skip", &skip);
-    if (limit < 1 || limit > (json_int_t)DEAD_LETTERS_MAX)
-        limit = DEAD_LETTERS_MAX;
-    if (skip < 0 || skip > (json_int_t)DEAD_LETTERS_MAX)
-        skip = DEAD_LETTERS_MAX;
+    (void)json_unpack(req, "{s?s, s?s, s?s, s?I}", "verb", &verb, "ns", &ns, "id", &id, "limit",
+                      &limit);
+    (void)json_unpack(req, "{s?{s:s, s:s, s:s}}", "after", "at", &q.after_at, "ns", &q.after_ns,
+                      "id", &q.after_id);
+    if (limit < 1 || limit > (json_int_t)ROWS_MAX)
+        limit = ROWS_MAX;
+    q.ns = ns;
+    q.limit = (uint32_t)limit;
     if (!pg_connected(c->pg))
         sync_admin_fail(f, "PostgreSQL does not answer");
     else if (strcmp(verb, "sync.lsn") == 0)
         lsn(c, f);
     else if (strcmp(verb, "deadletter.list") == 0)
-        letters_list(c, f, ns, NULL, (uint32_t)skip, (uint32_t)(skip + limit));
+        letters_list(c, f, &q);
     else if (strcmp(verb, "conflict.list") == 0)
         conflicts_list(c, f, ns, (uint32_t)limit);
     else if (ns == NULL || id == NULL)
         sync_admin_fail(f, "\"ns\" and \"id\" are needed");
-    else if (strcmp(verb, "deadletter.show") == 0)
-        letters_list(c, f, ns, id, 0, DEAD_LETTERS_MAX);
-    else
+    else if (strcmp(verb, "deadletter.show") == 0) {
+        only = fb_bytes_str(id);
+        q.id = &only;
+        letters_list(c, f, &q);
+    } else
         taken = letters_resolve(c, f, ns, id, strcmp(verb, "deadletter.discard") == 0);
     json_decref(req);
     if (!taken)

@@ -19,7 +19,6 @@ enum event_kind {
     EV_FRAME,
     EV_STATE,
     EV_RESULT,
-    EV_DEAD,
     EV_OPERATOR,
     EV_STANDBYS,
     EV_DB_UP
@@ -34,7 +33,6 @@ struct event {
     struct fb_net_frame *frame; /* FRAME, OPERATOR */
     struct fb_cluster_state *state;
     struct sync_job *job;
-    struct sync_dead *dead;
     struct fb_verdict verdict;
     struct fb_buf bytes; /* what verdict's views point into */
     struct pg_standbys standbys;
@@ -125,13 +123,6 @@ static void applied(void *arg, struct sync_job *job)
     post(arg, e);
 }
 
-void sync_engine_dead_letters(struct sync_process *p, struct sync_dead *chain)
-{
-    struct event *e = event_new(EV_DEAD);
-    e->dead = chain;
-    post(p, e);
-}
-
 void sync_engine_standbys(struct sync_process *p, const struct pg_standbys *seen, uint64_t asked_ms)
 {
     struct event *e = event_new(EV_STANDBYS);
@@ -179,7 +170,6 @@ static void publish_status(struct sync_engine *g)
     sync_core_memory(g->core, &m);
     atomic_store_explicit(&g->p->memory_feeds, m.feeds, memory_order_relaxed);
     atomic_store_explicit(&g->p->memory_batches, m.batches, memory_order_relaxed);
-    atomic_store_explicit(&g->p->memory_dead, m.dead_letters, memory_order_relaxed);
 }
 
 /* ---- inputs ---- */
@@ -284,17 +274,6 @@ static void take_result(struct sync_engine *g, struct sync_job *job)
     free(job);
 }
 
-static void take_dead(struct sync_engine *g, struct sync_dead *d)
-{
-    sync_core_dead_begin(g->core);
-    while (d != NULL) {
-        struct sync_dead *next = d->next;
-        sync_core_dead_add(g->core, d->ns, fb_bytes(d->id, d->id_n), d->ver);
-        free(d);
-        d = next;
-    }
-}
-
 static void take_event(struct sync_engine *g, struct event *e)
 {
     struct sync_link *l = e->conn != NULL ? fb_conn_user(e->conn) : NULL;
@@ -315,9 +294,6 @@ static void take_event(struct sync_engine *g, struct event *e)
         break;
     case EV_RESULT:
         take_result(g, e->job);
-        break;
-    case EV_DEAD:
-        take_dead(g, e->dead);
         break;
     case EV_OPERATOR:
         sync_engine_send_operator(g, &e->verdict, e->frame);
@@ -459,11 +435,6 @@ static void event_free(struct event *e)
         fb_net_frame_free(e->frame);
     if (e->state != NULL)
         fb_cluster_state_put(e->state);
-    while (e->dead != NULL) {
-        struct sync_dead *next = e->dead->next;
-        free(e->dead);
-        e->dead = next;
-    }
     fb_assert(e->job == NULL);
     if (e->conn != NULL)
         fb_conn_put(e->conn);

@@ -45,8 +45,8 @@ json_t *sync_engine_status(const struct sync_engine *g)
                      "db_problem", sync_admin_text(fb_bytes_str(problem)), "safety", safety_of(g),
                      "regressions", (json_int_t)sync_core_stats(g->core)->regressions,
                      "transactions", (json_int_t)sync_core_stats(g->core)->transactions,
-                     "dead_letters", (json_int_t)sync_core_stats(g->core)->dead_letters,
-                     "namespaces", list);
+                     "dead_letters", (json_int_t)atomic_load(&g->p->dead_letters), "namespaces",
+                     list);
 }
 
 static void wait_for(struct sync_engine *g, struct fb_net_frame *f, uint64_t number, const char *ns,

@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 
-static _Atomic uint64_t dead_letters;
-
 static struct {
     struct fb_counter *updated, *inserted, *deleted, *retry[PG_UNKNOWN + 1];
     struct fb_counter *regressions, *unconfirmed;
@@ -29,8 +27,8 @@ static void gauge_db_up(void *arg, struct fb_buf *out)
 
 static void gauge_dead_letters(void *arg, struct fb_buf *out)
 {
-    (void)arg;
-    fb_gauge_emit(out, "dead_letters", NULL, (double)atomic_load(&dead_letters));
+    struct sync_process *p = arg;
+    fb_gauge_emit(out, "dead_letters", NULL, (double)atomic_load(&p->dead_letters));
 }
 
 static void gauge_coordinator(void *arg, struct fb_buf *out)
@@ -45,7 +43,6 @@ static void gauge_memory(void *arg, struct fb_buf *out)
     const struct fb_memory_kind kinds[] = {
         {"feeds", atomic_load(&p->memory_feeds)},
         {"batches", atomic_load(&p->memory_batches)},
-        {"dead_letters", atomic_load(&p->memory_dead)},
         {"loads", atomic_load(&p->memory_loads)},
         {"connections", fb_net_memory_bytes(p->net)},
     };
@@ -127,5 +124,4 @@ void sync_metrics_update(const struct sync_core *core)
     m.last = *s;
     sync_core_safety(core, &safety);
     atomic_store(&unsafe_feeds, safety.unsafe_feeds);
-    atomic_store(&dead_letters, s->dead_letters);
 }

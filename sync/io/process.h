@@ -44,8 +44,8 @@ struct sync_process {
     struct sync_control *control;
     struct sync_loader *loader[SYNC_LOADERS_MAX];
     /* any thread */
-    _Atomic uint64_t memory_feeds, memory_batches, memory_dead,
-        memory_loads; /* their threads write */
+    _Atomic uint64_t memory_feeds, memory_batches, memory_loads; /* their threads write */
+    _Atomic uint64_t dead_letters;                               /* the control thread writes */
     _Atomic bool db_up;
     _Atomic uint32_t next_loader;
     _Atomic uint64_t conninfo_gen;  /* grows with each new connection string */
@@ -81,8 +81,6 @@ void sync_engine_opened(void *arg, struct fb_conn *c, const struct fb_hello *pee
 void sync_engine_received(void *arg, struct fb_conn *c, struct fb_net_frame *f);
 void sync_engine_closed(void *arg, struct fb_conn *c, const char *why);
 void sync_engine_state(void *arg, struct fb_cluster_state *s);
-/* From the control thread: the dead letters PostgreSQL has (chain, taken). */
-void sync_engine_dead_letters(struct sync_process *p, struct sync_dead *chain);
 /* From the control thread: what PostgreSQL said when asked at asked_ms (monotonic). */
 void sync_engine_standbys(struct sync_process *p, const struct pg_standbys *seen,
                           uint64_t asked_ms);

@@ -160,8 +160,9 @@ struct pg_txn {
     struct pg_args args;
     struct fb_buf sql;
     bool attach;
-    uint32_t syncs; /* points of synchronisation sent whose answer was not read */
-    struct pg_statement *attach_prepares, *compare_prepares;
+    bool letters, conflicts; /* is there anything that the batch may settle? */
+    uint32_t syncs;          /* points of synchronisation sent whose answer was not read */
+    struct pg_statement *attach_prepares, *compare_prepares, *open_prepares;
 };
 
 static enum pg_class txn_push_checkpoints(struct pg_txn *t, const uint8_t cluster[16],
@@ -179,6 +180,10 @@ static enum pg_class txn_push_checkpoints(struct pg_txn *t, const uint8_t cluste
     if (c == PG_OK) {
         checkpoint_args(t->b, cluster, false, &t->args);
         c = pg_push(t->pg, pg_compare_sql, &t->args, true, &t->compare_prepares, err);
+    }
+    if (c == PG_OK) {
+        pg_settle_open_args(t->b, cluster, &t->args);
+        c = pg_push(t->pg, pg_settle_open_sql, &t->args, true, &t->open_prepares, err);
     }
     return c;
 }
@@ -254,7 +259,12 @@ static enum pg_class txn_pull_checkpoints(struct pg_txn *t, struct pg_error *err
         t->b->replicated = PQgetvalue(res, 0, 1)[0] == 't'; /* if COMMIT agrees */
     }
     PQclear(res);
-    return c;
+    if (c != PG_OK || (c = pg_pull(t->pg, t->open_prepares, &res, err)) != PG_OK)
+        return c;
+    t->letters = PQgetvalue(res, 0, 0)[0] == 't';
+    t->conflicts = PQgetvalue(res, 0, 1)[0] == 't';
+    PQclear(res);
+    return PG_OK;
 }
 
 static void count_rows(struct pg_batch *b, const struct pg_op *op, const PGresult *res)
@@ -291,30 +301,72 @@ static enum pg_class txn_pull_ops(struct pg_txn *t, struct pg_error *err)
     return PG_OK;
 }
 
+/* The statement in t->sql and t->args, alone. */
+static enum pg_class txn_ask(struct pg_txn *t, PGresult **res, struct pg_error *err)
+{
+    struct pg_statement *prepares;
+    enum pg_class c = pg_push(t->pg, pg_cstr(&t->sql), &t->args, true, &prepares, err);
+    if (c == PG_OK)
+        c = txn_sync(t, err);
+    if (c == PG_OK)
+        c = pg_pull(t->pg, prepares, res, err);
+    if (c != PG_OK)
+        return c;
+    c = txn_synced(t, err);
+    if (c != PG_OK)
+        PQclear(*res);
+    return c;
+}
+
+/* What the rows are that an operation did not reach. */
+static enum pg_class txn_read(struct pg_txn *t, struct pg_op *op, struct pg_error *err)
+{
+    PGresult *res;
+    enum pg_class c;
+    fb_buf_clear(&t->sql);
+    pg_args_reset(&t->args);
+    pg_row_read_statement(op, &t->sql, &t->args);
+    c = txn_ask(t, &res, err);
+    if (c != PG_OK)
+        return c;
+    c = pg_row_read_result(t->b, op, res, err);
+    PQclear(res);
+    return c;
+}
+
+static enum pg_class txn_insert_again(struct pg_txn *t, struct pg_op *op, struct pg_error *err)
+{
+    PGresult *res;
+    enum pg_class c;
+    fb_buf_clear(&t->sql);
+    pg_args_reset(&t->args);
+    pg_row_statement(op, &t->sql, &t->args);
+    c = txn_ask(t, &res, err);
+    if (c != PG_OK)
+        return c;
+    count_rows(t->b, op, res);
+    pg_row_result(t->b, op, res);
+    PQclear(res);
+    if (!pg_row_missing(op))
+        return PG_OK;
+    c = txn_read(t, op, err);
+    return c == PG_OK && pg_row_missing(op) ? pg_row_not_inserted_again(op, err) : c;
+}
+
 /* Rows the statements did not reach: gone (nothing to do for a delete), or changed by somebody
  * else. */
 static enum pg_class txn_missing(struct pg_txn *t, struct pg_error *err)
 {
     for (size_t i = 0; i < t->plan.op_count; i++) {
-        struct pg_op *op = &t->plan.ops[i];
-        PGresult *res;
+        struct pg_op *op = &t->plan.ops[i], rest;
         enum pg_class c;
         if (!op->feed->ns->mapped || !pg_row_missing(op))
             continue;
-        fb_buf_clear(&t->sql);
-        pg_args_reset(&t->args);
-        pg_row_read_statement(op, &t->sql, &t->args);
-        c = pg_push(t->pg, pg_cstr(&t->sql), &t->args, true, &op->prepares, err);
-        if (c == PG_OK)
-            c = txn_sync(t, err);
-        if (c == PG_OK)
-            c = pg_pull(t->pg, op->prepares, &res, err);
+        c = txn_read(t, op, err);
         if (c == PG_OK) {
-            c = pg_row_read_result(t->b, op, res, err);
-            PQclear(res);
+            rest = pg_row_not_inserted(op);
+            c = rest.count == 0 ? PG_OK : txn_insert_again(t, &rest, err);
         }
-        if (c == PG_OK)
-            c = txn_synced(t, err);
         if (c != PG_OK) {
             err->feed = op->refs[0].feed;
             return c;
@@ -323,6 +375,25 @@ static enum pg_class txn_missing(struct pg_txn *t, struct pg_error *err)
     if (t->b->conflict_count > 0)
         return pg_error_set(err, PG_CONFLICT, "", "%zu rows were changed by somebody else",
                             t->b->conflict_count);
+    return PG_OK;
+}
+
+static enum pg_class txn_settle(struct pg_txn *t, const uint8_t cluster[16], struct pg_error *err)
+{
+    const bool wanted[PG_SETTLE_COUNT] = {
+        [PG_SETTLE_LETTERS] = t->letters, [PG_SETTLE_CONFLICTS] = t->conflicts};
+    for (int what = 0; what < PG_SETTLE_COUNT; what++) {
+        PGresult *res;
+        enum pg_class c;
+        fb_buf_clear(&t->sql);
+        if (!wanted[what] ||
+            !pg_settle_statement((enum pg_settle)what, t->b, cluster, &t->sql, &t->args))
+            continue;
+        c = txn_ask(t, &res, err);
+        if (c != PG_OK)
+            return c;
+        PQclear(res);
+    }
     return PG_OK;
 }
 
@@ -414,6 +485,8 @@ enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch
         c = txn_synced(&t, err);
     if (c == PG_OK)
         c = txn_missing(&t, err);
+    if (c == PG_OK)
+        c = txn_settle(&t, cluster, err);
     if (c == PG_OK) {
         c = txn_commit(&t, err);
     } else if (began) {

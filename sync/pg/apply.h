@@ -56,15 +56,34 @@ enum pg_class pg_row_plan(struct pg_plan *plan, const struct pg_feed *f, struct 
                           bool *skip, struct pg_error *err);
 /* Text and arguments of the statement of an op. */
 void pg_row_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args);
-/* Marks refs done; appends refreshes. */
+/* Is it compared with the row's token? Does it return the row, as what is stored may differ from
+ * what was sent? */
+bool pg_row_has_token(const struct pg_op *op);
+bool pg_row_wants_row(const struct pg_op *op);
+/* apply_row_result.c: marks refs done; appends refreshes. */
 void pg_row_result(struct pg_batch *b, struct pg_op *op, const PGresult *res);
 /* Does the op need its missing rows read? */
 bool pg_row_missing(const struct pg_op *op);
 /* Statement that reads the current rows of the refs not done, and its result as conflicts. PG_ROW:
- * a trigger keeps the row from being written. */
+ * a trigger keeps the row from being updated or deleted. */
 void pg_row_read_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args);
 enum pg_class pg_row_read_result(struct pg_batch *b, struct pg_op *op, const PGresult *res,
                                  struct pg_error *err);
+/* The refs of an INSERT that were neither inserted nor found when read, as an operation of their
+ * own (count 0: none); they are moved to the end of op's. The row that was in the way was deleted
+ * before it was read, or something keeps the row out: to insert it once more tells which. */
+struct pg_op pg_row_not_inserted(struct pg_op *op);
+/* It was not inserted twice, with no row in the way: *err says so, as PG_ROW. */
+enum pg_class pg_row_not_inserted_again(const struct pg_op *op, struct pg_error *err);
+
+/* apply_settle.c: is there anything in forebay.dead_letter (column 0), anything open in
+ * forebay.conflict_log (column 1) of the batch's namespaces? */
+extern const char pg_settle_open_sql[];
+void pg_settle_open_args(const struct pg_batch *b, const uint8_t cluster[16], struct pg_args *a);
+/* Deletes the letters, closes the conflicts. False: the batch has no object that could. */
+enum pg_settle { PG_SETTLE_LETTERS, PG_SETTLE_CONFLICTS, PG_SETTLE_COUNT };
+bool pg_settle_statement(enum pg_settle what, const struct pg_batch *b, const uint8_t cluster[16],
+                         struct fb_buf *sql, struct pg_args *args);
 
 /* apply_order.c: parents before children, deletes the other way round. The ops of one namespace are
  * next to each other on entry. */

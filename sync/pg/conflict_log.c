@@ -28,6 +28,27 @@ static void put_json(struct pg_args *args, uint8_t kind, struct fb_bytes v)
     fb_buf_fini(&json);
 }
 
+/* The columns of the row that the change was based on, which is what ours has where the change left
+ * it alone. Nothing is known where there was no row, or all of it was written. */
+static void put_old_json(struct pg_args *args, const struct pg_feed *f,
+                         const struct fb_feed_object *o)
+{
+    struct fb_buf old = {0};
+    struct fb_bytes rest = o->value;
+    struct fb_field field;
+    bool known = o->kind == FB_KIND_HASH && f->schema != NULL &&
+                 (o->flags & FB_OBJECT_HAS_BASE) != 0 && (o->flags & FB_OBJECT_BLIND) == 0 &&
+                 o->changed != UINT64_MAX;
+
+    while (known && fb_hash_next(&rest, &field)) {
+        const struct fb_column *c = fb_schema_column(f->schema, field.name);
+        if (c != NULL && (o->changed & fb_column_bit(c)) == 0)
+            fb_hash_put(&old, field.name, field.value);
+    }
+    put_json(args, old.n > 0 ? FB_KIND_HASH : FB_KIND_NONE, fb_buf_view(&old));
+    fb_buf_fini(&old);
+}
+
 static void put_columns(const struct pg_batch *b, const uint8_t cluster[16], struct pg_args *args)
 {
     static const char *const policies[] = {"cache-wins", "db-wins", "merge-columns",
@@ -37,7 +58,7 @@ static void put_columns(const struct pg_batch *b, const uint8_t cluster[16], str
 
     pg_format_uuid(cluster, uuid);
     pg_args_text(args, uuid);
-    for (int column = 0; column < 6; column++) {
+    for (int column = 0; column < 7; column++) {
         pg_args_array(args, column == 2 ? PG_TYPE_INT8 : PG_TYPE_TEXT, n);
         for (uint32_t i = 0; i < n; i++) {
             const struct pg_conflict *c = &b->conflicts[i];
@@ -61,6 +82,9 @@ static void put_columns(const struct pg_batch *b, const uint8_t cluster[16], str
             case 4:
                 put_json(args, o->kind, o->value);
                 break;
+            case 5:
+                put_old_json(args, f, o);
+                break;
             default:
                 put_json(args, c->kind, fb_bytes(b->bytes.p + c->value_at, c->value_n));
                 break;
@@ -83,11 +107,11 @@ enum pg_class pg_conflict_put(struct pg *pg, const uint8_t cluster[16], const st
     /* one version meets one row once; a second try after an unknown outcome changes nothing */
     c = pg_run(pg,
                "insert into forebay.conflict_log (cluster, ns, id, version, policy, outcome, ours, "
-               "theirs)"
+               "old, theirs)"
                " select $1::uuid, u.ns, u.id, u.version, u.policy, 'open', u.ours::jsonb, "
-               "u.theirs::jsonb"
+               "u.old::jsonb, u.theirs::jsonb"
                " from unnest($2::text[], $3::text[], $4::int8[], $5::text[], $6::text[], "
-               "$7::text[]) u(ns, id, version, policy, ours, theirs)"
+               "$7::text[], $8::text[]) u(ns, id, version, policy, ours, old, theirs)"
                " where not exists (select from forebay.conflict_log l where l.cluster = $1::uuid "
                "and l.ns = u.ns and l.id = u.id and l.version = u.version)",
                &args, true, NULL, err);
@@ -115,7 +139,7 @@ enum pg_class pg_conflict_done(struct pg *pg, const uint8_t cluster[16], const c
     pg_args_text(&args, outcome);
     c = pg_run(pg,
                "update forebay.conflict_log set outcome = $5 where cluster = $1::uuid and ns = $2 "
-               "and id = $3 and version = $4 and outcome = 'open'",
+               "and id = $3 and version = $4 and outcome in ('open', 'unheard')",
                &args, true, NULL, err);
     pg_args_fini(&args);
     fb_buf_fini(&text);
@@ -139,7 +163,7 @@ enum pg_class pg_conflict_list(struct pg *pg, const uint8_t cluster[16], const c
     pg_args_i64(&args, limit);
     c = pg_run(pg,
                "select ns, id, version, policy, outcome, coalesce(ours::text, 'null'), "
-               "coalesce(theirs::text, 'null'), at::text"
+               "coalesce(theirs::text, 'null'), at::text, coalesce(old::text, 'null')"
                " from forebay.conflict_log where cluster = $1::uuid and ($2 = '' or ns = $2)"
                " order by n desc limit $3",
                &args, true, &res, err);
@@ -150,7 +174,8 @@ enum pg_class pg_conflict_list(struct pg *pg, const uint8_t cluster[16], const c
                                       .outcome = PQgetvalue(res, i, 4),
                                       .ours_json = PQgetvalue(res, i, 5),
                                       .theirs_json = PQgetvalue(res, i, 6),
-                                      .at = PQgetvalue(res, i, 7)};
+                                      .at = PQgetvalue(res, i, 7),
+                                      .old_json = PQgetvalue(res, i, 8)};
         fb_buf_clear(&id);
         if (!pg_take_id(&id, PQgetvalue(res, i, 1)))
             continue; /* not a row of ours */

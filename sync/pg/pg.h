@@ -165,8 +165,9 @@ struct pg_batch {
  * written is PG_ROW with SQLSTATE 09000, not a conflict without end.
  *
  * begin; compare-and-swap of all checkpoints (first statement; else PG_LOST and ROLLBACK); update
- * of changed columns, insert, delete by unnest; COMMIT only after the counts were read. Statements
- * are sent in pipeline mode. */
+ * of changed columns, insert, delete by unnest; letters about older versions of the objects are
+ * deleted and open conflicts of theirs closed as "unheard"; COMMIT only after the counts were read.
+ * Statements are sent in pipeline mode. */
 enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b,
                        struct pg_error *err);
 void pg_batch_fini(struct pg_batch *b);
@@ -176,24 +177,44 @@ void pg_batch_fini(struct pg_batch *b);
 enum pg_class pg_barrier(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b,
                          struct pg_error *err);
 
-/* forebay.dead_letter: the newest refused version of an object; an older put changes nothing. at is
- * PostgreSQL's text of the time; value_json is a JSON string or object, null for a delete, {"hex":
- * "..."} of the stored bytes for what is not text (and for a hash whose only field is "hex"). kind
- * is "none", "string" or "hash". Views and texts are valid during the call of fn only. */
+/* forebay.dead_letter: the newest refused version of an object; an older put changes nothing.
+ * PG_LOST: the checkpoint of the object's feed is at or above its version, so there is nothing to
+ * refuse any more; no letter is written. pg_apply takes away the letters of what it writes. */
 enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const char *ns,
                                  uint16_t part, const struct fb_feed_object *o,
                                  const char *sqlstate, const char *message, struct pg_error *err);
-enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], const char *ns,
-                                   struct fb_bytes id, uint64_t up_to_ver, struct pg_error *err);
-typedef void (*pg_dead_letter_fn)(void *arg, const char *ns, uint16_t part, struct fb_bytes id,
-                                  uint64_t ver, const char *sqlstate, const char *message,
-                                  const char *at, const char *kind, const char *value_json);
+enum pg_class pg_dead_letter_count(struct pg *pg, const uint8_t cluster[16], uint64_t *count,
+                                   struct pg_error *err);
+/* Views and texts are valid during the call of fn only. */
+struct pg_letter {
+    bool ours; /* false: id or value are not as Forebay writes them; both are empty then */
+    uint16_t part;
+    uint64_t ver;
+    int64_t expires_ms; /* 0 = never */
+    struct fb_bytes id;
+    const char *ns, *id_text, *sqlstate, *message;
+    const char *at;         /* PostgreSQL's text of the time */
+    const char *kind;       /* "none", "string" or "hash" */
+    const char *value_json; /* a JSON string or object, null for a delete, {"hex": "..."} of the
+                               stored bytes for what is not text (and for a hash whose only field is
+                               "hex") */
+};
+typedef void (*pg_dead_letter_fn)(void *arg, const struct pg_letter *l);
+/* Oldest first, those behind (after_at, after_ns, after_id: at, ns and id_text of a letter), NULL =
+ * from the first. */
+struct pg_letter_query {
+    const char *ns;            /* NULL = all */
+    const struct fb_bytes *id; /* NULL = all */
+    const char *after_at, *after_ns, *after_id;
+    uint32_t limit;
+};
 enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16],
-                                  const char *ns /* or NULL */, uint32_t limit,
-                                  pg_dead_letter_fn fn, void *arg, struct pg_error *err);
+                                  const struct pg_letter_query *q, pg_dead_letter_fn fn, void *arg,
+                                  struct pg_error *err);
 /* forebay.conflict_log: put writes the conflicts of a batch that ended with PG_CONFLICT, as open,
- * before anybody resolves them (again does nothing); done says how one was resolved. The list
- * begins with the newest; texts are valid during the call of fn only. */
+ * before anybody resolves them (again does nothing); done says how one was resolved, also after
+ * pg_apply has closed it as "unheard" because a newer version came. The list begins with the
+ * newest; texts are valid during the call of fn only. */
 enum pg_class pg_conflict_put(struct pg *pg, const uint8_t cluster[16], const struct pg_batch *b,
                               struct pg_error *err);
 enum pg_class pg_conflict_done(struct pg *pg, const uint8_t cluster[16], const char *ns,
@@ -203,7 +224,7 @@ struct pg_conflict_row {
     const char *ns;
     struct fb_bytes id;
     uint64_t ver; /* ours that met another row */
-    const char *policy, *outcome, *ours_json, *theirs_json, *at;
+    const char *policy, *outcome, *ours_json, *theirs_json, *old_json, *at;
 };
 typedef void (*pg_conflict_fn)(void *arg, const struct pg_conflict_row *row);
 enum pg_class pg_conflict_list(struct pg *pg, const uint8_t cluster[16],

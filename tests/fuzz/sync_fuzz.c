@@ -309,17 +309,6 @@ static void finish(struct world *w, uint32_t lane, struct fuzz_in *in)
     sync_op_free(op);
 }
 
-static void do_dead(struct world *w, struct fuzz_in *in)
-{
-    sync_core_dead_begin(w->core);
-    for (uint32_t i = fuzz_below(in, 4); i > 0; i--) {
-        char ns[FB_NAME_BYTES_MAX + 1] = "";
-        struct fb_bytes n = pick_ns(in);
-        memcpy(ns, n.p, n.n);
-        sync_core_dead_add(w->core, ns, fuzz_bytes(in, fuzz_u8(in) % 8), fuzz_u8(in));
-    }
-}
-
 static void do_members(struct world *w, struct fuzz_in *in)
 {
     char names[4][FB_NAME_BYTES_MAX + 1] = {"sync-1", "sync-2", "x", ""};
@@ -354,8 +343,6 @@ static void step(struct world *w, struct fuzz_in *in)
         configure(w, fuzz_u8(in));
     else if (what < 226)
         do_members(w, in);
-    else if (what < 232)
-        do_dead(w, in);
     else if (what < 236)
         sync_core_flush(w->core, what & 1 ? NULL : "u");
     else if (what < 240)

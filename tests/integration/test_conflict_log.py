@@ -48,6 +48,7 @@ class ConflictLog(ClusterTest):
         listed = self.cluster.ctl_json("conflict", "list", "-n", "merge")
         mine = [o for o in listed if o["key"] == "merge:1"]
         self.assertEqual([(o["outcome"], o["ours"]["n"], o["theirs"]["n"]) for o in mine], [("merged", "7", "3")])
+        self.assertEqual(mine[0]["old"], {"id": "1", "m": "0"}, "what the write did not change, as it was")
         self.assertIn("merge:1", self.cluster.ctl("conflict", "list").stdout)
         self.assertEqual(len(self.cluster.ctl_json("conflict", "list", "--limit", "1")), 1)
         wait_for("the metric", lambda: 'forebay_sync_conflicts_total{policy="db-wins",result="theirs"} 1' in

@@ -213,6 +213,30 @@ static bool write_row(struct pg_session *s, struct pg_apply_call *a, struct pg_r
     return true;
 }
 
+/* Letters about older versions of what is written go in the same transaction. */
+static bool settle(struct pg_session *s, struct pg_apply_call *a)
+{
+    if (!pg_statement(s, PG_T_DEAD))
+        return false;
+    for (size_t i = 0; i < a->b.feed_count; i++)
+        for (size_t k = 0; k < a->b.feeds[i].count; k++) {
+            const struct fb_feed_object *o = &a->b.feeds[i].objects[k];
+            struct fb_buf key = {0};
+            struct pg_row *r;
+            pg_object_key(&key, a->b.feeds[i].ns->name, o->id);
+            r = pg_row_find(s->m, PG_T_DEAD, fb_buf_view(&key), false);
+            fb_buf_fini(&key);
+            if (r == NULL || (o->flags & FB_OBJECT_PARKED) != 0 || !pg_see(s, r)->exists ||
+                pg_see(s, r)->ver > o->ver)
+                continue;
+            if (!pg_lock(s, r))
+                return false;
+            if (pg_see(s, r)->exists && pg_see(s, r)->ver <= o->ver)
+                pg_change(s, r)->exists = false;
+        }
+    return true;
+}
+
 void pg_run_apply(struct pg_session *s, struct pg_call *c)
 {
     struct pg_apply_call *a = (struct pg_apply_call *)c;
@@ -234,6 +258,7 @@ void pg_run_apply(struct pg_session *s, struct pg_call *c)
             return;
         }
     }
+    (void)settle(s, a);
 }
 
 /* The present rows of what was not reached. */
@@ -255,6 +280,15 @@ void pg_run_missing(struct pg_session *s, struct pg_call *c)
         now = pg_see(s, pg_row_find(s->m, pg_table_of(f->ns->table_name), o->id, true));
         if (!now->exists && ref->kind == PG_DO_DELETE)
             continue;
+        if (!now->exists && ref->kind == PG_DO_INSERT) { /* what was in the way is gone */
+            if (!write_row(s, a, ref)) {
+                s->err.feed = ref->feed;
+                return;
+            }
+            if (ref->done)
+                continue;
+            now = pg_see(s, pg_row_find(s->m, pg_table_of(f->ns->table_name), o->id, true));
+        }
         if (now->exists ? ref->kind != PG_DO_INSERT && (o->flags & FB_OBJECT_TOKEN_KNOWN) != 0 &&
                               (uint32_t)now->xid == o->base_xid
                         : ref->kind == PG_DO_INSERT) {

@@ -206,21 +206,28 @@ enum pg_class pg_read_checkpoints(struct pg *pg, const uint8_t cluster[16], pg_c
 
 struct dead_call {
     struct pg_call c;
-    struct fb_buf key;
+    struct fb_buf key, checkpoint;
     struct pg_image image;
-    bool clear;
 };
 
+/* The checkpoint's lock first: no letter about what was written since. */
 static void run_dead(struct pg_session *s, struct pg_call *c)
 {
     struct dead_call *d = (struct dead_call *)c;
+    struct pg_row *k = pg_row_find(s->m, PG_T_CHECKPOINT, fb_buf_view(&d->checkpoint), true);
     struct pg_row *r = pg_row_find(s->m, PG_T_DEAD, fb_buf_view(&d->key), true);
     s->open = s->ours = true;
+    if (!pg_statement(s, PG_T_CHECKPOINT) || !pg_lock(s, k))
+        return;
+    if (pg_see(s, k)->exists && pg_see(s, k)->ver >= d->image.ver) {
+        (void)pg_fail(s, "", "a later version of the object was written meanwhile");
+        s->err.class = PG_LOST;
+        return;
+    }
+    pg_change(s, k)->exists = true;
     if (!pg_statement(s, PG_T_DEAD) || !pg_lock(s, r))
         return;
-    if (d->clear && r->now.exists && r->now.ver <= d->image.ver) {
-        pg_change(s, r)->exists = false;
-    } else if (!d->clear && (!r->now.exists || r->now.ver <= d->image.ver)) {
+    if (!r->now.exists || r->now.ver <= d->image.ver) {
         struct pg_image *next = pg_change(s, r);
         uint64_t xid = next->xid;
         pg_image_copy(next, &d->image);
@@ -230,25 +237,12 @@ static void run_dead(struct pg_session *s, struct pg_call *c)
     pg_commit(s);
 }
 
-static enum pg_class dead(struct pg *pg, struct dead_call *d, const char *ns, struct fb_bytes id,
-                          struct pg_error *err)
-{
-    enum pg_class cls;
-    pg_object_key(&d->key, ns, id);
-    if (pg_call(pg, &d->c, run_dead, err) != PG_OK)
-        return err->class;
-    cls = outcome(&d->c, err);
-    fb_buf_fini(&d->key);
-    pg_image_fini(&d->image);
-    free(d);
-    return cls;
-}
-
 enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const char *ns,
                                  uint16_t part, const struct fb_feed_object *o,
                                  const char *sqlstate, const char *message, struct pg_error *err)
 {
     struct dead_call *d = fb_xcalloc(1, sizeof *d);
+    enum pg_class cls;
     (void)cluster;
     (void)message;
     d->image.part = part;
@@ -256,39 +250,68 @@ enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const
     d->image.kind = o->kind;
     fb_buf_put_bytes(&d->image.value, o->value);
     snprintf(d->image.sqlstate, sizeof d->image.sqlstate, "%s", sqlstate);
-    return dead(pg, d, ns, o->id, err);
+    pg_object_key(&d->key, ns, o->id);
+    pg_object_key(&d->checkpoint, ns, fb_bytes(&part, sizeof part));
+    if (pg_call(pg, &d->c, run_dead, err) != PG_OK)
+        return err->class;
+    cls = outcome(&d->c, err);
+    fb_buf_fini(&d->key);
+    fb_buf_fini(&d->checkpoint);
+    pg_image_fini(&d->image);
+    free(d);
+    return cls;
 }
 
-enum pg_class pg_dead_letter_clear(struct pg *pg, const uint8_t cluster[16], const char *ns,
-                                   struct fb_bytes id, uint64_t up_to_ver, struct pg_error *err)
-{
-    struct dead_call *d = fb_xcalloc(1, sizeof *d);
-    (void)cluster;
-    d->image.ver = up_to_ver;
-    d->clear = true;
-    return dead(pg, d, ns, id, err);
-}
-
-enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16], const char *ns,
-                                  uint32_t limit, pg_dead_letter_fn fn, void *arg,
-                                  struct pg_error *err)
+static enum pg_class letters(struct pg *pg, const struct pg_letter_query *q, pg_dead_letter_fn fn,
+                             void *arg, uint64_t *count, struct pg_error *err)
 {
     struct list_call *l = fb_xcalloc(1, sizeof *l);
     enum pg_class cls;
-    (void)cluster;
     l->t = PG_T_DEAD;
     if (pg_call(pg, &l->c, run_list, err) != PG_OK)
         return err->class;
     cls = outcome(&l->c, err);
-    for (size_t i = 0; cls == PG_OK && i < l->n && i < limit; i++) {
+    *count = 0;
+    for (size_t i = 0; cls == PG_OK && i < l->n && *count < q->limit; i++) {
         const char *name = (const char *)l->rows[i]->key.p;
         size_t n = strlen(name) + 1;
-        if (ns == NULL || strcmp(ns, name) == 0)
-            fn(arg, name, l->images[i].part, fb_bytes(l->rows[i]->key.p + n, l->rows[i]->key.n - n),
-               l->images[i].ver, l->images[i].sqlstate, "", "", "", NULL);
+        struct pg_letter r = {.ours = true,
+                              .part = l->images[i].part,
+                              .ver = l->images[i].ver,
+                              .id = fb_bytes(l->rows[i]->key.p + n, l->rows[i]->key.n - n),
+                              .ns = name,
+                              .id_text = "",
+                              .sqlstate = l->images[i].sqlstate,
+                              .message = "",
+                              .at = "",
+                              .kind = "",
+                              .value_json = "null"};
+        if ((q->ns != NULL && strcmp(q->ns, name) != 0) ||
+            (q->id != NULL && !fb_bytes_equal(*q->id, r.id)))
+            continue;
+        ++*count;
+        if (fn != NULL)
+            fn(arg, &r);
     }
     list_free(l);
     return cls;
+}
+
+enum pg_class pg_dead_letter_list(struct pg *pg, const uint8_t cluster[16],
+                                  const struct pg_letter_query *q, pg_dead_letter_fn fn, void *arg,
+                                  struct pg_error *err)
+{
+    uint64_t count;
+    (void)cluster;
+    return letters(pg, q, fn, arg, &count, err);
+}
+
+enum pg_class pg_dead_letter_count(struct pg *pg, const uint8_t cluster[16], uint64_t *count,
+                                   struct pg_error *err)
+{
+    const struct pg_letter_query all = {.limit = UINT32_MAX};
+    (void)cluster;
+    return letters(pg, &all, NULL, NULL, count, err);
 }
 
 /* ---- loads ---- */

@@ -232,10 +232,12 @@ static bool database_turn(struct script *s)
     } else if (op->kind == SYNC_OP_APPLY) {
         apply(s, op);
     } else if (op->kind == SYNC_OP_PARK) {
-        s->dead_letters++;
-    } else {
-        for (struct sync_dead *d = op->clear; d != NULL; d = d->next)
-            s->cleared++;
+        if (s->park_lost > 0) {
+            s->park_lost--;
+            op->class = PG_LOST;
+        } else {
+            s->dead_letters++;
+        }
     }
     op->err.class = op->class;
     sync_core_result(s->core, op);
@@ -269,5 +271,14 @@ void script_pass(struct script *s, uint64_t ms)
             if (waiting(s, p) > 0)
                 script_note(s, p, s->note_age, false);
         script_settle(s);
+    }
+}
+
+void script_fill(struct script *s, uint16_t part, uint64_t first_ver, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char id[32];
+        (void)snprintf(id, sizeof(id), "%u/%llu", part, (unsigned long long)(first_ver + i));
+        script_write(s, part, first_ver + i, id);
     }
 }

@@ -34,7 +34,8 @@ struct script {
     uint32_t transactions; /* committed */
     uint32_t attempts;
     size_t most_rows, most_feeds; /* in one transaction */
-    uint64_t dead_letters, cleared;
+    uint64_t dead_letters;
+    unsigned park_lost; /* so many letters come too late */
     const char *poison; /* id that PostgreSQL refuses */
     enum pg_class poison_class;
     enum pg_class next; /* outcome of the next apply, PG_OK = decide by value */
@@ -52,6 +53,8 @@ struct script *script_new(void);
 void script_free(struct script *s);
 /* An object at `ver` (greater than all before it in its partition). */
 void script_write(struct script *s, uint16_t part, uint64_t ver, const char *id);
+/* n objects "PART/VER" with versions from first_ver on. */
+void script_fill(struct script *s, uint16_t part, uint64_t first_ver, size_t n);
 /* The node's note of a partition. */
 void script_note(struct script *s, uint16_t part, uint64_t age_ms, bool due);
 /* Runs node and database until nothing moves at the present time. */

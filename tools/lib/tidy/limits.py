@@ -9,11 +9,9 @@ FUNCTION_LINES_MAX = 120
 # path -> reason. An entry that is no longer needed is a finding too.
 LONG_FILES = {
     "tests/unit/disk/crash_states_test.c": "the recorded lives, what must be left of them, and the checks of that",
-    "tests/unit/pg/rows_test.c": "one start of PostgreSQL serves all its cases",
 }
 # (path, function) -> reason
 LONG_FUNCTIONS = {
-    ("tests/unit/pg/rows_test.c", "conflicts"): "one story on one table: each step starts where the one before ended",
 }
 
 _CODE = (".c", ".h", ".py", ".sh")
