@@ -60,7 +60,21 @@
     X(snapshot_unsafe_rows, "a snapshot leaves out clean rows that PostgreSQL may lose")           \
     X(reload_unsafe, "a copy that PostgreSQL may lose is replaced by the row because of its age")  \
     X(safe_at_once, "what is committed counts as safe from a fail-over")                           \
-    X(synced_newer, "a checkpoint cleans versions above it")
+    X(synced_newer, "a checkpoint cleans versions above it")                                       \
+    X(replica_epoch, "a backup takes records of an older epoch")                                   \
+    X(replica_inc, "a restarted member is taken for the one in the set")                           \
+    X(replica_prev, "a backup does not look whether records follow what it has")                   \
+    X(replica_union, "a commit needs the known set alone while a change of it is open")            \
+    X(replica_certain, "members count as sure while a change may have removed them")               \
+    X(replica_open_early, "a new primary serves before its first record is committed")             \
+    X(replica_promise, "a new primary opens while an older one may read under its lease")          \
+    X(replica_lease_arrival, "a lease counts from the arrival of the acknowledgement")             \
+    X(replica_token_old, "a read is confirmed by what was sent before it began")                   \
+    X(replica_ack_early, "a backup acknowledges before it has written")                            \
+    X(replica_cut_to_commit, "a backup cuts its log to what it knows as committed")                \
+    X(replica_cas_forget, "an unanswered compare-and-swap is taken for a failed one")              \
+    X(replica_shrink_unsynced, "a set falls to one member that has not synced all it has")         \
+    X(replica_local_unsynced, "a degraded partition answers before its fsync")
 
 #ifdef FB_MUTANTS
 enum fb_mutant {

@@ -1,34 +1,10 @@
-/* Flat encodings of the feed, load and verdict messages. Each message is one list of fields that
- * makes both codecs. */
+/* Flat encodings of the feed, load and verdict messages. */
 #include "proto/wire/feed.h"
 
-#include "proto/base/bounds.h"
+#include "proto/wire/fields.h"
 
-#define PUT_u8(f) fb_buf_put_u8(out, m->f);
-#define PUT_u16(f) fb_buf_put_u16(out, m->f);
-#define PUT_u32(f) fb_buf_put_u32(out, m->f);
-#define PUT_u64(f) fb_buf_put_u64(out, m->f);
-#define PUT_i64(f) fb_buf_put_u64(out, (uint64_t)m->f);
-#define PUT_bool(f) fb_buf_put_u8(out, m->f);
-#define PUT_str(f) fb_list_put(out, m->f);
-#define PUT_name(f) PUT_str(f)
-#define PUT_key(f) PUT_str(f)
-#define PUT_kind(f) PUT_u8(f)
 #define PUT_outcome(f) PUT_u8(f)
 #define PUT_sqlstate(f) fb_buf_put(out, m->f, 6);
-
-#define TAKE_u8(f) m->f = fb_take_u8(in);
-#define TAKE_u16(f) m->f = fb_take_u16(in);
-#define TAKE_u32(f) m->f = fb_take_u32(in);
-#define TAKE_u64(f) m->f = fb_take_u64(in);
-#define TAKE_i64(f) m->f = (int64_t)fb_take_u64(in);
-#define TAKE_bool(f) m->f = fb_take_u8(in) != 0;
-#define TAKE_str(f) m->f = fb_take(in, fb_take_u32(in));
-#define TAKE_name(f) m->f = take_at_most(in, FB_NAME_BYTES_MAX);
-#define TAKE_key(f) m->f = take_at_most(in, FB_KEY_BYTES_MAX);
-#define TAKE_kind(f)                                                                               \
-    m->f = fb_take_u8(in);                                                                         \
-    in->bad |= m->f > FB_KIND_HASH;
 #define TAKE_outcome(f)                                                                            \
     m->f = fb_take_u8(in);                                                                         \
     in->bad |= m->f >= FB_OUTCOME_COUNT;
@@ -45,14 +21,6 @@ const char *fb_outcome_word(enum fb_outcome o)
     return words[o];
 }
 
-/* Receivers copy names and keys into places of fixed size, so their limits hold from here on. */
-static struct fb_bytes take_at_most(struct fb_reader *in, uint32_t max)
-{
-    uint32_t n = fb_take_u32(in);
-    in->bad |= n > max;
-    return fb_take(in, n);
-}
-
 static void take_sqlstate(struct fb_reader *in, char out[6])
 {
     struct fb_bytes b = fb_take(in, 6);
@@ -60,20 +28,6 @@ static void take_sqlstate(struct fb_reader *in, char out[6])
     if (b.p != NULL)
         memcpy(out, b.p, 5);
 }
-
-#define FIELD_PUT(type, field) PUT_##type(field)
-#define FIELD_TAKE(type, field) TAKE_##type(field)
-
-#define CODEC(name, FIELDS)                                                                        \
-    void fb_##name##_encode(struct fb_buf *out, const struct fb_##name *m)                         \
-    {                                                                                              \
-        FIELDS(FIELD_PUT)                                                                          \
-    }                                                                                              \
-    enum fb_status fb_##name##_decode(struct fb_reader *in, struct fb_##name *m)                   \
-    {                                                                                              \
-        FIELDS(FIELD_TAKE)                                                                         \
-        return in->bad ? FB_EPROTO : FB_OK;                                                        \
-    }
 
 #define FEED_NOTE_FIELDS(F)                                                                        \
     F(u16, part)                                                                                   \

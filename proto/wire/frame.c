@@ -148,7 +148,7 @@ enum fb_status fb_frame_decode(struct fb_bytes in, struct fb_frame *out, struct 
     h = forebay__header__unpack(&alloc, header_n, in.p + PREFIX_BYTES);
     if (h == NULL)
         return fb_err_set(err, FB_EPROTO, "frame header is malformed");
-    if (h->kind < FB_FRAME_HELLO || h->kind > FB_FRAME_DB_CLOCK)
+    if (h->kind < FB_FRAME_HELLO || h->kind > FB_FRAME_REPLICA_HELLO)
         return fb_err_set(err, FB_EPROTO, "frame kind %u is unknown", h->kind);
     out->kind = (enum fb_frame_kind)h->kind;
     out->src_inc = h->src_inc;

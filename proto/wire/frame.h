@@ -31,7 +31,10 @@
     X(FB_FRAME_ADMIN_REP, 13)                                                                      \
     X(FB_FRAME_PING, 14) /* any -> any, answered by PONG with the same id */                       \
     X(FB_FRAME_PONG, 15)                                                                           \
-    X(FB_FRAME_DB_CLOCK, 16) /* sync -> node: u64, PostgreSQL's clock in ms since 1970 */
+    X(FB_FRAME_DB_CLOCK, 16)      /* sync -> node: u64, PostgreSQL's clock in ms since 1970 */     \
+    X(FB_FRAME_APPEND, 17)        /* node -> node: fb_append items of many partitions */           \
+    X(FB_FRAME_APPEND_ACK, 18)    /* node -> node: fb_append_ack items */                          \
+    X(FB_FRAME_REPLICA_HELLO, 19) /* node -> node: fb_replica_hello items */
 
 enum fb_frame_kind {
 #define X(name, number) name = number,

@@ -7,6 +7,7 @@
 #include "proto/wire/feed.h"
 #include "proto/wire/frame.h"
 #include "proto/wire/record.h"
+#include "proto/wire/replica.h"
 #include "proto/wire/request.h"
 
 #include <errno.h>
@@ -66,7 +67,6 @@ static void wire(void)
          .prev = 8, .ptime_ms = 1700000000000, .expires_ms = 1700000001000, .changed = 6, .xid = 7,
          .obj_ver = 8, .history = 1, .base_xid = 7, .count = 2, .session = 1, .req_no = 2,
          .sqlstate = "23505", .key = fb_bytes_str("user:42"), .value = v);
-#undef ITEM
     fb_hash_put(&b, fb_bytes_str("name"), v);
     fb_hash_put(&b, fb_bytes_str("plan"), id);
     put("wire", "hash", n++, &b);
@@ -90,6 +90,20 @@ static void wire(void)
         fb_frame_end(&b, mark, 1);
         put("wire", hello ? "frame-hello" : "frame", n, &b);
     }
+    n += 3; /* frame header, size, and then: */
+    fb_record_encode(&list, &(struct fb_record){.type = FB_RECORD_EPOCH_START,
+                                                .part = 3,
+                                                .ver = fb_ver(2, 0),
+                                                .prev = fb_ver(1, 9)});
+    ITEM(append, .part = 3, .epoch = 2, .prev = fb_ver(1, 9), .com_ver = 9, .token = 5, .count = 1,
+         .records = fb_buf_view(&list));
+    ITEM(append_ack, .part = 3, .epoch = 2, .acked_ver = 9, .synced_ver = 8, .token = 5);
+    fb_buf_clear(&list);
+    fb_tail_run_put(&list, (struct fb_tail_run){fb_ver(1, 0), fb_ver(1, 9)});
+    fb_tail_run_put(&list, (struct fb_tail_run){fb_ver(2, 0), fb_ver(2, 0)});
+    ITEM(replica_hello, .part = 3, .epoch = 2, .com_ver = 9, .last_ver = fb_ver(2, 0),
+         .runs = fb_buf_view(&list));
+#undef ITEM
     fb_buf_fini(&b);
     fb_buf_fini(&list);
 }

@@ -7,6 +7,7 @@
 #include "proto/wire/feed.h"
 #include "proto/wire/frame.h"
 #include "proto/wire/record.h"
+#include "proto/wire/replica.h"
 #include "proto/wire/request.h"
 
 #include <stdlib.h>
@@ -35,6 +36,7 @@
         fb_buf_fini(&second);                                                                      \
     }
 FB_FEED_CODECS(ROUND_TRIP)
+FB_REPLICA_CODECS(ROUND_TRIP)
 ROUND_TRIP(req)
 ROUND_TRIP(rep)
 ROUND_TRIP(record)
@@ -147,6 +149,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         trip_frame,
         trip_frame_header,
         size_of_any,
+#define X(name) trip_##name,
+        FB_REPLICA_CODECS(X)
+#undef X
     };
     uint8_t *exact;
 

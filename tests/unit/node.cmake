@@ -18,3 +18,15 @@ fb_add_test(node_safety LABELS unit TIMEOUT 60 SOURCES unit/node/safety_test.c u
 fb_add_test(node_owner LABELS unit TIMEOUT 60 SOURCES unit/node/owner_test.c LIBS node_core node_store fb_rt fb_cluster fb_wire m)
 fb_add_test(node_level LABELS unit TIMEOUT 120 SOURCES unit/node/level_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
+# The core once more, with checks that can be left out: the simulation has to miss each of them.
+add_executable(node_replica_sim unit/node/replica_sim_test.c unit/node/replica_world.c unit/node/replica_coord.c
+  unit/node/replica_judge.c ${PROJECT_SOURCE_DIR}/proto/base/mutant.c)
+foreach(part "" _runs _tail _set _primary _backup)
+  target_sources(node_replica_sim PRIVATE ${PROJECT_SOURCE_DIR}/node/core/replica${part}.c)
+endforeach()
+target_compile_definitions(node_replica_sim PRIVATE FB_MUTANTS=1)
+target_link_libraries(node_replica_sim PRIVATE fb_flags fb_warnings fb_sanitize fb_cluster fb_wire fb_base)
+set_target_properties(node_replica_sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+add_test(NAME node_replica_sim COMMAND node_replica_sim)
+set_tests_properties(node_replica_sim PROPERTIES TIMEOUT 120 LABELS "unit;sim"
+  ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0")

@@ -2,8 +2,10 @@
  * truncation is refused; no mutation can make a decoder read outside of its bytes (run under the
  * address sanitizer). Method: encode one well-filled item of each kind; exact-size copies on the
  * heap, so that overruns are seen. */
+#include "proto/base/bounds.h"
 #include "proto/wire/feed.h"
 #include "proto/wire/record.h"
+#include "proto/wire/replica.h"
 #include "proto/wire/request.h"
 #include "tests/unit/cmocka.h"
 
@@ -28,6 +30,7 @@ typedef void (*encode_again_fn)(struct fb_buf *out, struct fb_bytes in);
     }
 #define X(name) ITEM(name)
 FB_FEED_CODECS(X)
+FB_REPLICA_CODECS(X)
 #undef X
 ITEM(req)
 ITEM(rep)
@@ -89,6 +92,97 @@ static void feeds(void **state)
     CHECK(verdict, .verdict = 1, .part = 1, .id64 = 2, .ns = S("u"), .id = S("7"), .ver = 5,
           .kind = 0, .xmin = 6, .sqlstate = "23505", .message = S("dup"), .value = S("v"));
     CHECK(verdict_ack, .part = 1, .id64 = 2, .status = FB_ESTALE, .ver = 4);
+}
+
+static void replicas(void **state)
+{
+    struct fb_buf runs = {0};
+    (void)state;
+    CHECK(append, .part = 4095, .flags = FB_APPEND_GOODBYE, .epoch = FB_EPOCH_MAX, .history = 3,
+          .prev = fb_ver(6, 1), .com_ver = fb_ver(5, 1), .token = UINT64_MAX, .sent_ns = 8,
+          .count = 2, .records = S("records"));
+    CHECK(append_ack, .part = 1, .status = FB_APPEND_STALE, .epoch = 2, .history = 3,
+          .acked_ver = INT64_MAX, .synced_ver = 1, .token = 2, .sent_ns = 3);
+    CHECK(replica_hello, .part = 1); /* an empty log */
+    fb_tail_run_put(&runs, (struct fb_tail_run){fb_ver(1, 7), fb_ver(1, 9)});
+    fb_tail_run_put(&runs, (struct fb_tail_run){fb_ver(3, 0), fb_ver(3, 0)});
+    CHECK(replica_hello, .part = 1, .epoch = 4, .history = 3, .com_ver = fb_ver(1, 8),
+          .last_ver = fb_ver(3, 0), .runs = fb_buf_view(&runs));
+    assert_int_equal(fb_tail_run_count(fb_buf_view(&runs)), 2);
+    assert_int_equal(fb_tail_run_at(fb_buf_view(&runs), 0).last, fb_ver(1, 9));
+    fb_buf_fini(&runs);
+}
+
+static void append_in_place(void **state)
+{
+    struct fb_append m = {.part = 7, .epoch = 2, .prev = 5, .count = 2, .records = S("records")};
+    struct fb_buf whole = {0}, pieces = {0};
+    size_t mark;
+    (void)state;
+    fb_buf_put_str(&whole, "before");
+    fb_append_encode(&whole, &m);
+    fb_buf_put_str(&pieces, "before");
+    mark = fb_append_begin(&pieces, &m);
+    fb_buf_put_str(&pieces, "rec");
+    fb_buf_put_str(&pieces, "ords");
+    fb_append_end(&pieces, mark, 2);
+    assert_int_equal(pieces.n, whole.n);
+    assert_memory_equal(pieces.p, whole.p, whole.n);
+    fb_buf_fini(&whole);
+    fb_buf_fini(&pieces);
+}
+
+static enum fb_status runs_decode(uint64_t last_ver, uint32_t n, const struct fb_tail_run *runs)
+{
+    struct fb_buf list = {0}, b = {0};
+    struct fb_replica_hello m = {.part = 1, .epoch = 9, .last_ver = last_ver};
+    struct fb_reader r;
+    enum fb_status st;
+    for (uint32_t i = 0; i < n; i++)
+        fb_tail_run_put(&list, runs[i]);
+    m.runs = fb_buf_view(&list);
+    fb_replica_hello_encode(&b, &m);
+    r = fb_reader(fb_buf_view(&b));
+    st = fb_replica_hello_decode(&r, &m);
+    fb_buf_fini(&list);
+    fb_buf_fini(&b);
+    return st;
+}
+
+/* What a log cannot be is refused where it is read: the core computes with what is left. */
+static void impossible_replicas(void **state)
+{
+    struct fb_tail_run many[FB_TAIL_RUNS_MAX + 1];
+    struct fb_append bad[] = {{.part = FB_PARTITIONS_MAX, .epoch = 1},
+                              {.part = 1, .epoch = 0},
+                              {.part = 1, .epoch = FB_EPOCH_MAX + 1},
+                              {.part = 1, .epoch = 1, .prev = UINT64_MAX},
+                              {.part = 1, .epoch = 1, .flags = 2}};
+    (void)state;
+    for (size_t i = 0; i < FB_COUNT_OF(bad); i++) {
+        struct fb_buf b = {0};
+        struct fb_append back;
+        struct fb_reader r;
+        fb_append_encode(&b, &bad[i]);
+        r = fb_reader(fb_buf_view(&b));
+        assert_int_equal(fb_append_decode(&r, &back), FB_EPROTO);
+        fb_buf_fini(&b);
+    }
+#define RUNS(...) (struct fb_tail_run[]){__VA_ARGS__}
+    assert_int_equal(runs_decode(fb_ver(1, 2), 1, RUNS({fb_ver(1, 0), fb_ver(1, 2)})), FB_OK);
+    assert_int_equal(runs_decode(fb_ver(1, 3), 1, RUNS({fb_ver(1, 0), fb_ver(1, 2)})), FB_EPROTO);
+    assert_int_equal(runs_decode(fb_ver(1, 2), 0, NULL), FB_EPROTO);
+    assert_int_equal(runs_decode(fb_ver(1, 2), 1, RUNS({fb_ver(1, 3), fb_ver(1, 2)})), FB_EPROTO);
+    assert_int_equal(runs_decode(fb_ver(2, 0), 1, RUNS({fb_ver(1, 0), fb_ver(2, 0)})), FB_EPROTO);
+    assert_int_equal(runs_decode(5, 1, RUNS({1, 5})), FB_EPROTO); /* no log has an epoch 0 */
+    assert_int_equal(runs_decode(fb_ver(2, 0), 2,
+                                 RUNS({fb_ver(2, 0), fb_ver(2, 0)}, {fb_ver(2, 0), fb_ver(2, 0)})),
+                     FB_EPROTO);
+    for (uint32_t i = 0; i <= FB_TAIL_RUNS_MAX; i++)
+        many[i] = (struct fb_tail_run){fb_ver(i + 1, 0), fb_ver(i + 1, 0)};
+    assert_int_equal(runs_decode(many[FB_TAIL_RUNS_MAX - 1].last, FB_TAIL_RUNS_MAX, many), FB_OK);
+    assert_int_equal(runs_decode(many[FB_TAIL_RUNS_MAX].last, FB_TAIL_RUNS_MAX + 1, many),
+                     FB_EPROTO);
 }
 
 static void requests(void **state)
@@ -186,8 +280,10 @@ static void limits_hold(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(feeds), cmocka_unit_test(requests),
-                                       cmocka_unit_test(counts_are_not_believed),
-                                       cmocka_unit_test(records), cmocka_unit_test(limits_hold)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(feeds),           cmocka_unit_test(replicas),
+        cmocka_unit_test(append_in_place), cmocka_unit_test(impossible_replicas),
+        cmocka_unit_test(requests),        cmocka_unit_test(counts_are_not_believed),
+        cmocka_unit_test(records),         cmocka_unit_test(limits_hold)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
