@@ -18,7 +18,8 @@ static const struct fb_option option_table[] = {
     {"process", "name", FB_OPT_TEXT, "node-1",
      "Name of this process, unique among the nodes of the cluster.", NULL, 0, 0, false, false},
     {"process", "zone", FB_OPT_TEXT, "", "Failure zone, for placement.", NULL, 0, 0, false, false},
-    {"process", "coordinator", FB_OPT_TEXT, NULL, "Coordinator URL: file:///directory.", NULL, 0, 0,
+    {"process", "coordinator", FB_OPT_TEXT, NULL,
+     "Coordinator URL: file:///directory, or etcd://host:port,host:port/cluster.", NULL, 0, 0,
      false, false},
     FB_PROCESS_OPTIONS,
     {"node", "listen", FB_OPT_TEXT, "tcp://127.0.0.1:7400",
@@ -52,14 +53,20 @@ static const struct fb_option option_table[] = {
 };
 static const char *const all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
 
+/* Has a node of some cluster used this directory? */
+static bool dir_is_used(const char *path)
+{
+    char identity[4200];
+    snprintf(identity, sizeof(identity), "%s/IDENTITY", path);
+    return access(identity, F_OK) == 0;
+}
+
 /* A node that lost its disk must not quietly serve as if nothing had been there. */
 static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, const char *path,
                                       struct fb_err *err)
 {
-    char identity[4200];
     uint32_t led = 0;
-    snprintf(identity, sizeof(identity), "%s/IDENTITY", path);
-    if (access(identity, F_OK) == 0 || fb_options_bool(n->options, "node", "accept_empty_data_dir"))
+    if (dir_is_used(path) || fb_options_bool(n->options, "node", "accept_empty_data_dir"))
         return FB_OK;
     for (uint32_t p = 0; p < map->partitions; p++)
         led += map->parts[p].epoch != 0 && strcmp(map->parts[p].primary.node, n->name) == 0;
@@ -73,20 +80,32 @@ static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, 
         n->name, led, path);
 }
 
-static enum fb_status open_coordinator(struct node *n, struct fb_cluster_state **state,
-                                       struct fb_err *err)
+/* A node with data joins its cluster or none: it makes no other where that one is missing. */
+static enum fb_status open_coordinator(struct node *n, const char *dir,
+                                       struct fb_cluster_state **state, struct fb_err *err)
 {
-    char session[FB_NAME_BYTES_MAX + 8];
+    bool used = dir_is_used(dir);
     enum fb_status s =
         fb_coord_open(fb_options_text(n->options, "process", "coordinator"), true, &n->coord, err);
-    if (s == FB_OK)
+    if (s == FB_OK && !used)
         s = fb_cluster_init(n->coord, FB_PARTITIONS_DEFAULT, err);
     if (s == FB_OK)
         s = fb_cluster_state_read(n->coord, state, err);
-    snprintf(session, sizeof(session), "node/%s", n->name);
-    if (s == FB_OK)
-        s = fb_coord_session(n->coord, session, err);
+    if (s == FB_ENOENT && used)
+        s = fb_err_set(
+            err, FB_EFOREIGN,
+            "data directory %s belongs to a cluster, but the coordinator holds none: "
+            "correct the coordinator URL, restore the coordinator, or start with an empty "
+            "directory",
+            dir);
     return s;
+}
+
+static enum fb_status take_session(struct node *n, struct fb_err *err)
+{
+    char session[FB_NAME_BYTES_MAX + 8];
+    snprintf(session, sizeof(session), "node/%s", n->name);
+    return fb_coord_session(n->coord, session, err);
 }
 
 static void configure_lane(struct worker *w, struct fb_cluster_state *state)
@@ -143,7 +162,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     struct fb_cluster_state *state = NULL;
     struct fb_admin_hooks hooks = {.ready = node_ready, .status = node_status, .arg = n};
     const char *path = fb_options_text(n->options, "node", "data_dir");
-    enum fb_status s = open_coordinator(n, &state, err);
+    enum fb_status s = open_coordinator(n, path, &state, err);
 
     if (s != FB_OK)
         return s;
@@ -155,6 +174,8 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     s = check_fresh_dir(n, state->map, path, err);
     if (s == FB_OK)
         s = data_dir_open(path, n->cluster, n->name, &n->dir, err);
+    if (s == FB_OK) /* not before: nothing is written to a coordinator of another cluster */
+        s = take_session(n, err);
     if (s == FB_OK)
         s = node_net_open(n, err);
     if (s == FB_OK)
