@@ -22,6 +22,18 @@ struct fb_coord {
     const struct fb_coord_ops *ops; /* first member of a back end's struct */
 };
 
+/* Counters of this process, whatever its back end. Any thread. */
+enum fb_coord_count {
+    FB_COORD_OK,
+    FB_COORD_MISMATCH,
+    FB_COORD_UNKNOWN,
+    FB_COORD_FAILED,
+    FB_COORD_WATCH_DROPPED,
+    FB_COORD_SESSION_LOST,
+    FB_COORD_COUNTS
+};
+void fb_coord_count(enum fb_coord_count what);
+
 /* Is it a session's name: letters, digits, '-', '_', '.' and '/', no leading dot? */
 bool fb_coord_name_ok(const char *name, size_t n);
 

@@ -5,15 +5,60 @@
 
 #include "proto/base/bounds.h"
 #include "proto/base/utf8.h"
+#include "proto/rt/metrics.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #define KEY_BYTES_MAX 256u
+
+static pthread_once_t counters_once = PTHREAD_ONCE_INIT;
+static struct fb_counter *counters[FB_COORD_COUNTS];
+
+static void counters_register(void)
+{
+    static const struct {
+        const char *name, *labels, *help;
+    } c[FB_COORD_COUNTS] = {
+#define REQUESTS(result)                                                                           \
+    {"coordinator_requests_total", "result=\"" result "\"",                                        \
+     "Questions to the coordinator; unknown: a transaction that may have been carried out."}
+        [FB_COORD_OK] = REQUESTS("ok"),
+        [FB_COORD_MISMATCH] = REQUESTS("mismatch"),
+        [FB_COORD_UNKNOWN] = REQUESTS("unknown"),
+        [FB_COORD_FAILED] = REQUESTS("failed"),
+#undef REQUESTS
+        [FB_COORD_WATCH_DROPPED] = {"coordinator_watch_drops_total", NULL,
+                                    "Times the stream of changes from etcd ended and was begun "
+                                    "again; nothing is missed by it."},
+        [FB_COORD_SESSION_LOST] = {"coordinator_session_losses_total", NULL,
+                                   "Times this process's lease in etcd ran out while it lived: "
+                                   "others took it for gone."},
+    };
+
+    for (size_t i = 0; i < FB_COORD_COUNTS; i++)
+        counters[i] = fb_counter_register(c[i].name, c[i].labels, c[i].help);
+}
+
+void fb_coord_count(enum fb_coord_count what)
+{
+    fb_counter_add(counters[what], 1);
+}
+
+static enum fb_status counted(enum fb_status s)
+{
+    fb_coord_count(s == FB_OK || s == FB_ENOENT ? FB_COORD_OK
+                   : s == FB_EMISMATCH          ? FB_COORD_MISMATCH
+                   : s == FB_EUNKNOWN           ? FB_COORD_UNKNOWN
+                                                : FB_COORD_FAILED);
+    return s;
+}
 
 enum fb_status fb_coord_open(const char *url, bool create, struct fb_coord **out,
                              struct fb_err *err)
 {
     *out = NULL;
+    (void)pthread_once(&counters_once, counters_register);
     if (strncmp(url, "file://", 7) == 0) {
         if (url[7] != '/')
             return fb_err_set(
@@ -54,14 +99,14 @@ enum fb_status fb_coord_get(struct fb_coord *c, const char *key, struct fb_buf *
                             uint64_t *rev, struct fb_err *err)
 {
     enum fb_status s = check_key(key, err);
-    return s != FB_OK ? s : c->ops->get(c, key, value, rev, err);
+    return s != FB_OK ? s : counted(c->ops->get(c, key, value, rev, err));
 }
 
 enum fb_status fb_coord_list(struct fb_coord *c, const char *prefix, struct fb_coord_list *out,
                              struct fb_err *err)
 {
     *out = (struct fb_coord_list){0};
-    return c->ops->list(c, prefix, out, err);
+    return counted(c->ops->list(c, prefix, out, err));
 }
 
 void fb_coord_list_free(struct fb_coord_list *l)
@@ -91,7 +136,7 @@ enum fb_status fb_coord_txn(struct fb_coord *c, const struct fb_coord_op *ops, s
         if ((v.n > 0 && memchr(v.p, 0, v.n) != NULL) || !fb_utf8_valid(v, NULL))
             return fb_err_set(err, FB_EINVAL, "value of %s is not UTF-8 text", ops[i].key);
     }
-    return c->ops->txn(c, ops, count, rev == NULL ? &ignored : rev, err);
+    return counted(c->ops->txn(c, ops, count, rev == NULL ? &ignored : rev, err));
 }
 
 enum fb_status fb_coord_cas(struct fb_coord *c, const char *key, uint64_t rev,

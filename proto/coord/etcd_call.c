@@ -215,17 +215,25 @@ static enum fb_status explain(const struct etcd_link *l, const char *at, CURLcod
     default:
         break;
     }
-    if (strstr(why, "wrong version number") != NULL)
-        return fb_err_set(err, FB_EPERM,
-                          "etcd at %s does not speak TLS; leave ca=, cert=, key= and tls= away, or "
-                          "switch TLS on there",
-                          at);
-    if (strstr(why, "alert") != NULL &&
-        (strstr(why, "certificate") != NULL || strstr(why, "unknown ca") != NULL))
-        return fb_err_set(err, FB_EPERM,
-                          "etcd at %s refuses this process's certificate (cert=%s: none, expired, "
-                          "or not signed by etcd's trusted CA): %s",
-                          at, u->cert != NULL ? u->cert : "not given", why);
+    if (code == CURLE_SSL_CONNECT_ERROR && strstr(why, "alert") == NULL)
+        return fb_err_set(
+            err, FB_EPERM,
+            "etcd at %s does not speak TLS (%s); leave ca=, cert=, key= and tls= away, "
+            "or switch TLS on there",
+            at, why);
+    /* etcd closes at once behind its alert, which gets lost when the request is on its way */
+    if (u->tls)
+        return fb_err_set(
+            err, FB_ECLOSED,
+            "etcd at %s broke the connection, as it does when it refuses this process's "
+            "certificate (cert=%s: none, expired, or not signed by its trusted CA): %s",
+            at, u->cert != NULL ? u->cert : "not given", why);
+    if (code == CURLE_GOT_NOTHING)
+        return fb_err_set(
+            err, FB_ECLOSED,
+            "etcd at %s closed the connection without an answer; if it speaks TLS only, "
+            "add ca=FILE to the coordinator URL",
+            at);
     return fb_err_set(err, FB_ECLOSED, "the connection to etcd at %s broke: %s", at, why);
 }
 
@@ -256,7 +264,7 @@ static enum fb_status refused(const struct etcd_link *l, const char *at, long ht
                           at, u->user != NULL ? u->user : "(none)", u->prefix);
     if (code < 0 && http == 400 && strstr(text, "HTTPS server") != NULL)
         return fb_err_set(err, FB_EPERM,
-                          "etcd at %s speaks TLS only: add ca=FILE to the coordinator URL", at);
+                          "etcd at %s speaks TLS only, add ca=FILE to the coordinator URL", at);
     switch (code) {
     case GRPC_NOT_FOUND:
         return fb_err_set(err, FB_ENOENT, "etcd at %s: %s", at, text);

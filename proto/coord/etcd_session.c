@@ -1,6 +1,8 @@
 /* Sessions as leases of etcd. */
 #include "proto/coord/etcd_session.h"
 
+#include "proto/coord/backend.h"
+
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
@@ -8,7 +10,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -263,7 +264,7 @@ static void session_loop(void *arg)
         st = lost ? again(s, &err) : keep(s, &err);
         if (!lost && st == FB_ENOENT) {
             lost = true;
-            atomic_fetch_add(&s->losses, 1);
+            fb_coord_count(FB_COORD_SESSION_LOST);
             st = again(s, &err);
         }
         if (st == FB_OK) {

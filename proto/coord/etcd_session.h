@@ -19,9 +19,8 @@ struct etcd_session {
     uint64_t rev;                    /* as link: of the key */
     pthread_mutex_t mtx;
     pthread_cond_t cond;
-    bool stop;               /* mtx */
-    bool said;               /* session's thread: that it was lost */
-    _Atomic uint64_t losses; /* times the lease ran out */
+    bool stop; /* mtx */
+    bool said; /* session's thread: that it was lost */
 };
 
 FB_MUST_USE enum fb_status etcd_session_init(struct etcd_session *s, struct etcd_shared *shared,

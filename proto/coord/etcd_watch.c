@@ -1,6 +1,8 @@
 /* The watch over etcd's JSON gateway: one request whose answer goes on, an object a line. */
 #include "proto/coord/etcd_watch.h"
 
+#include "proto/coord/backend.h"
+
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
@@ -139,7 +141,7 @@ enum fb_status etcd_watch_wait(struct etcd_watch *w, uint64_t seen_rev, uint32_t
             stream_open(w, seen_rev);
         }
         if (run(w)) {
-            atomic_fetch_add(&w->drops, 1);
+            fb_coord_count(FB_COORD_WATCH_DROPPED);
             stream_close(w);
             return FB_OK;
         }

@@ -22,7 +22,6 @@ struct etcd_watch {
     bool created;       /* etcd said that it watches */
     bool over;          /* etcd ended it, or it is not understood */
     _Atomic bool woken;
-    _Atomic uint64_t drops; /* streams that ended otherwise than by us */
 };
 
 FB_MUST_USE enum fb_status etcd_watch_init(struct etcd_watch *w, struct etcd_shared *s,

@@ -19,9 +19,8 @@ int ctl_open(struct ctl *c)
     if (c->cluster != NULL)
         return 0;
     if (c->cluster_url == NULL || c->cluster_url[0] == '\0')
-        return ctl_fail(
-            CTL_USAGE,
-            "which cluster? say --cluster URL or set FOREBAY_CLUSTER (file:///directory)");
+        return ctl_fail(CTL_USAGE, "which cluster? say --cluster URL or set FOREBAY_CLUSTER "
+                                   "(file:///directory or etcd://host:port/cluster)");
     if (c->coord == NULL) {
         s = fb_coord_open(c->cluster_url, false, &c->coord, &err);
         if (s != FB_OK)

@@ -3,7 +3,7 @@
 
 /* clang-format off */
 const struct ctl_flag ctl_flags[] = {
-    {"--cluster", NULL, "URL", "Coordinator, such as file:///var/lib/forebay/coordinator (or FOREBAY_CLUSTER).",
+    {"--cluster", NULL, "URL", "Coordinator: file:///directory or etcd://host:port,.../cluster (or FOREBAY_CLUSTER).",
      true},
     {"--output", "-o", "FORMAT", "table, wide, json, jsonl or name.", true},
     {"--timeout", NULL, "TIME", "Give up on a process or a wait after this, such as 10s (default 30s).", true},
