@@ -63,6 +63,14 @@ class Quickstart(unittest.TestCase):
         self.assertEqual(r.returncode, 127, r.stderr)
         self.assertIn("/nonexistent/command", r.stderr)
 
+    def test_etcd(self):
+        r = self.run_it("--coordinator", "etcd", "--nodes", "1", "--", "sh", "-c",
+                        "echo DIR=$FOREBAY_DIR; echo $FOREBAY_CLUSTER; redis-cli -u $FOREBAY_URL set a 1; forebayctl health >&2")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertRegex(r.stdout, r"(?m)^etcd://127\.0\.0\.1:\d+/main$")
+        self.assertRegex(r.stdout, "(?m)^OK$")
+        self.left_behind(re.search(r"DIR=(.*)", r.stdout).group(1))
+
     def test_keep_and_go_on(self):
         dir = tempfile.mkdtemp(prefix="fbk-", dir="/tmp")
         try:
