@@ -381,8 +381,7 @@ static void run_frame(struct worker *w, struct fb_net_frame *f, struct peer *p)
         worker_sync_frame(w, p, &f->f);
         break;
     case FB_FRAME_DB_CLOCK:
-        if (fb_conn_peer(f->conn)->role == FB_ROLE_SYNC)
-            worker_clock_frame(w, &f->f);
+        worker_clock_frame(w, &f->f);
         break;
     case FB_FRAME_ADMIN_REQ:
         node_admin_request(w->node, f);

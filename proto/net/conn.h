@@ -121,6 +121,7 @@ void hello_encode(const struct fb_net_config *config, const char *error, struct 
 
 /* net.c */
 const struct fb_net_config *net_config(const struct fb_net *n);
+void net_foreign_frame(struct fb_net *n); /* counts it */
 /* False: the net closes or has too many connections. */
 FB_MUST_USE bool net_add(struct fb_net *n, struct fb_conn *c);
 void net_remove(struct fb_net *n, struct fb_conn *c);

@@ -3,6 +3,7 @@
 #include "proto/net/conn.h"
 
 #include "proto/base/clock.h"
+#include "proto/base/log.h"
 
 #include <string.h>
 
@@ -111,6 +112,16 @@ static bool recv_frame(struct fb_conn *c, struct frame_box *b, uint64_t now, enu
                       b->frame.f.hello.error);
         else
             conn_fail(c, "peer %s sent a second HELLO", c->peer.name);
+        frame_box_drop(b);
+        return false;
+    }
+    if (!fb_frame_allowed(b->frame.f.kind, c->peer.role, config->role)) {
+        net_foreign_frame(c->net);
+        FB_LOG(WARN, "frame of another role, connection closed", FB_KS("peer", c->peer.name),
+               FB_KS("role", fb_role_name(c->peer.role)),
+               FB_KS("kind", fb_frame_kind_name(b->frame.f.kind)));
+        conn_fail(c, "peer %s sent %s, which a %s does not send", c->peer.name,
+                  fb_frame_kind_name(b->frame.f.kind), fb_role_name(c->peer.role));
         frame_box_drop(b);
         return false;
     }

@@ -1,6 +1,8 @@
 /* The adapter as a whole: listeners, live connections, the reaper. */
 #include "proto/net/conn.h"
 
+#include "proto/rt/metrics.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,8 @@ struct listener {
 };
 
 struct fb_net {
-    struct fb_net_config config; /* const */
+    struct fb_net_config config;       /* const */
+    struct fb_counter *foreign_frames; /* of the process */
     pthread_mutex_t mtx;
     pthread_cond_t empty;       /* conn_count became 0 */
     bool closing;               /* mtx */
@@ -27,6 +30,11 @@ struct fb_net {
     struct fb_thread *reaper;
     _Atomic bool stop;
 };
+
+void net_foreign_frame(struct fb_net *n)
+{
+    fb_counter_add(n->foreign_frames, 1);
+}
 
 const struct fb_net_config *net_config(const struct fb_net *n)
 {
@@ -104,6 +112,9 @@ enum fb_status fb_net_open(const struct fb_net_config *config, struct fb_net **o
 
     *out = NULL;
     n->config = *config;
+    n->foreign_frames = fb_counter_register(
+        "foreign_frames_total", NULL,
+        "Frames that a peer of that role does not send; its connection was closed.");
     pthread_mutex_init(&n->mtx, NULL);
     pthread_cond_init(&n->empty, NULL);
     n->dead = fb_mailbox_new(NET_CONNS_MAX);

@@ -175,3 +175,48 @@ const char *fb_frame_kind_name(enum fb_frame_kind k)
     }
     return "?";
 }
+
+const char *fb_role_name(enum fb_role r)
+{
+    switch (r) {
+    case FB_ROLE_ROUTER:
+        return "router";
+    case FB_ROLE_NODE:
+        return "node";
+    case FB_ROLE_SYNC:
+        return "sync process";
+    case FB_ROLE_CTL:
+        return "forebayctl";
+    }
+    return "?";
+}
+
+bool fb_frame_allowed(enum fb_frame_kind k, enum fb_role from, enum fb_role to)
+{
+    bool to_node = to == FB_ROLE_NODE, from_node = from == FB_ROLE_NODE;
+
+    switch (k) {
+    case FB_FRAME_REQ:
+        return to_node && (from == FB_ROLE_ROUTER || from == FB_ROLE_CTL);
+    case FB_FRAME_REP:
+        return from_node && (to == FB_ROLE_ROUTER || to == FB_ROLE_CTL);
+    case FB_FRAME_FEED_REQ:
+    case FB_FRAME_FEED_POS:
+    case FB_FRAME_LOAD_REP:
+    case FB_FRAME_VERDICT:
+    case FB_FRAME_DB_CLOCK:
+        return to_node && from == FB_ROLE_SYNC;
+    case FB_FRAME_NOTE:
+    case FB_FRAME_FEED_DATA:
+    case FB_FRAME_LOAD_REQ:
+    case FB_FRAME_VERDICT_ACK:
+        return from_node && to == FB_ROLE_SYNC;
+    case FB_FRAME_HELLO:
+    case FB_FRAME_ADMIN_REQ:
+    case FB_FRAME_ADMIN_REP:
+    case FB_FRAME_PING:
+    case FB_FRAME_PONG:
+        return true;
+    }
+    return false;
+}

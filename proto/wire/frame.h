@@ -84,5 +84,8 @@ FB_MUST_USE enum fb_status fb_frame_decode(struct fb_bytes in, struct fb_frame *
                                            struct fb_err *err);
 /* Name of a kind for logs; static storage. */
 const char *fb_frame_kind_name(enum fb_frame_kind k);
+const char *fb_role_name(enum fb_role r);
+/* May a process of role `from` send this kind to one of role `to`? Not for kinds that are none. */
+bool fb_frame_allowed(enum fb_frame_kind k, enum fb_role from, enum fb_role to);
 
 #endif

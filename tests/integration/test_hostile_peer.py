@@ -176,6 +176,29 @@ class Hostile(ClusterTest):
                 self.drain(s)
         self.still_serves()
 
+    def foreign(self):
+        return next(float(x.split()[1]) for x in self.node.http("/metrics")[1].splitlines() if x.startswith("forebay_foreign_frames_total"))
+
+    def test_messages_of_another_role(self):
+        """Only sync processes say what is in PostgreSQL: a router that does is cut off, and nothing of it counts."""
+        self.r.set("session:kept", "v")
+        before = self.foreign()
+        rnd = random.Random(4)
+        for role, kinds in ((1, (5, 7, 9, 10, 16)), (4, (5, 7, 9, 10, 16)), (3, (2, 3, 4, 6))):
+            for kind in kinds:
+                with self.connect(role, f"stranger-{role}-{kind}") as s:
+                    # each time the whole number space of positions: "all of it is in PostgreSQL"
+                    tail = b"".join(sync_message(rnd, kind) if kind in (5, 7, 9, 10) else struct.pack("<Q", 2**63) for _ in range(3))
+                    s.sendall(frame(kind, tail, 3))
+                    s.settimeout(10)
+                    try:
+                        while s.recv(1 << 16):
+                            pass
+                    except ConnectionResetError:
+                        pass  # closed; a time-out would be an error
+        self.assertEqual(self.foreign(), before + 14)
+        self.still_serves()
+
 
 if __name__ == "__main__":
     base.main()

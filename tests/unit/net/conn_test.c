@@ -4,6 +4,7 @@
  * raw sockets play the bad peers. Events are counted under one lock. */
 #include "proto/base/clock.h"
 #include "proto/net/net.h"
+#include "proto/rt/metrics.h"
 #include "proto/rt/thread.h"
 
 #include <arpa/inet.h>
@@ -115,7 +116,7 @@ static void side_close(struct side *s)
 
 static void put_frame(struct fb_buf *b, uint64_t id, size_t n)
 {
-    struct fb_frame f = {.kind = FB_FRAME_REQ, .id = id};
+    struct fb_frame f = {.kind = FB_FRAME_ADMIN_REQ, .id = id};
     size_t mark = fb_frame_begin(b, &f);
     if (n > 0)
         memset(fb_buf_grow(b, n), (int)(id & 0xff), n);
@@ -306,6 +307,40 @@ static bool raw_read_hello(int fd, struct fb_hello *out)
     return true;
 }
 
+/* A well-formed frame that forebayctl does not send to nodes: not received, and the end. */
+static void foreign_frames(void **state)
+{
+    static const enum fb_frame_kind kinds[] = {
+        FB_FRAME_FEED_REQ, FB_FRAME_FEED_POS, FB_FRAME_LOAD_REP, FB_FRAME_VERDICT,
+        FB_FRAME_DB_CLOCK, FB_FRAME_NOTE,     FB_FRAME_REP};
+    struct fb_counter *count = fb_counter_register("foreign_frames_total", NULL, "");
+    uint64_t before;
+    struct side a;
+    struct fb_err err;
+    char url[FB_ADDRESS_BYTES_MAX + 1];
+    (void)state;
+
+    side_open(&a, "node-1", 0);
+    before = fb_counter_value(count);
+    assert_int_equal(fb_net_listen(a.net, "tcp://127.0.0.1:0", url, &err), FB_OK);
+    for (size_t i = 0; i < FB_COUNT_OF(kinds); i++) {
+        struct fb_frame f = {.kind = kinds[i]};
+        struct fb_buf buf = {0};
+        struct fb_hello h;
+        int fd = raw_connect(url);
+        put_hello(&buf, FB_PROTOCOL_VERSION);
+        fb_frame_end(&buf, fb_frame_begin(&buf, &f), 0);
+        assert_int_equal(write(fd, buf.p, buf.n), buf.n);
+        assert_true(raw_read_hello(fd, &h)); /* returns when the connection is closed */
+        assert_string_equal(h.error, "");
+        close(fd);
+        fb_buf_fini(&buf);
+    }
+    assert_int_equal(fb_counter_value(count), before + FB_COUNT_OF(kinds));
+    assert_int_equal(a.frames, 0);
+    side_close(&a);
+}
+
 static void bad_peers(void **state)
 {
     struct side a;
@@ -424,8 +459,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_of_all_sizes), cmocka_unit_test(many_senders),
         cmocka_unit_test(queue_is_bounded),    cmocka_unit_test(strangers_are_refused),
-        cmocka_unit_test(bad_addresses),       cmocka_unit_test(bad_peers),
-        cmocka_unit_test(storm_does_not_leak),
+        cmocka_unit_test(bad_addresses),       cmocka_unit_test(foreign_frames),
+        cmocka_unit_test(bad_peers),           cmocka_unit_test(storm_does_not_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

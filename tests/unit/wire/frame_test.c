@@ -177,10 +177,35 @@ static void values(void **state)
     fb_buf_fini(&b);
 }
 
+/* Who may send what to whom, from the list of frames in PROTOCOL. */
+static void roles(void **state)
+{
+    static const struct {
+        enum fb_frame_kind kind;
+        const char *pairs; /* from and to, in letters */
+    } want[] = {
+        {FB_FRAME_REQ, "rn cn"},      {FB_FRAME_REP, "nr nc"},     {FB_FRAME_NOTE, "ns"},
+        {FB_FRAME_FEED_REQ, "sn"},    {FB_FRAME_FEED_DATA, "ns"},  {FB_FRAME_FEED_POS, "sn"},
+        {FB_FRAME_LOAD_REQ, "ns"},    {FB_FRAME_LOAD_REP, "sn"},   {FB_FRAME_VERDICT, "sn"},
+        {FB_FRAME_VERDICT_ACK, "ns"}, {FB_FRAME_DB_CLOCK, "sn"},   {FB_FRAME_HELLO, NULL},
+        {FB_FRAME_ADMIN_REQ, NULL},   {FB_FRAME_ADMIN_REP, NULL},  {FB_FRAME_PING, NULL},
+        {FB_FRAME_PONG, NULL},        {(enum fb_frame_kind)77, ""}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+        for (int from = FB_ROLE_ROUTER; from <= FB_ROLE_CTL; from++)
+            for (int to = FB_ROLE_ROUTER; to <= FB_ROLE_CTL; to++) {
+                const char pair[] = {"?rnsc"[from], "?rnsc"[to], '\0'};
+                bool may = want[i].pairs == NULL || strstr(want[i].pairs, pair) != NULL;
+                if (fb_frame_allowed(want[i].kind, (enum fb_role)from, (enum fb_role)to) != may)
+                    fail_msg("%s from %s to %s", fb_frame_kind_name(want[i].kind),
+                             fb_role_name((enum fb_role)from), fb_role_name((enum fb_role)to));
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(times), cmocka_unit_test(hostile),
-        cmocka_unit_test(arena_is_bounded), cmocka_unit_test(values)};
+        cmocka_unit_test(round_trip),       cmocka_unit_test(times),  cmocka_unit_test(hostile),
+        cmocka_unit_test(arena_is_bounded), cmocka_unit_test(values), cmocka_unit_test(roles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
