@@ -269,11 +269,12 @@ static bool one_failure(struct shared *s, enum kind kind, unsigned n, int error,
     return end.hit;
 }
 
-/* EIO for each call of a plain life; the rest for some calls, in the long form for all. */
+/* EIO for each call of a plain life; the rest for some calls, in the long form (FB_FAILING_LONG) for
+ * all. */
 static void each_call_fails(void **state)
 {
     static const int errors[] = {EIO, ENOSPC, EINTR, FAILING_SHORT_COUNT, EACCES};
-    unsigned step = getenv("FB_CRASH_LONG") != NULL ? 1 : 19;
+    unsigned step = getenv("FB_FAILING_LONG") != NULL ? 1 : 19;
     struct shared *s =
         mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct counts c = {0};

@@ -1,0 +1,323 @@
+/* Goal: whichever call of libpq fails, or at which the line breaks: the caller is told an outage
+ * (or, around COMMIT, that nobody knows), the connection is given up, and PostgreSQL has all of the
+ * batch or nothing of it, as its checkpoint says.
+ * Method: everything a sync process asks PostgreSQL, with call number 1, 2, 3 ... failing, until
+ * none does any more (every seventh; all in the long form, FB_FAILING_LONG=1); link-time, for the
+ * names in pg.cmake. */
+#include "tests/unit/pg/rows_util.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum how { SAYS_NO, LINE_BREAKS };
+
+static unsigned left; /* 0 = not armed */
+static enum how how;
+static const char *hit;
+
+/* Calls of the test's own session do not count. */
+static PGconn *own;
+
+/* True when this call is to say no; when the line is to break it is broken here, and the call finds
+ * out by itself. */
+static bool fails(const char *call, PGconn *conn)
+{
+    if (left == 0 || conn == own || --left > 0)
+        return false;
+    hit = call;
+    if (how == SAYS_NO)
+        return true;
+    if (conn != NULL && PQsocket(conn) >= 0)
+        (void)shutdown(PQsocket(conn), SHUT_RDWR);
+    return false;
+}
+
+#define WRAP(type, name, params, args, failure)                                                    \
+    type __real_##name params;                                                                     \
+    type __wrap_##name params;                                                                     \
+    type __wrap_##name params                                                                      \
+    {                                                                                              \
+        return fails(#name, conn) ? (failure) : __real_##name args;                                \
+    }
+WRAP(int, PQsetnonblocking, (PGconn * conn, int on), (conn, on), -1)
+WRAP(int, PQflush, (PGconn * conn), (conn), -1)
+WRAP(int, PQconsumeInput, (PGconn * conn), (conn), 0)
+WRAP(PGresult *, PQgetResult, (PGconn * conn), (conn), NULL)
+WRAP(int, PQpipelineSync, (PGconn * conn), (conn), 0)
+WRAP(int, PQexitPipelineMode, (PGconn * conn), (conn), 0)
+WRAP(int, PQsendQuery, (PGconn * conn, const char *sql), (conn, sql), 0)
+WRAP(int, PQsendPrepare,
+     (PGconn * conn, const char *name, const char *sql, int n, const Oid *types),
+     (conn, name, sql, n, types), 0)
+WRAP(int, PQsendQueryParams,
+     (PGconn * conn, const char *sql, int n, const Oid *types, const char *const *values,
+      const int *lengths, const int *formats, int format),
+     (conn, sql, n, types, values, lengths, formats, format), 0)
+WRAP(int, PQsendQueryPrepared,
+     (PGconn * conn, const char *name, int n, const char *const *values, const int *lengths,
+      const int *formats, int format),
+     (conn, name, n, values, lengths, formats, format), 0)
+WRAP(PostgresPollingStatusType, PQconnectPoll, (PGconn * conn), (conn), PGRES_POLLING_FAILED)
+
+PGconn *__real_PQconnectStartParams(const char *const *keys, const char *const *values, int expand);
+PGconn *__wrap_PQconnectStartParams(const char *const *keys, const char *const *values, int expand);
+PGconn *__wrap_PQconnectStartParams(const char *const *keys, const char *const *values, int expand)
+{
+    return fails("PQconnectStartParams", NULL) && how == SAYS_NO
+               ? NULL /* no memory */
+               : __real_PQconnectStartParams(keys, values, expand);
+}
+
+int __real_poll(struct pollfd *p, nfds_t n, int ms);
+int __wrap_poll(struct pollfd *p, nfds_t n, int ms);
+int __wrap_poll(struct pollfd *p, nfds_t n, int ms)
+{
+    if (!fails("poll", NULL))
+        return __real_poll(p, n, ms);
+    errno = ENOMEM;
+    return -1;
+}
+
+static void letter(void *arg, const struct pg_letter *l)
+{
+    (void)l;
+    ++*(unsigned *)arg;
+}
+
+static void checkpoint(void *arg, uint16_t part, const char *ns, uint64_t history, uint64_t ver)
+{
+    (void)part, (void)ns, (void)history, (void)ver;
+    ++*(unsigned *)arg;
+}
+
+static void conflict(void *arg, const struct pg_conflict_row *r)
+{
+    (void)r;
+    ++*(unsigned *)arg;
+}
+
+static void said(void *arg, int level, const char *text)
+{
+    (void)level, (void)text;
+    ++*(unsigned *)arg;
+}
+
+struct life {
+    struct fixture *f;
+    struct pg *pg;
+    struct fb_namespace ns;
+    struct fb_schema *schema;
+    uint64_t told; /* checkpoint that was reported as committed */
+    uint64_t open; /* one whose outcome nobody knows, 0 = none */
+};
+
+static enum pg_class apply(struct life *l, const struct fb_feed_object *o, size_t n, uint64_t next,
+                           enum pg_class want, struct pg_error *err)
+{
+    struct pg_feed feed = fixture_feed(&l->ns, l->schema, l->told, next, o, n);
+    struct pg_batch b = {.feeds = &feed, .feed_count = 1, .owner = "test"};
+    enum pg_class c = pg_apply(l->pg, fixture_cluster, &b, err);
+
+    if (c == PG_OK)
+        l->told = next;
+    else if (c == PG_UNKNOWN)
+        l->open = next;
+    if (c == PG_CONFLICT)
+        c = pg_conflict_put(l->pg, fixture_cluster, &b, err);
+    else if (c == PG_OK && want != PG_OK)
+        fail_msg("a conflict was not seen");
+    pg_batch_fini(&b);
+    return c;
+}
+
+static enum pg_class batches(struct life *l, struct pg_error *err)
+{
+    struct fb_buf row = {0};
+    struct fb_feed_object o[3];
+    struct pg_feed feed = fixture_feed(&l->ns, l->schema, 3, 3, NULL, 0);
+    struct pg_batch barrier = {.feeds = &feed, .feed_count = 1, .owner = "test"};
+    enum pg_class c;
+
+    rows_put(&row, "v", "ours");
+    o[0] = fixture_object(1, FB_KIND_HASH, fb_bytes_str("7"), fb_buf_view(&row));
+    o[1] = fixture_object(2, FB_KIND_HASH, fb_bytes_str("1"), fb_buf_view(&row));
+    o[1].flags = FB_OBJECT_HAS_BASE;
+    o[1].changed = rows_bit(l->schema, "v");
+    o[2] = fixture_object(3, FB_KIND_NONE, fb_bytes_str("99"), fb_bytes_str(""));
+    c = apply(l, o, 3, 3, PG_OK, err); /* the letter of "7" goes with it */
+    o[0] = fixture_object(4, FB_KIND_HASH, fb_bytes_str("1"), fb_buf_view(&row));
+    if (c == PG_OK)
+        c = apply(l, o, 1, 4, PG_CONFLICT, err);
+    if (c == PG_OK)
+        c = pg_conflict_done(l->pg, fixture_cluster, "f", o[0].id, 4, "ours", err);
+    o[0].ver = 5;
+    if (c == PG_OK)
+        c = pg_dead_letter_put(l->pg, fixture_cluster, "f", 7, &o[0], "22000", "text", err);
+    if (c == PG_OK)
+        c = pg_barrier(l->pg, fixture_cluster, &barrier, err);
+    fb_buf_fini(&row);
+    pg_batch_fini(&barrier);
+    return c;
+}
+
+static enum pg_class questions(struct life *l, struct pg_error *err)
+{
+    static const struct pg_letter_query all = {.limit = 10};
+    struct fb_load_req req = {.part = 7, .ns = fb_bytes_str(l->ns.name), .id = fb_bytes_str("1")};
+    struct fb_load_rep rep;
+    struct pg_load load = {
+        .ns = &l->ns, .schema = l->schema, .reqs = &req, .reps = &rep, .count = 1};
+    struct fb_nsset *set = fb_xcalloc(1, sizeof(*set));
+    struct fb_buf bytes = {0};
+    struct pg_standbys standbys;
+    unsigned count = 0;
+    uint64_t n;
+    char lsn[32];
+    enum pg_class c = pg_read_checkpoints(l->pg, fixture_cluster, checkpoint, &count, err);
+
+    set->count = 1;
+    set->ns[0] = l->ns;
+    if (c == PG_OK)
+        c = pg_read_standbys(l->pg, &standbys, err);
+    if (c == PG_OK)
+        c = pg_lsn(l->pg, lsn, err);
+    if (c == PG_OK)
+        c = pg_load(l->pg, fixture_cluster, &load, &bytes, err);
+    if (c == PG_OK)
+        c = pg_dead_letter_list(l->pg, fixture_cluster, &all, letter, &count, err);
+    if (c == PG_OK)
+        c = pg_dead_letter_count(l->pg, fixture_cluster, &n, err);
+    if (c == PG_OK)
+        c = pg_conflict_list(l->pg, fixture_cluster, NULL, 10, conflict, &count, err);
+    if (c == PG_OK)
+        c = pg_sweep_objects(l->pg, 1000, 10, &n, err);
+    if (c == PG_OK)
+        c = pg_check(l->pg, set, said, &count, err);
+    if (c == PG_OK)
+        c = pg_setup(l->pg, err);
+    fb_buf_fini(&bytes);
+    free(set);
+    return c;
+}
+
+static enum pg_class live(struct life *l, struct pg_error *err)
+{
+    bool fatal;
+    enum pg_class c = pg_connect(l->pg, &fatal, err);
+
+    if (c == PG_OK)
+        c = pg_read_schema(l->pg, &l->ns, &l->schema, err);
+    if (c == PG_OK)
+        c = batches(l, err);
+    return c == PG_OK ? questions(l, err) : c;
+}
+
+static void prepare(struct fixture *f)
+{
+    fixture_sql(f,
+                "truncate app.f, forebay.checkpoint, forebay.dead_letter, forebay.conflict_log;"
+                "insert into app.f values (1, 'theirs', 'good');"
+                "insert into forebay.dead_letter (cluster, ns, id, part, version, kind, sqlstate,"
+                " message) values ('01020304-0506-0708-090a-0b0c0d0e0f10', 'f', '7', 7, 0,"
+                " 'none', '22000', '')");
+}
+
+/* What the server does for a session that is gone is done: its transaction has an end. */
+static void wait_until_gone(struct fixture *f)
+{
+    time_t end = time(NULL) + 30;
+    while (strcmp(fixture_text(f, "select count(*) from pg_stat_activity where application_name ="
+                                  " 'forebay-sync/failing'"),
+                  "0") != 0)
+        assert_true(time(NULL) < end);
+}
+
+static void check(struct life *l, enum pg_class c, unsigned n, const struct pg_error *err)
+{
+    uint64_t ver;
+
+    if (c != PG_OK && c != PG_OUTAGE && c != PG_UNKNOWN)
+        fail_msg("call %u, %s: class %d, %s %s", n, hit, (int)c, err->sqlstate, err->message);
+    if (c != PG_OK && (err->message[0] == '\0' || err->remark[0] == '\0'))
+        fail_msg("call %u, %s: no reason", n, hit);
+    if (c != PG_OK && pg_connected(l->pg))
+        fail_msg("call %u, %s: the connection is used on", n, hit);
+    pg_free(l->pg);
+    wait_until_gone(l->f);
+    ver = strtoull(fixture_text(l->f, "select coalesce(max(ver), 0) from forebay.checkpoint"), NULL,
+                   10);
+    if (ver != l->told && (l->open == 0 || ver != l->open))
+        fail_msg("call %u, %s: checkpoint %lu, %lu was reported", n, hit, (unsigned long)ver,
+                 (unsigned long)l->told);
+    /* The row, the letter and the checkpoint are one. */
+    assert_string_equal(fixture_text(l->f, "select count(*) from app.f where id = 7"),
+                        ver >= 3 ? "1" : "0");
+    assert_string_equal(
+        fixture_text(l->f, "select count(*) from forebay.dead_letter where id = '7'"),
+        ver >= 3 ? "0" : "1");
+}
+
+static void each_call(struct fixture *f, enum how mode)
+{
+    struct pg_config config = {.conninfo = f->conninfo,
+                               .application_name = "forebay-sync/failing",
+                               .connect_timeout_s = 5,
+                               .statement_timeout_ms = 10000,
+                               .lock_timeout_ms = 10000};
+    unsigned step = getenv("FB_FAILING_LONG") != NULL ? 1 : 7;
+    unsigned n = 1 + (unsigned)mode * 3 % step, told = 0, unknown = 0;
+
+    own = f->sql;
+    do {
+        struct life l = {.f = f, .ns = rows_mapping("f", "f", "id"), .pg = pg_new(&config)};
+        struct pg_error err;
+        enum pg_class c;
+
+        prepare(f);
+        how = mode;
+        hit = NULL;
+        left = n;
+        c = live(&l, &err);
+        left = 0;
+        if (hit == NULL)
+            rows_must(c, &err);
+        check(&l, c, n, &err);
+        told += c == PG_OUTAGE;
+        unknown += c == PG_UNKNOWN;
+        fb_schema_free(l.schema);
+        n += step;
+    } while (hit != NULL);
+    print_message("%u calls, each %u.: %u outages, %u unknown\n", n - step, step, told, unknown);
+    assert_true(told > 50 && unknown > 0);
+}
+
+static void each_call_says_no(void **state)
+{
+    each_call(fixture_get(state), SAYS_NO);
+}
+
+static void the_line_breaks_at_each_call(void **state)
+{
+    each_call(fixture_get(state), LINE_BREAKS);
+}
+
+static int start(void **state)
+{
+    int rc = rows_start(state);
+    fixture_sql(*state, "create type app.mood as enum ('good', 'bad');"
+                        "create table app.f (id int primary key, v text, mood app.mood)");
+    return rc;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_call_says_no),
+        cmocka_unit_test(the_line_breaks_at_each_call),
+    };
+    return cmocka_run_group_tests(tests, start, fixture_stop);
+}
