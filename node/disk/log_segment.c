@@ -52,7 +52,10 @@ enum fb_status log_segment_create(int dir_fd, const struct log_segment_header *h
         return FB_OK;
     close(*fd);
     *fd = -1;
-    unlinkat(dir_fd, made, 0);
+    /* A file of a segment's name that is none would follow the last one of its lane: no start would
+     * go on from there. */
+    if (unlinkat(dir_fd, made, 0) != 0 && !durable)
+        disk_die(name, "remove segment", errno);
 failed:
     if (!disk_is_full(e))
         disk_die(name, operation, e);

@@ -211,6 +211,10 @@ bool fb_frame_allowed(enum fb_frame_kind k, enum fb_role from, enum fb_role to)
     case FB_FRAME_LOAD_REQ:
     case FB_FRAME_VERDICT_ACK:
         return from_node && to == FB_ROLE_SYNC;
+    case FB_FRAME_APPEND:
+    case FB_FRAME_APPEND_ACK:
+    case FB_FRAME_REPLICA_HELLO:
+        return to_node && from_node;
     case FB_FRAME_HELLO:
     case FB_FRAME_ADMIN_REQ:
     case FB_FRAME_ADMIN_REP:

@@ -269,8 +269,8 @@ static bool one_failure(struct shared *s, enum kind kind, unsigned n, int error,
     return end.hit;
 }
 
-/* EIO for each call of a plain life; the rest for some calls, in the long form (FB_FAILING_LONG) for
- * all. */
+/* EIO for each call of a plain life and of one on a full disk; the rest for some calls, in the long
+ * form (FB_FAILING_LONG) for all. */
 static void each_call_fails(void **state)
 {
     static const int errors[] = {EIO, ENOSPC, EINTR, FAILING_SHORT_COUNT, EACCES};
@@ -283,7 +283,7 @@ static void each_call_fails(void **state)
     assert_true(s != MAP_FAILED);
     for (int kind = PLAIN; kind < KINDS; kind++)
         for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
-            bool all = kind == PLAIN && errors[e] == EIO;
+            bool all = (kind == PLAIN || kind == FULL) && errors[e] == EIO;
             unsigned n = all ? 1 : 1 + (unsigned)(kind * 5 + (int)e) % step;
             while (one_failure(s, (enum kind)kind, n, errors[e], &c))
                 n += all ? 1 : step;

@@ -184,12 +184,13 @@ static void roles(void **state)
         enum fb_frame_kind kind;
         const char *pairs; /* from and to, in letters */
     } want[] = {
-        {FB_FRAME_REQ, "rn cn"},      {FB_FRAME_REP, "nr nc"},     {FB_FRAME_NOTE, "ns"},
-        {FB_FRAME_FEED_REQ, "sn"},    {FB_FRAME_FEED_DATA, "ns"},  {FB_FRAME_FEED_POS, "sn"},
-        {FB_FRAME_LOAD_REQ, "ns"},    {FB_FRAME_LOAD_REP, "sn"},   {FB_FRAME_VERDICT, "sn"},
-        {FB_FRAME_VERDICT_ACK, "ns"}, {FB_FRAME_DB_CLOCK, "sn"},   {FB_FRAME_HELLO, NULL},
-        {FB_FRAME_ADMIN_REQ, NULL},   {FB_FRAME_ADMIN_REP, NULL},  {FB_FRAME_PING, NULL},
-        {FB_FRAME_PONG, NULL},        {(enum fb_frame_kind)77, ""}};
+        {FB_FRAME_REQ, "rn cn"},        {FB_FRAME_REP, "nr nc"},     {FB_FRAME_NOTE, "ns"},
+        {FB_FRAME_FEED_REQ, "sn"},      {FB_FRAME_FEED_DATA, "ns"},  {FB_FRAME_FEED_POS, "sn"},
+        {FB_FRAME_LOAD_REQ, "ns"},      {FB_FRAME_LOAD_REP, "sn"},   {FB_FRAME_VERDICT, "sn"},
+        {FB_FRAME_VERDICT_ACK, "ns"},   {FB_FRAME_DB_CLOCK, "sn"},   {FB_FRAME_HELLO, NULL},
+        {FB_FRAME_ADMIN_REQ, NULL},     {FB_FRAME_ADMIN_REP, NULL},  {FB_FRAME_PING, NULL},
+        {FB_FRAME_PONG, NULL},          {FB_FRAME_APPEND, "nn"},     {FB_FRAME_APPEND_ACK, "nn"},
+        {FB_FRAME_REPLICA_HELLO, "nn"}, {(enum fb_frame_kind)77, ""}};
     (void)state;
     for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
         for (int from = FB_ROLE_ROUTER; from <= FB_ROLE_CTL; from++)
