@@ -88,8 +88,9 @@ void replica_recovered(struct replica *r, uint64_t ver, uint64_t prev);
 void replica_start(struct replica *r, uint64_t history, uint64_t com_ver);
 
 /* The coordinator's record was read. Older revisions than seen are ignored. FB_ESTALE: it is behind
- * what this node has accepted (I34), nothing is done; FB_EFULL: more than FB_NODES_MAX names. This
- * alone resolves a compare-and-swap. */
+ * what this node has accepted (I34), or another's in an epoch that this one leads; FB_EINVAL: no
+ * record is like this; FB_EFULL: more than FB_NODES_MAX names. Nothing is done then. This alone
+ * resolves a compare-and-swap. */
 FB_MUST_USE enum fb_status replica_record(struct replica *r, const struct fb_part_record *rec,
                                           uint64_t rev, uint64_t now_ns);
 /* Primary: a record was appended to the log (not written yet); its encoding is copied. */

@@ -113,6 +113,7 @@ static void take_records(struct replica *r, const struct fb_append *m, struct fb
     }
     if (ver > r->match_ver)
         r->match_ver = ver;
+    replica_unwritten(r);
 }
 
 /* False: the message is not from the primary of the epoch that counts here; *st says what it is. */
@@ -177,6 +178,8 @@ enum fb_status replica_recv_append(struct replica_lane *rl, uint16_t node, uint6
     else if (place_ok(r, m))
         take_records(r, m, log);
     else
+        return replica_bad(rl);
+    if (m->com_ver <= r->match_ver && !runs_may_have(&r->runs, m->com_ver))
         return replica_bad(rl);
     if (m->com_ver > r->lead_com_ver)
         r->lead_com_ver = m->com_ver;

@@ -97,9 +97,13 @@ enum fb_status replica_record(struct replica *r, const struct fb_part_record *re
 {
     if (rev <= r->rev)
         return FB_OK;
+    if (fb_part_record_broken(rec) != NULL)
+        return FB_EINVAL;
     /* I34; and a node has seen a higher epoch only because it is in the record */
     if (rec->epoch < r->rec.epoch || rec->history < r->rec.history || rec->history < r->history)
         return FB_ESTALE;
+    if (rec->epoch == r->epoch && replica_leads(r) && !set_is_self(r, &rec->primary))
+        return FB_ESTALE; /* an epoch has one primary (I1) */
     if (set_is_self(r, &rec->primary) && !replica_leads(r) && rec->epoch == r->epoch &&
         rec->epoch == fb_ver_epoch(r->runs.last))
         return FB_ESTALE; /* its versions are given out already */
