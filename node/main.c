@@ -6,6 +6,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "proto/coord/entry.h"
 #include "proto/rt/process.h"
 
 #include <stdio.h>
@@ -199,6 +200,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     if (s == FB_OK)
         s = fb_agent_start(n->coord, node_cluster_changed, n, &n->agent, err);
     if (s == FB_OK) {
+        fb_agent_enter(n->agent, n->entry);
         fb_agent_report(n->agent, n->applied);
         node_metrics_register(n);
     }
@@ -236,6 +238,7 @@ static void stop(struct node *n)
     data_dir_close(&n->dir, n->log != NULL ? n->inc : 0);
     if (n->state != NULL)
         fb_cluster_state_put(n->state);
+    fb_entry_free(n->entry);
     fb_applied_free(n->applied);
     if (n->coord != NULL)
         fb_coord_close(n->coord);

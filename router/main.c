@@ -4,6 +4,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "proto/coord/entry.h"
 #include "proto/rt/process.h"
 
 #include <stdio.h>
@@ -48,23 +49,12 @@ static enum fb_status register_router(struct process *p, struct fb_err *err)
 {
     struct fb_member_info m = {
         .kind = FB_MEMBER_ROUTER, .inc = p->inc, .started_ms = p->started_wall_ms, .pid = p->pid};
-    struct fb_coord_op op = {.rev = UINT64_MAX, .session = true};
-    struct fb_buf value = {0};
-    char key[FB_NAME_BYTES_MAX + 16];
-    uint64_t rev;
-    enum fb_status st;
 
     snprintf(m.name, sizeof(m.name), "%s", p->settings.name);
     snprintf(m.zone, sizeof(m.zone), "%s", p->settings.zone);
     snprintf(m.admin, sizeof(m.admin), "%s", p->admin_bound);
     snprintf(m.client, sizeof(m.client), "%s", p->client_bound);
-    fb_member_info_encode(&value, &m);
-    snprintf(key, sizeof(key), "router/%s", p->settings.name);
-    op.key = key;
-    op.value = fb_buf_view(&value);
-    st = fb_coord_txn(p->coord, &op, 1, &rev, err);
-    fb_buf_fini(&value);
-    return st;
+    return fb_entry_of_member(p->coord, &m, &p->entry, err);
 }
 
 static enum fb_status start_loops(struct process *p, struct fb_cluster_state *state,
@@ -114,8 +104,10 @@ static enum fb_status start(struct process *p, struct fb_err *err)
         st = fb_agent_start(p->coord, map_changed, p, &p->agent, err);
     if (st == FB_OK)
         st = register_router(p, err);
-    if (st == FB_OK)
+    if (st == FB_OK) {
+        fb_agent_enter(p->agent, p->entry);
         fb_agent_report(p->agent, p->applied);
+    }
     return st;
 }
 
@@ -135,6 +127,7 @@ static void stop(struct process *p)
         fb_net_close(p->net);
     for (uint32_t i = 0; i < p->loop_count; i++)
         loop_free(p->loops[i]);
+    fb_entry_free(p->entry);
     fb_applied_free(p->applied);
     if (p->coord != NULL)
         fb_coord_close(p->coord);

@@ -3,6 +3,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "proto/coord/entry.h"
 #include "proto/rt/admin.h"
 #include "proto/rt/process.h"
 #include "sync/io/conninfo.h"
@@ -177,22 +178,12 @@ static enum fb_status join(struct sync_process *p, const char *listen, const cha
                                .weight = 100,
                                .started_ms = fb_wall_ms(),
                                .pid = (uint32_t)getpid()};
-    struct fb_buf text = {0};
-    char key[FB_NAME_BYTES_MAX + 8];
-    struct fb_coord_op op = {.key = key, .rev = UINT64_MAX, .session = true};
-    uint64_t rev;
-    enum fb_status st;
 
     (void)snprintf(m.name, sizeof(m.name), "%s", p->name);
     (void)snprintf(m.zone, sizeof(m.zone), "%s", p->zone);
     (void)snprintf(m.listen, sizeof(m.listen), "%s", listen);
     (void)snprintf(m.admin, sizeof(m.admin), "%s", admin);
-    (void)snprintf(key, sizeof(key), "sync/%s", p->name);
-    fb_member_info_encode(&text, &m);
-    op.value = fb_buf_view(&text);
-    st = fb_coord_txn(p->coord, &op, 1, &rev, err);
-    fb_buf_fini(&text);
-    return st;
+    return fb_entry_of_member(p->coord, &m, &p->entry, err);
 }
 
 static enum fb_status open_net(struct sync_process *p, const char *url, char *bound,
@@ -239,6 +230,7 @@ static void stop(struct sync_process *p, struct fb_admin *admin)
     sync_control_free(p->control);
     fb_cluster_state_put(p->state);
     fb_buf_fini(&p->status);
+    fb_entry_free(p->entry);
     fb_applied_free(p->applied);
     fb_coord_close(p->coord);
 }
@@ -325,6 +317,7 @@ static int run(struct program *g, int argc, char **argv)
         return stop_with("admin port", &err);
     if (join(p, bound, admin_bound, &err) != FB_OK)
         return stop_with("cannot register in the coordinator", &err);
+    fb_agent_enter(p->agent, p->entry);
     fb_agent_report(p->agent, p->applied);
     FB_LOG(INFO, "ready", FB_KS("listen", bound), FB_KS("admin", admin_bound),
            FB_KU("apply", p->appliers), FB_KU("load", p->loaders));

@@ -7,7 +7,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
 #include "proto/base/log.h"
-#include "proto/base/mutant.h"
+#include "proto/coord/entry.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -170,41 +170,13 @@ enum fb_status node_register(struct node *n, struct fb_err *err)
                                .inc = n->inc,
                                .started_ms = n->started_wall_ms,
                                .pid = (uint32_t)getpid()};
-    struct fb_buf value = {0};
-    struct fb_coord_op op = {.rev = UINT64_MAX, .session = true};
-    char key[FB_NAME_BYTES_MAX + 8];
-    uint64_t rev;
-    enum fb_status s;
 
     memcpy(m.name, n->name, sizeof(m.name));
     snprintf(m.zone, sizeof(m.zone), "%s", fb_options_text(n->options, "process", "zone"));
     snprintf(m.listen, sizeof(m.listen), "%s", n->listen);
     snprintf(m.admin, sizeof(m.admin), "%s", n->admin_bound);
     m.weight = (uint32_t)fb_options_uint(n->options, "node", "weight");
-    fb_member_info_encode(&value, &m);
-    snprintf(key, sizeof(key), "node/%s", n->name);
-    op.key = key;
-    op.value = fb_buf_view(&value);
-    s = fb_coord_txn(n->coord, &op, 1, &rev, err);
-    fb_buf_fini(&value);
-    return s;
-}
-
-/* A transaction of an incarnation before may reach the coordinator late and leave that one's entry,
- * which is dead: nobody finds this process by it. */
-static void keep_registered(struct node *n, const struct fb_map *map)
-{
-    const struct fb_member_info *m = fb_map_member(map, FB_MEMBER_NODE, n->name);
-    struct fb_err err = {0};
-
-    if ((m != NULL && m->alive && m->inc == n->inc) || FB_MUTANT(register_once))
-        return;
-    if (node_register(n, &err) == FB_OK)
-        FB_LOG(WARN, "the coordinator had no entry of this process: written again",
-               FB_KS("name", n->name));
-    else
-        FB_LOG(WARN, "this process is not entered in the coordinator, trying again",
-               FB_KS("error", err.msg));
+    return fb_entry_of_member(n->coord, &m, &n->entry, err);
 }
 
 static void act(struct node *n, const struct fb_map *map)
@@ -214,7 +186,6 @@ static void act(struct node *n, const struct fb_map *map)
     uint32_t count;
     struct fb_err err = {0};
 
-    keep_registered(n, map);
     memcpy(self.node, n->name, sizeof(self.node));
     if (assign_plan(map, &self, n->last_epoch, steps, &count, &err) != FB_OK) {
         if (strcmp(err.msg, n->last_problem) != 0)

@@ -47,6 +47,7 @@ struct node {
     struct fb_net *net;
     struct fb_coord *coord;
     struct fb_agent *agent;
+    struct fb_entry *entry;     /* in the coordinator; the agent keeps it */
     struct fb_applied *applied; /* a part for each worker */
     struct fb_admin *admin;
     struct snapshotter *snapshotter;

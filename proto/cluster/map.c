@@ -20,6 +20,11 @@ void fb_map_free(struct fb_map *m)
     free(m);
 }
 
+const char *fb_member_kind_name(enum fb_member_kind kind)
+{
+    return kind_names[kind];
+}
+
 const struct fb_member_info *fb_map_member(const struct fb_map *m, enum fb_member_kind kind,
                                            const char *name)
 {

@@ -24,6 +24,8 @@ struct fb_member_info {
     bool alive; /* filled from the session, not stored */
 };
 
+/* "node", "sync", "router": also the first part of the member's key in the coordinator. */
+const char *fb_member_kind_name(enum fb_member_kind kind);
 void fb_member_info_encode(struct fb_buf *out, const struct fb_member_info *m);
 FB_MUST_USE enum fb_status fb_member_info_decode(struct fb_bytes in, struct fb_member_info *out,
                                                  struct fb_err *err);

@@ -1,5 +1,6 @@
 /* The agent: the one thread of a process that talks to the coordinator. */
 #include "proto/coord/applied.h"
+#include "proto/coord/entry.h"
 
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
@@ -42,7 +43,8 @@ struct fb_agent {
     uint8_t cluster[16];            /* agent thread */
     uint64_t listed_ns;             /* agent thread */
     _Atomic(struct fb_applied *) applied;
-    uint64_t backoff_ns; /* agent thread; 0 = coordinator is fine */
+    _Atomic(struct fb_entry *) member; /* of this process */
+    uint64_t backoff_ns;               /* agent thread; 0 = coordinator is fine */
 };
 
 static uint64_t fingerprint(const struct fb_coord_list *l)
@@ -79,6 +81,8 @@ static enum fb_status same_cluster(struct fb_agent *a, struct fb_cluster_state *
 static enum fb_status look(struct fb_agent *a, struct fb_cluster_state **out, struct fb_err *err)
 {
     struct fb_coord_list l;
+    struct fb_applied *applied = atomic_load(&a->applied); /* before the list: it shows them */
+    struct fb_entry *member = atomic_load(&a->member);
     enum fb_status s = fb_coord_list(a->coord, "", &l, err);
     uint64_t print;
 
@@ -87,6 +91,10 @@ static enum fb_status look(struct fb_agent *a, struct fb_cluster_state **out, st
         return s;
     a->listed_ns = fb_mono_ns();
     a->rev = l.rev;
+    if (member != NULL)
+        fb_entry_seen(member, &l);
+    if (applied != NULL)
+        fb_applied_seen(applied, &l);
     print = fingerprint(&l);
     if (print != a->fingerprint) {
         s = fb_cluster_state_of_list(&l, out, err);
@@ -146,10 +154,23 @@ static void tick(struct fb_agent *a)
         a->changed(a->arg, s);
 }
 
+/* What this process says of itself. */
+static void keep_entries(struct fb_agent *a)
+{
+    struct fb_applied *applied = atomic_load(&a->applied);
+    struct fb_entry *member = atomic_load(&a->member);
+
+    if (a->backoff_ns != 0)
+        return;
+    if (member != NULL)
+        fb_entry_keep(member);
+    if (applied != NULL)
+        fb_applied_publish(applied);
+}
+
 static void agent_loop(void *arg)
 {
     struct fb_agent *a = arg;
-    struct fb_applied *applied;
 
     a->changed(a->arg, a->first);
     a->first = NULL;
@@ -163,9 +184,7 @@ static void agent_loop(void *arg)
         fb_beat_blocks(FB_BEAT_COORDINATOR, "waits for changes, or reads them");
         if (!atomic_load(&a->stop))
             tick(a);
-        applied = atomic_load(&a->applied);
-        if (applied != NULL && a->backoff_ns == 0)
-            fb_applied_publish(applied);
+        keep_entries(a);
     }
     run_jobs(a); /* what was accepted is carried out */
 }
@@ -224,6 +243,12 @@ enum fb_status fb_agent_run(struct fb_agent *a, fb_agent_job_fn fn, void *arg)
 void fb_agent_report(struct fb_agent *a, struct fb_applied *applied)
 {
     atomic_store(&a->applied, applied);
+    fb_coord_wake(a->coord);
+}
+
+void fb_agent_enter(struct fb_agent *a, struct fb_entry *e)
+{
+    atomic_store(&a->member, e);
     fb_coord_wake(a->coord);
 }
 

@@ -1,7 +1,7 @@
 /* Configuration revisions that are in force, by process. */
 #include "proto/coord/applied.h"
 
-#include "proto/base/log.h"
+#include "proto/coord/entry.h"
 #include "proto/rt/metrics.h"
 
 #include <inttypes.h>
@@ -12,22 +12,16 @@
 
 struct fb_applied {
     struct fb_coord *coord; /* const */
-    char key[FB_NAME_BYTES_MAX + 32];
+    struct fb_entry *entry; /* agent thread */
     uint64_t inc;
     uint32_t parts;
     _Atomic uint64_t rev[FB_APPLIED_PARTS_MAX]; /* each part its own */
-    uint64_t published;                         /* agent thread */
-    bool said;                                  /* agent thread: a failure was logged */
+    uint64_t published;                         /* agent thread: what the entry says */
 };
-
-static const char *kind_name(enum fb_member_kind kind)
-{
-    return kind == FB_MEMBER_NODE ? "node" : kind == FB_MEMBER_SYNC ? "sync" : "router";
-}
 
 static void key_of(char *out, size_t n, enum fb_member_kind kind, const char *name)
 {
-    snprintf(out, n, "applied/%s/%s", kind_name(kind), name);
+    snprintf(out, n, "applied/%s/%s", fb_member_kind_name(kind), name);
 }
 
 static void gauge_rev(void *arg, struct fb_buf *out)
@@ -39,6 +33,7 @@ struct fb_applied *fb_applied_new(struct fb_coord *c, enum fb_member_kind kind, 
                                   uint64_t inc, uint32_t parts)
 {
     struct fb_applied *a = fb_xcalloc(1, sizeof(*a));
+    char key[FB_NAME_BYTES_MAX + 32];
 
     fb_assert(parts > 0 && parts <= FB_APPLIED_PARTS_MAX);
     a->coord = c;
@@ -47,7 +42,8 @@ struct fb_applied *fb_applied_new(struct fb_coord *c, enum fb_member_kind kind, 
     for (uint32_t i = 0; i < parts; i++)
         atomic_init(&a->rev[i], UINT64_MAX); /* a cluster without a configuration has revision 0 */
     a->published = UINT64_MAX;
-    key_of(a->key, sizeof(a->key), kind, name);
+    key_of(key, sizeof(key), kind, name);
+    a->entry = fb_entry_new(c, key);
     fb_gauge_register("config_revision",
                       "Revision of the cluster's configuration that every thread of this process "
                       "goes by.",
@@ -57,6 +53,9 @@ struct fb_applied *fb_applied_new(struct fb_coord *c, enum fb_member_kind kind, 
 
 void fb_applied_free(struct fb_applied *a)
 {
+    if (a == NULL)
+        return;
+    fb_entry_free(a->entry);
     free(a);
 }
 
@@ -88,24 +87,21 @@ void fb_applied_took(struct fb_applied *a, uint32_t part, uint64_t rev)
 
 void fb_applied_publish(struct fb_applied *a)
 {
-    uint64_t rev = lowest(a), ignored;
-    struct fb_coord_op op = {.key = a->key, .rev = UINT64_MAX, .session = true};
-    struct fb_err err = {0};
+    uint64_t rev = lowest(a);
     char text[96];
 
-    if (rev == UINT64_MAX || rev == a->published)
-        return;
-    snprintf(text, sizeof(text), "{\"config\": %" PRIu64 ", \"inc\": \"%016" PRIx64 "\"}", rev,
-             a->inc);
-    op.value = fb_bytes_str(text);
-    if (fb_coord_txn(a->coord, &op, 1, &ignored, &err) == FB_OK) {
+    if (rev != UINT64_MAX && rev != a->published) {
+        snprintf(text, sizeof(text), "{\"config\": %" PRIu64 ", \"inc\": \"%016" PRIx64 "\"}", rev,
+                 a->inc);
+        fb_entry_set(a->entry, fb_bytes_str(text));
         a->published = rev;
-        a->said = false;
-    } else if (!a->said) {
-        a->said = true;
-        FB_LOG(WARN, "the configuration that runs here was not published, trying again",
-               FB_KU("revision", rev), FB_KS("error", err.msg));
     }
+    fb_entry_keep(a->entry);
+}
+
+void fb_applied_seen(struct fb_applied *a, const struct fb_coord_list *l)
+{
+    fb_entry_seen(a->entry, l);
 }
 
 static bool runs(const struct fb_coord_list *l, const struct fb_member_info *m, uint64_t rev)

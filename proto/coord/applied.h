@@ -25,9 +25,11 @@ uint64_t fb_applied_rev(const struct fb_applied *a);
 
 /* The agent publishes from now on. Any thread. */
 void fb_agent_report(struct fb_agent *agent, struct fb_applied *a);
-/* Agent thread: writes what changed since the last time; a failure is tried again by the next call.
- */
+/* Agent thread: writes what changed since the last time, and what does not stand there any more; a
+ * failure is tried again by the next call. */
 void fb_applied_publish(struct fb_applied *a);
+/* Agent thread: a list of all keys, read after the last publish. */
+void fb_applied_seen(struct fb_applied *a, const struct fb_coord_list *l);
 
 /* Live members that do not run `rev` yet, by their names (at most `max`), from a list of all keys.
  * *live: how many are alive. */

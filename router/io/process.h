@@ -57,6 +57,7 @@ struct process {
     struct fb_options *options; /* main thread */
     struct fb_coord *coord;
     struct fb_agent *agent;
+    struct fb_entry *entry;     /* in the coordinator; the agent keeps it */
     struct fb_applied *applied; /* a part for each loop */
     struct fb_net *net;
     struct fb_admin *admin;

@@ -38,6 +38,7 @@ struct sync_process {
     uint32_t appliers, loaders;
     struct fb_coord *coord;
     struct fb_agent *agent;
+    struct fb_entry *entry;     /* in the coordinator; the agent keeps it */
     struct fb_applied *applied; /* the event thread; loads read the newest state for each round */
     struct fb_net *net;
     struct sync_engine *_Atomic engine;

@@ -3,9 +3,11 @@
 #include "tests/unit/coord/backends.h"
 
 #include "proto/base/clock.h"
-#include "proto/coord/cluster_state.h"
+#include "proto/coord/applied.h"
+#include "proto/coord/entry.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -140,12 +142,79 @@ static void agent_follows_the_store(void **state)
     fb_buf_fini(&b);
 }
 
+static void wait_for_text(struct fb_coord *c, const char *key, const char *text)
+{
+    for (uint64_t until = fb_mono_ns() + UINT64_C(20000000000);;) {
+        struct fb_buf v = {0};
+        struct fb_err err;
+        bool same;
+        assert_int_equal(fb_coord_get(c, key, &v, NULL, &err), FB_OK);
+        same = fb_bytes_equal(fb_buf_view(&v), fb_bytes_str(text));
+        fb_buf_fini(&v);
+        if (same)
+            return;
+        if (fb_mono_ns() > until)
+            fail_msg("%s never became %s again", key, text);
+        sched_yield();
+    }
+}
+
+/* A transaction of the incarnation before is carried out late: its entry takes the place of the
+ * living one's, which the agent writes again, both the member and what it runs. */
+static void agent_keeps_its_entries(void **state)
+{
+    const struct place *place = *state;
+    struct fb_coord *c = must_open(place), *before = must_open(place);
+    struct fb_agent *a;
+    struct fb_entry *e = NULL;
+    struct fb_applied *applied;
+    struct fb_member_info m = {.kind = FB_MEMBER_SYNC, .name = "s1", .inc = 7, .weight = 100};
+    struct fb_buf old = {0}, mine = {0};
+    struct fb_err err;
+
+    assert_int_equal(fb_cluster_init(c, 16, &err), FB_OK);
+    assert_int_not_equal(fb_entry_of_member(c, &m, &e, &err), FB_OK); /* no session */
+    assert_null(e);
+    assert_int_equal(fb_coord_session(c, "sync/s1", &err), FB_OK);
+    now = NULL;
+    assert_int_equal(fb_agent_start(c, changed, NULL, &a, &err), FB_OK);
+    assert_int_equal(fb_entry_of_member(c, &m, &e, &err), FB_OK);
+    applied = fb_applied_new(c, FB_MEMBER_SYNC, "s1", m.inc, 1);
+    fb_agent_enter(a, e);
+    fb_agent_report(a, applied);
+    fb_applied_took(applied, 0, 3);
+    WAIT_FOR(now->map->member_count == 1 && now->map->members[0].inc == 7);
+
+    fb_member_info_encode(&mine, &m);
+    fb_buf_put_u8(&mine, 0);
+    m.inc = 6;
+    fb_member_info_encode(&old, &m);
+    {
+        struct fb_coord_op ops[] = {
+            {.key = "applied/sync/s1", .rev = UINT64_MAX, .value = fb_bytes_str("{}")},
+            {.key = "sync/s1", .rev = UINT64_MAX, .value = fb_buf_view(&old)}};
+        assert_int_equal(fb_coord_txn(before, ops, 2, NULL, &err), FB_OK);
+    }
+    wait_for_text(before, "sync/s1", (const char *)mine.p);
+    wait_for_text(before, "applied/sync/s1", "{\"config\": 3, \"inc\": \"0000000000000007\"}");
+    fb_agent_stop(a);
+    fb_entry_free(e);
+    fb_applied_free(applied);
+    fb_cluster_state_put(now);
+    fb_coord_close(before);
+    fb_coord_close(c);
+    fb_buf_fini(&old);
+    fb_buf_fini(&mine);
+}
+
 int main(void)
 {
     const struct CMUnitTest file[] = {
-        cmocka_unit_test_setup_teardown(agent_follows_the_store, file_setup, file_teardown)};
+        cmocka_unit_test_setup_teardown(agent_follows_the_store, file_setup, file_teardown),
+        cmocka_unit_test_setup_teardown(agent_keeps_its_entries, file_setup, file_teardown)};
     const struct CMUnitTest etcd[] = {
-        cmocka_unit_test_setup_teardown(agent_follows_the_store, etcd_setup, etcd_teardown)};
+        cmocka_unit_test_setup_teardown(agent_follows_the_store, etcd_setup, etcd_teardown),
+        cmocka_unit_test_setup_teardown(agent_keeps_its_entries, etcd_setup, etcd_teardown)};
     int failed = cmocka_run_group_tests_name("file", file, NULL, NULL);
 
     return failed +
