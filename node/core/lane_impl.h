@@ -177,7 +177,7 @@ struct lane {
     struct synced_mark *marks;
     size_t mark_n, mark_cap, mark_first;
     struct wait_list durable, throttled;
-    struct held_batch *held; /* feed_hold.c */
+    struct held_answer *held; /* feed_hold.c */
     uint32_t held_n;
     size_t held_bytes;
     uint64_t throttled_until_ns;
@@ -266,13 +266,17 @@ void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep
 void dest_touch(struct lane *l, struct reply_dest *dest);
 void feed_dest_touch(struct lane *l, struct feed_dest *dest);
 
-/* feed_hold.c: batches whose newest versions are not on disk yet */
+/* feed_hold.c: batches and acks whose newest versions are not on disk yet */
 #define FEED_HELD_MAX 4096u
 #define FEED_HELD_BYTES_MAX (64u << 20)
 bool feed_may_hold(const struct lane *l);
 /* Answer `dest` with `b` (copied) once synced_ver of the partition has reached `need`. */
 void feed_hold(struct lane *l, struct part *p, struct feed_dest *dest,
                const struct fb_feed_batch *b, uint64_t need);
+/* The same for the ack of a verdict whose record is a->ver; and without waiting. */
+void feed_hold_ack(struct lane *l, struct part *p, struct feed_dest *dest,
+                   const struct fb_verdict_ack *a);
+void feed_ack(struct lane *l, struct feed_dest *dest, const struct fb_verdict_ack *a);
 void feed_held_synced(struct lane *l);
 void feed_held_fini(struct lane *l);
 void request_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req,

@@ -2,6 +2,8 @@
  * here (PROTOCOL 11, 12). Acks leave with the tick that writes the record. */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdlib.h>
 
 struct verdict_ctx {
@@ -215,6 +217,8 @@ static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
     case FB_VERDICT_PARK:
         if (!(object_flags(cur) & OBJECT_DIRTY) || cur != published)
             return FB_ESTALE;
+        if (!feed_may_hold(c->l))
+            return FB_EAGAIN; /* the ack has to wait for the disk, and there is no room for it */
         *ver = park(c);
         return FB_OK;
     case FB_VERDICT_CONFLICT:
@@ -279,7 +283,8 @@ void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdic
     fb_buf_fini(&key);
     if (dest->closed)
         return;
-    fb_verdict_ack_encode(&dest->acks, &ack);
-    dest->ack_count++;
-    feed_dest_touch(l, dest);
+    if (v->verdict == FB_VERDICT_PARK && ack.status == FB_OK && !FB_MUTANT(park_unsynced))
+        feed_hold_ack(l, c.p, dest, &ack);
+    else
+        feed_ack(l, dest, &ack);
 }

@@ -183,9 +183,45 @@ static void list_part(struct fb_buf *list, uint16_t part, uint32_t count)
         fb_buf_put_str(list, " ...");
 }
 
+static void write_log(struct worker *w)
+{
+    struct lane_effects *e = lane_effects(w->lane);
+    struct fb_err err;
+
+    if (e->log.n == 0)
+        return;
+    if (FB_MUTANT(publish_unwritten))
+        lane_written(w->lane);
+    fb_beat_blocks(FB_BEAT_DISK, "writes the log");
+    if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) !=
+            FB_OK &&
+        log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), true, &err) != FB_OK) {
+        /* The records are evaluated and cannot be taken back: stop before anything was acknowledged
+         * (I18, I19). */
+        FB_LOG(
+            ERROR,
+            "the log cannot be written and its reserve is used up; free disk space and start again",
+            FB_KS("error", err.msg));
+        abort();
+    }
+    w->log_seq = e->log_seq;
+    if (e->sync_wanted)
+        log_sync_soon(w->node->log, w->index);
+    fb_beat("publishes what was written");
+    if (!FB_MUTANT(publish_unwritten))
+        lane_written(w->lane);
+    FB_PROBE3(commit, w->index, w->log_seq, e->log.n);
+}
+
+static void write_out(struct worker *w)
+{
+    write_log(w);
+    worker_flush(w);
+}
+
 static void open_parts(struct worker *w, struct fb_bytes items)
 {
-    struct fb_reader r = fb_reader(items);
+    struct fb_reader r = fb_reader(items), again = r;
     struct fb_buf list = {0};
     uint32_t count = 0;
     while (r.n > 0) {
@@ -193,6 +229,14 @@ static void open_parts(struct worker *w, struct fb_bytes items)
         uint32_t epoch = fb_take_u32(&r);
         uint64_t history = fb_take_u64(&r);
         lane_open_partition(w->lane, part, epoch, history, fb_wall_ms());
+    }
+    /* other workers answer reads of an epoch that they see: its start is in the log by then (I9) */
+    if (!FB_MUTANT(open_unwritten))
+        write_out(w);
+    while (again.n > 0) {
+        uint16_t part = fb_take_u16(&again);
+        uint32_t epoch = fb_take_u32(&again);
+        (void)fb_take_u64(&again);
         /* pairs with the acquire load in requests.c: whoever sees the epoch may ask this lane */
         atomic_store_explicit(&w->node->open_epoch[part], epoch, memory_order_release);
         atomic_fetch_add(&w->node->open_count, 1);
@@ -312,42 +356,11 @@ static void run_job(struct worker *w, struct job *j)
     free(j);
 }
 
-static void write_log(struct worker *w)
-{
-    struct lane_effects *e = lane_effects(w->lane);
-    struct fb_err err;
-
-    if (e->log.n == 0)
-        return;
-    if (FB_MUTANT(publish_unwritten))
-        lane_written(w->lane);
-    fb_beat_blocks(FB_BEAT_DISK, "writes the log");
-    if (log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), false, &err) !=
-            FB_OK &&
-        log_append(w->node->log, w->index, e->log_seq, fb_buf_view(&e->log), true, &err) != FB_OK) {
-        /* The records are evaluated and cannot be taken back: stop before anything was acknowledged
-         * (I18, I19). */
-        FB_LOG(
-            ERROR,
-            "the log cannot be written and its reserve is used up; free disk space and start again",
-            FB_KS("error", err.msg));
-        abort();
-    }
-    w->log_seq = e->log_seq;
-    if (e->sync_wanted)
-        log_sync_soon(w->node->log, w->index);
-    fb_beat("publishes what was written");
-    if (!FB_MUTANT(publish_unwritten))
-        lane_written(w->lane);
-    FB_PROBE3(commit, w->index, w->log_seq, e->log.n);
-}
-
 void worker_relieve(struct worker *w)
 {
     if (lane_effects(w->lane)->log.n < LANE_TICK_LOG_BYTES)
         return;
-    write_log(w);
-    worker_flush(w);
+    write_out(w);
 }
 
 static void run_jobs(struct worker *w)

@@ -25,6 +25,7 @@
     X(trim_unsaved, "the log is trimmed as if a partition without snapshot needed none of it")     \
     X(snapshot_unsynced, "a snapshot is completed before the log has what it shows")               \
     X(publish_unwritten, "versions are visible before they are in the log")                        \
+    X(open_unwritten, "a partition is open to other workers before its epoch is in the log")       \
     X(register_once, "an entry that a late transaction overwrote is not written again")            \
     X(durable_unsynced, "durable is answered before the fsync")                                    \
     X(feed_unsynced, "a feed gives out versions before their fsync")                               \
@@ -55,6 +56,7 @@
     X(lost_done, "a lost compare of the checkpoint is taken for a commit")                         \
     X(conflict_done, "a conflict is taken for a commit")                                           \
     X(park_unacked, "the checkpoint passes a refused object before its PARK is committed")         \
+    X(park_unsynced, "the checkpoint passes a refused object before its PARK is on disk")          \
     X(park_any, "the first object of a refused batch is parked")                                   \
     X(position_ahead, "a node is told a checkpoint that PostgreSQL has not reached")               \
     X(snapshot_unsafe_rows, "a snapshot leaves out clean rows that PostgreSQL may lose")           \
