@@ -146,10 +146,13 @@ static void draw_set(struct sim_client *c, const struct key_info *k, struct shad
         bool absolute = percent(set, 50);
         cmd->flags |= absolute ? SHADOW_PXAT : SHADOW_PX;
         cmd->b = (int64_t)sim_spread(set->sim, SIM_CLIENT, 1, 100000);
-        /* Clocks that are not set differ by less; and a moment that is named passes while the
-         * command waits in a pipeline or in a router that is paused. */
-        if (cmd->b > (absolute ? 60000 : 12000) && !sim_plan(set->sim)->on[SIM_FAULT_CLOCK_JUMP])
-            cmd->flags |= SHADOW_FUTURE;
+        if (percent(set, 25)) {
+            /* longer than a run, however long the command waits in it; clocks that are not set
+             * differ by less */
+            cmd->b += 600000;
+            if (!sim_plan(set->sim)->on[SIM_FAULT_CLOCK_JUMP])
+                cmd->flags |= SHADOW_FUTURE;
+        }
         if (absolute)
             cmd->b += (int64_t)true_wall_ms(set) - (int64_t)pick(set, 0, 500);
     } else if (percent(set, 5)) {
@@ -305,16 +308,38 @@ static void several(struct sim_client *c)
     }
 }
 
+/* A GROUP of deletes and the like could be that of another transaction: one write more, with bytes
+ * of its own, tells whose it is. */
+static uint32_t name_it(struct sim_client *c, uint32_t tag, struct shadow_cmd *cmds,
+                        uint8_t *levels, uint32_t n)
+{
+    struct client_set *set = c->set;
+    bool nameless = false;
+    for (uint32_t i = 0; i < n; i++)
+        nameless = nameless || history_nameless(&cmds[i]);
+    for (uint32_t tries = 0; nameless && tries < 500; tries++) {
+        const struct key_info *k = draw_key(set);
+        if (k->tag != tag || (k->family != 's' && k->family != 'm'))
+            continue;
+        cmds[n] = (struct shadow_cmd){.op = SHADOW_SET, .value_max = k->value_max};
+        snprintf(cmds[n].key, sizeof cmds[n].key, "%s", k->name);
+        fb_buf_printf(&cmds[n].value, "v%u-%llu", c->number, (unsigned long long)++set->unique);
+        levels[n] = level_of(c, k);
+        return n + 1;
+    }
+    return n;
+}
+
 /* [WATCH keys] MULTI commands EXEC, all on keys of one tag. */
 static void transaction(struct sim_client *c)
 {
     struct client_set *set = c->set;
     uint32_t tag = (uint32_t)pick(set, 0, set->tags - 1), want = (uint32_t)pick(set, 1, MULTI_MAX);
     uint32_t n = 0, watch_n = percent(set, 50) ? (uint32_t)pick(set, 1, 2) : 0, watched = 0;
-    struct shadow_cmd cmds[MULTI_MAX];
+    struct shadow_cmd cmds[MULTI_MAX + 1];
     struct history_watch watches[2];
     struct history_txn *t;
-    uint8_t levels[MULTI_MAX];
+    uint8_t levels[MULTI_MAX + 1];
     char names[2][SHADOW_TEXT_MAX];
 
     for (uint32_t tries = 0; tries < 60 && (n < want || watched < watch_n); tries++) {
@@ -345,6 +370,7 @@ static void transaction(struct sim_client *c)
         one(c);
         return;
     }
+    n = name_it(c, tag, cmds, levels, n);
     if (watched > 0)
         fb_buf_printf(&c->out, "*%u\r\n$5\r\nWATCH\r\n", watched + 1);
     for (uint32_t i = 0; i < watched; i++) {

@@ -328,6 +328,15 @@ static bool txn_execute(struct sim_coord *c, struct txn *t)
     return true;
 }
 
+/* Who dies, and what it was: such a one that comes late hides the living. */
+static bool of_session(const struct txn *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->op[i].session)
+            return true;
+    return false;
+}
+
 static void late_ev(void *arg, uint64_t tag)
 {
     struct txn *t = arg;
@@ -354,7 +363,7 @@ static enum fb_status co_txn(struct fb_coord *base, const struct fb_coord_op *op
         txn_free(t);
         return fb_err_set(err, FB_EUNKNOWN, "the coordinator did not answer");
     }
-    if (sim_strikes(c->sim, SIM_COORD, SIM_FAULT_COORD_LATE, 20000)) {
+    if (sim_strikes(c->sim, SIM_COORD, SIM_FAULT_COORD_LATE, of_session(t) ? 100000 : 20000)) {
         sim_after(c->sim, sim_spread(c->sim, SIM_COORD, SIM_MS, 20 * SIM_S), late_ev, t, 0);
         c->failures++;
         return fb_err_set(err, FB_EUNKNOWN, "the connection to the coordinator broke");

@@ -286,6 +286,7 @@ static void give(struct object *o, uint32_t i, struct history_op *op)
 {
     op->made = i;
     o->v[i].by = op;
+    o->v[i].guessed = history_nameless(&op->cmd);
 }
 
 /* Find a maker for version i, not `but`: the most likely one that is free, else one that made
@@ -315,6 +316,15 @@ static bool assign(struct object *o, uint32_t i, const struct history_op *but, u
     return best != NULL;
 }
 
+bool version_may_be(const struct history_op *op, uint32_t i, const struct reply *r)
+{
+    const struct version *v = &op->o->v[i];
+    if (i == 0 ||
+        (i != op->made && (!v->guessed || !history_nameless(&op->cmd) || likely(op, i) == 0)))
+        return false;
+    return shadow_reply_fits(&op->cmd, state_before(op->o, i, v->ptime_ms), true, &v->state, r);
+}
+
 bool version_is_named(const struct history_op *op)
 {
     return likely(op, op->made) == 5;
@@ -327,6 +337,21 @@ bool version_regive(struct history *h, struct object *o, uint32_t i)
     if (assign(o, i, was, ++h->stamp))
         return true;
     give(o, i, was);
+    return false;
+}
+
+bool version_regive_guessed(struct history *h, struct object *o, uint32_t i)
+{
+    struct history_op *was = o->v[i].by;
+    if (!history_nameless(&was->cmd))
+        return false;
+    for (uint32_t j = 1; j < o->n; j++) {
+        if (!o->v[j].guessed || o->v[j].by != NULL || !assign(o, j, was, ++h->stamp))
+            continue;
+        was->made = NONE;
+        o->v[i].by = NULL;
+        return true;
+    }
     return false;
 }
 

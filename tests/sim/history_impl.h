@@ -18,6 +18,7 @@ struct version {
     uint64_t stamp;        /* of the search that looked at it last */
     bool only_row;         /* in no log any more: PostgreSQL alone has it */
     bool expiry;           /* an EXPIRE record, of no command */
+    bool guessed;          /* of a command without a name: another of that kind may have made it */
 };
 
 struct object {
@@ -107,6 +108,12 @@ const struct shadow *state_before(const struct object *o, uint32_t i, uint64_t n
 bool op_makes(const struct history_op *op, uint32_t i);
 /* Give version i to another command that may have made it; false when there is none. */
 bool version_regive(struct history *h, struct object *o, uint32_t i);
+/* May op, with the answer r, have made version i: the one it is thought to have made, or one of
+ * another command that nobody can tell from it? */
+bool version_may_be(const struct history_op *op, uint32_t i, const struct reply *r);
+/* The same when it was made by one that was answered already, and what that one was thought to have
+ * made by another: of commands that nobody can tell apart. */
+bool version_regive_guessed(struct history *h, struct object *o, uint32_t i);
 /* Was it sure from its bytes that op made the version it is thought to have made? */
 bool version_is_named(const struct history_op *op);
 /* Take a version that another command was thought to have made, and of which `r` is the answer. */
@@ -119,8 +126,8 @@ void learn(struct history_op *op, uint32_t i);
  * the reply fit? `r` NULL: any reply does. */
 bool fits_without(const struct history *h, const struct history_op *op, uint32_t i,
                   const struct reply *r);
-/* Does PostgreSQL have the version that op made, if that was promised? */
-bool row_has(const struct history *h, const struct history_op *op);
+/* Does PostgreSQL have version i, which op made, if that was promised? */
+bool row_has(const struct history *h, const struct history_op *op, uint32_t i);
 /* Does a version that a crash took since the command was sent explain the answer? */
 bool fits_lost(const struct history_op *op, const struct reply *r);
 bool definite_error(const struct reply *r);

@@ -65,7 +65,7 @@ static bool fits_state(const struct history_op *op, const struct shadow *s, uint
     shadow_fini(&after);
     if (e == SHADOW_WRITES && op->cmd.op != SHADOW_SETIF)
         return false;
-    if (e == SHADOW_MAY_DELETE && s->kind != FB_KIND_NONE)
+    if (e == SHADOW_MAY_DELETE && s->kind != FB_KIND_NONE && !shadow_oversize(&op->cmd, s))
         return false;
     if (r != NULL)
         fits = shadow_reply_fits(&op->cmd, s, false, &(struct shadow){0}, r);
@@ -135,25 +135,45 @@ static void fail_unexplained(struct history *h, const struct history_op *op, con
     fail_reply(h, op, "P2", "no version of the key explains it", r);
 }
 
-bool row_has(const struct history *h, const struct history_op *op)
+bool row_has(const struct history *h, const struct history_op *op, uint32_t i)
 {
     return op->level < FB_LEVEL_DATABASE || h->config.row_version == NULL ||
-           h->config.row_version(h->config.arg, op->o->key) >= op->o->v[op->made].ver;
+           h->config.row_version(h->config.arg, op->o->key) >= op->o->v[i].ver;
 }
 
-static bool made_fits(const struct history *h, const struct history_op *op, const struct reply *r)
+/* The oldest version that op may have made and have answered with r: all that is sure when another
+ * one cannot be told from it. NONE: it has made none of them. */
+static uint32_t first_made(const struct history *h, const struct history_op *op,
+                           const struct reply *r)
 {
-    const struct object *o = op->o;
-    const struct version *v = &o->v[op->made];
-    return op->made >= lowest(h, op) &&
-           shadow_reply_fits(&op->cmd, state_before(o, op->made, v->ptime_ms), true, &v->state, r);
+    for (uint32_t i = lowest(h, op); i < op->o->n; i++)
+        if (version_may_be(op, i, r))
+            return i;
+    return NONE;
+}
+
+/* Whose a guessed version is nobody knows, but those that were answered made as many: one of them
+ * is not older than the last of that many. */
+static void learn_guessed(const struct history_op *op)
+{
+    struct object *o = op->o;
+    uint32_t answered = 0;
+    for (uint32_t i = 1; i < o->n; i++)
+        answered += o->v[i].guessed && (o->v[i].by == NULL || o->v[i].by == op);
+    for (uint32_t i = 1; i < o->n && answered > 0; i++) {
+        answered -= o->v[i].guessed;
+        if (answered == 0 && i > o->known)
+            o->known = i;
+    }
 }
 
 static void judge_made(struct history *h, struct history_op *op, const struct reply *r)
 {
     struct object *o = op->o;
-    struct version *v = &o->v[op->made];
-    if (!shadow_reply_fits(&op->cmd, state_before(o, op->made, v->ptime_ms), true, &v->state, r)) {
+    uint32_t i = first_made(h, op, r);
+    struct version *v = &o->v[i == NONE ? op->made : i];
+    if (i == NONE &&
+        !shadow_reply_fits(&op->cmd, state_before(o, op->made, v->ptime_ms), true, &v->state, r)) {
         fail_reply(h, op, "P2", "not what its own record says", r);
         return;
     }
@@ -161,15 +181,16 @@ static void judge_made(struct history *h, struct history_op *op, const struct re
         fail_reply(h, op, "P2", "the version of another record", r);
         return;
     }
-    if (op->made < lowest(h, op) || op->made == 0) {
+    if (i == NONE) {
         fail_reply(h, op, "I12", "its record is older than what was known before it was sent", r);
         return;
     }
     if (op->level > v->promised)
         v->promised = op->level;
-    if (!row_has(h, op))
+    if (!row_has(h, op, i))
         fail_reply(h, op, "I13", "acknowledged at level database, which PostgreSQL has not", r);
-    learn(op, op->made);
+    learn(op, i);
+    learn_guessed(op);
 }
 
 /* It ran before a crash, and its answer waited at the router for those before it. */
@@ -222,7 +243,8 @@ static void judge_version(struct history *h, const struct history_op *op, const 
 static void judge_refused(struct history *h, struct history_op *op, const struct reply *r)
 {
     h->counts.refused++;
-    if (op->made != NONE && !version_regive(h, op->o, op->made))
+    if (op->made != NONE && !version_regive(h, op->o, op->made) &&
+        !version_regive_guessed(h, op->o, op->made))
         fail_reply(h, op, "I14", "a definite error, and there is a record of it", r);
 }
 
@@ -247,7 +269,7 @@ void history_reply(struct history *h, struct history_op *op, uint64_t now_ns, co
     } else {
         h->counts.acknowledged++;
         /* of two equal commands the other one may have made the record */
-        if (op->made != NONE && !made_fits(h, op, r) && !version_is_named(op) &&
+        if (op->made != NONE && first_made(h, op, r) == NONE && !version_is_named(op) &&
             !version_take(h, op, r))
             (void)version_regive(h, op->o, op->made);
         if (op->made != NONE)
@@ -270,7 +292,7 @@ void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, u
                        const struct reply *r)
 {
     struct reply one = {.type = ':'};
-    int64_t made = 0;
+    int64_t made = 0, burned = 0;
     bool others = false;
     if (h->failed)
         return;
@@ -287,18 +309,24 @@ void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, u
     }
     for (uint32_t i = 0; i < n; i++)
         made += ops[i]->made != NONE;
+    for (uint32_t i = 0; i < n; i++)
+        burned += ops[i]->burned;
     one.num = 1;
     for (uint32_t i = 0; i < n && made < r->num;
          i++) /* somebody else was thought to have done it */
-        made += ops[i]->made == NONE && version_take(h, ops[i], &one);
+        made += ops[i]->made == NONE && !ops[i]->burned && version_take(h, ops[i], &one);
     for (uint32_t i = 0; i < n && made > r->num; i++)
         made -= ops[i]->made != NONE && version_regive(h, ops[i]->o, ops[i]->made);
-    if (made != r->num) {
+    /* what a crash took was done, or the whole was done before and after it */
+    if (made > r->num || made + burned < r->num) {
         fail_reply(h, ops[0], "P2", "not as many as its records", r);
         return;
     }
     for (uint32_t i = 0; i < n; i++) {
-        one.num = ops[i]->made != NONE;
-        history_reply(h, ops[i], now_ns, &one);
+        one.num = ops[i]->made != NONE || (ops[i]->burned && made + burned == r->num);
+        if (ops[i]->burned && one.num == 0)
+            history_unknown(h, ops[i], now_ns);
+        else
+            history_reply(h, ops[i], now_ns, &one);
     }
 }

@@ -1,173 +1,6 @@
 /* Goal: the shadow history of the simulator finds what it is there to find, and nothing in what is
  * right. Method: hand-made histories, each with the one thing wrong that a test names. */
-#include "tests/sim/history.h"
-
-#include "proto/cluster/slot.h"
-#include "proto/wire/version.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define PARTS 4u
-
-struct fixture {
-    struct history *h;
-    uint64_t now_ns;
-    uint64_t last[PARTS];
-    char found[8]; /* the invariant, "" = nothing */
-    char text[4096];
-    uint64_t row;
-};
-
-static void violation(void *arg, const char *what, const char *text)
-{
-    struct fixture *f = arg;
-    snprintf(f->found, sizeof f->found, "%s", what);
-    snprintf(f->text, sizeof f->text, "%s", text);
-}
-
-static uint64_t row_version(void *arg, const char *key)
-{
-    (void)key;
-    return ((struct fixture *)arg)->row;
-}
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    struct history_config c = {
-        .arg = f, .partitions = PARTS, .violation = violation, .row_version = row_version};
-    f->h = history_new(&c);
-    f->now_ns = 1000000;
-    history_wall(f->h, 1000, 1000);
-    for (uint16_t p = 0; p < PARTS; p++) {
-        struct fb_record r = {
-            .type = FB_RECORD_EPOCH_START, .part = p, .ver = fb_ver(1, 0), .ptime_ms = 1000};
-        history_record(f->h, f->now_ns, &r);
-        f->last[p] = r.ver;
-    }
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    history_free(f->h);
-    free(f);
-    return 0;
-}
-
-static void expect(const struct fixture *f, const char *what)
-{
-    if (strcmp(f->found, what) != 0)
-        fail_msg("expected \"%s\", found \"%s\": %s", what, f->found, f->text);
-}
-
-static uint16_t part_of(const char *key)
-{
-    return fb_key_partition(fb_bytes_str(key), PARTS);
-}
-
-static uint64_t record(struct fixture *f, uint8_t type, const char *key, const char *value,
-                       int64_t expires, uint32_t count)
-{
-    uint16_t p = part_of(key);
-    struct fb_record r = {.type = type,
-                          .kind = type == FB_RECORD_PUT ? FB_KIND_STRING : FB_KIND_NONE,
-                          .part = p,
-                          .ver = f->last[p] + 1,
-                          .prev = f->last[p],
-                          .ptime_ms = 1000,
-                          .expires_ms = expires,
-                          .count = count,
-                          .key = type == FB_RECORD_GROUP ? fb_bytes("", 0) : fb_bytes_str(key)};
-    if (value != NULL)
-        r.value = fb_bytes_str(value);
-    f->now_ns += 1000;
-    f->last[p] = r.ver;
-    history_record(f->h, f->now_ns, &r);
-    return r.ver;
-}
-
-static uint64_t put(struct fixture *f, const char *key, const char *value)
-{
-    return record(f, FB_RECORD_PUT, key, value, 0, 0);
-}
-
-static uint64_t del(struct fixture *f, const char *key)
-{
-    return record(f, FB_RECORD_DEL, key, NULL, 0, 0);
-}
-
-static struct shadow_cmd cmd(enum shadow_op op, const char *key, const char *value, int64_t a)
-{
-    struct shadow_cmd c = {.op = op, .a = a};
-    snprintf(c.key, sizeof c.key, "%s", key);
-    if (value != NULL)
-        fb_buf_put_str(&c.value, value);
-    return c;
-}
-
-static struct history_op *send_as(struct fixture *f, uint32_t client, uint8_t level,
-                                  struct shadow_cmd c)
-{
-    f->now_ns += 1000;
-    return history_invoke(f->h, f->now_ns, client, client, &c, level);
-}
-
-static struct history_op *send(struct fixture *f, struct shadow_cmd c)
-{
-    return send_as(f, 1, FB_LEVEL_LOCAL, c);
-}
-
-static void answer(struct fixture *f, struct history_op *op, const char *bytes)
-{
-    struct reply r;
-    f->now_ns += 1000;
-    assert_int_equal(reply_parse((const uint8_t *)bytes, strlen(bytes), &r), strlen(bytes));
-    history_reply(f->h, op, f->now_ns, &r);
-    reply_fini(&r);
-}
-
-static void exec_answer(struct fixture *f, struct history_txn *t, const char *bytes)
-{
-    struct reply r;
-    f->now_ns += 1000;
-    assert_int_equal(reply_parse((const uint8_t *)bytes, strlen(bytes), &r), strlen(bytes));
-    history_txn_reply(f->h, t, f->now_ns, &r);
-    reply_fini(&r);
-}
-
-static struct shadow_cmd set(const char *key, const char *v)
-{
-    return cmd(SHADOW_SET, key, v, 0);
-}
-static struct shadow_cmd get(const char *key)
-{
-    return cmd(SHADOW_GET, key, NULL, 0);
-}
-static struct shadow_cmd incr(const char *key, int64_t by)
-{
-    return cmd(SHADOW_INCRBY, key, NULL, by);
-}
-
-/* key = value, written and acknowledged. */
-static uint64_t have(struct fixture *f, const char *key, const char *value)
-{
-    struct history_op *op = send(f, set(key, value));
-    uint64_t ver = put(f, key, value);
-    answer(f, op, "+OK\r\n");
-    expect(f, "");
-    return ver;
-}
+#include "tests/sim/history_fixture.h"
 
 static void test_good(void **state)
 {
@@ -502,6 +335,46 @@ static void test_log_order(void **state)
     expect(f, "I3");
 }
 
+/* DEL of two keys, of which the power took one record before the answer came. */
+static void test_sum_and_power(void **state)
+{
+    struct fixture *f = *state;
+    struct history_op *ops[2];
+    struct reply one = {.type = ':', .num = 1}, two = {.type = ':', .num = 2};
+    uint64_t kept = have(f, "k", "1");
+    ops[0] = send(f, cmd(SHADOW_DEL, "k", NULL, 0));
+    ops[1] = send(f, cmd(SHADOW_DEL, "other", NULL, 0));
+    del(f, "k");
+    history_recovered(f->h, f->now_ns, part_of("k"), kept, HISTORY_POWER);
+    f->last[part_of("k")] = kept;
+    history_reply_sum(f->h, ops, 2, f->now_ns, &one);
+    expect(f, "");
+    ops[0] = send(f, cmd(SHADOW_DEL, "k", NULL, 0));
+    ops[1] = send(f, cmd(SHADOW_DEL, "other", NULL, 0));
+    history_reply_sum(f->h, ops, 2, f->now_ns, &two);
+    expect(f, "P2");
+}
+
+/* Too large, and with a time: refused, unless the time is over and it deletes. */
+static void test_too_large_with_time(void **state)
+{
+    struct fixture *f = *state;
+    struct history_txn *t;
+    struct shadow_cmd c[2] = {set("{t}a", "far too large"), set("{t}b", "x")};
+    const uint8_t levels[2] = {FB_LEVEL_LOCAL, FB_LEVEL_LOCAL};
+    have(f, "{t}a", "1");
+    c[0].flags = SHADOW_PX;
+    c[0].b = 5;
+    c[0].value_max = 4;
+    f->now_ns += 1000;
+    t = history_txn(f->h, f->now_ns, 1, 1, c, 2, levels, NULL, 0);
+    record(f, FB_RECORD_GROUP, "{t}a", NULL, 0, 1);
+    put(f, "{t}b", "x");
+    expect(f, "");
+    exec_answer(f, t, "*2\r\n-ERR a value of 13 bytes is too large\r\n+OK\r\n");
+    expect(f, "");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -529,6 +402,8 @@ int main(void)
         T(test_txn_torn_reads),
         T(test_txn_refused_with_effect),
         T(test_log_order),
+        T(test_sum_and_power),
+        T(test_too_large_with_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -409,7 +409,7 @@ static void judge_run(struct history *h, struct history_txn *t, const struct rep
             fail_txn(h, t, "I12", "its record is older than what was known before it was sent", r);
             return;
         }
-        if (!row_has(h, op)) {
+        if (!row_has(h, op, op->made)) {
             fail_txn(h, t, "I13", "acknowledged at level database, which PostgreSQL has not", r);
             return;
         }

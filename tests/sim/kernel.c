@@ -149,6 +149,8 @@ bool sim_healed(const struct sim *s)
 
 static void draw_plan(struct sim *s)
 {
+    static const char *const dangers[] = {"openat",    "fsync",    "fdatasync", "pwrite",
+                                          "fallocate", "renameat", "unlinkat",  SIM_DANGER_FEED};
     struct sim_plan *p = &s->plan;
     bool quiet = sim_chance(s, SIM_PLAN, 30000); /* some runs have no fault at all */
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
@@ -160,6 +162,8 @@ static void draw_plan(struct sim *s)
     p->storm_ns = sim_range(s, SIM_PLAN, 5, 40) * SIM_S;
     p->calm_ns = 180 * SIM_S;
     p->ops = (uint32_t)sim_spread(s, SIM_PLAN, 150, 1500);
+    if (sim_chance(s, SIM_PLAN, 500000))
+        p->danger = dangers[sim_range(s, SIM_PLAN, 0, FB_COUNT_OF(dangers) - 1)];
 }
 
 /* ---- events ---- */

@@ -90,6 +90,8 @@ enum sim_fault {
 
 const char *sim_fault_name(enum sim_fault kind);
 
+#define SIM_DANGER_FEED "feed"
+
 /* What a run is: drawn from the seed before anything else. */
 struct sim_plan {
     bool on[SIM_FAULT_COUNT]; /* kinds that exist in this run */
@@ -97,6 +99,9 @@ struct sim_plan {
     uint64_t storm_ns;        /* how long faults strike */
     uint64_t calm_ns;         /* how long everything may take to come right afterwards */
     uint32_t ops;             /* about how many client operations */
+    /* NULL, or the moment at which the node dies by preference in this run: in this call of the
+     * disk, or SIM_DANGER_FEED, right after a feed has given something out. */
+    const char *danger;
 };
 
 struct sim_config {

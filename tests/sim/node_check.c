@@ -3,6 +3,7 @@
 
 #include "node/disk/log_internal.h"
 #include "proto/base/hash.h"
+#include "tests/sim/world.h"
 
 #include <stdlib.h>
 
@@ -361,6 +362,35 @@ enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t
     c->recovered = true;
     node_check_state(c);
     return s;
+}
+
+static bool is_there(const struct node_check *c, const struct batch *b, const struct fs_node *dir)
+{
+    char name[LOG_NAME_BYTES];
+    log_name_format(name, b->generation, b->lane, b->segment);
+    return b->checked && b->dir == dir && fs_child(c->proc->fs, b->dir, name) == b->file;
+}
+
+bool node_check_followed(const struct node_check *c, const struct fs_node *dir, uint32_t file)
+{
+    bool open[WORLD_PARTITIONS_MAX] = {
+        0}; /* partitions of the file that nothing has followed so far */
+    uint32_t left = 0;
+    bool any = false;
+    for (uint32_t i = 0; i < c->batch_n; i++) {
+        const struct batch *b = &c->batches[i];
+        bool of_file = b->file->number == file;
+        if (!of_file && (left == 0 || !is_there(c, b, dir)))
+            continue;
+        any = any || of_file;
+        for (uint32_t k = 0; k < b->mark_n; k++) {
+            bool *at = &open[c->marks[b->first_mark + k].part];
+            left += of_file && !*at;
+            left -= !of_file && *at;
+            *at = of_file;
+        }
+    }
+    return any && left == 0;
 }
 
 bool node_check_vital_place(struct node_check *c, struct fs_node **f, uint64_t *at)

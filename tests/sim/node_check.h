@@ -37,7 +37,8 @@ bool node_check_recovered(const struct node_check *c);
 /* Frames of routers and sync processes on their way in, and out. */
 void node_check_received(struct node_check *c, const struct sim_conn *conn,
                          const struct fb_frame *f);
-void node_check_sent(struct node_check *c, const struct sim_conn *conn, struct fb_bytes frames);
+/* Gives how many feed batches are among them. */
+uint32_t node_check_sent(struct node_check *c, const struct sim_conn *conn, struct fb_bytes frames);
 /* The state of the lanes against the records: between two events. */
 void node_check_state(struct node_check *c);
 /* Of a partition: newest version written to the log, and newest known to be on the platter. */
@@ -47,6 +48,9 @@ uint64_t node_check_durable(const struct node_check *c, uint16_t part);
 struct node *node_check_node(struct node_check *c);
 /* Was all that the node wrote to this log file synced? */
 bool node_check_whole(const struct node_check *c, uint32_t file);
+/* Has every partition with records in this log file later ones in another that is there, so that
+ * the lack of it shows? */
+bool node_check_followed(const struct node_check *c, const struct fs_node *dir, uint32_t file);
 /* A bit that a recovery has to notice is turned round: it may not succeed. */
 void node_check_must_refuse(struct node_check *c, bool yes);
 /* A place in a log file whose bytes a recovery must notice when they change: a batch behind which

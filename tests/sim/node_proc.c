@@ -133,9 +133,9 @@ static void configure(struct node_proc *n)
     arg(n, "--node.data_dir=%s", DATA_DIR);
     arg(n, "--node.threads=%llu", (unsigned long long)sim_range(s, SIM_NODE, 1, 3));
     arg(n, "--node.segment_bytes=%lluKiB", (unsigned long long)sim_spread(s, SIM_NODE, 4, 256));
-    arg(n, "--node.log_sync_interval=%llums", (unsigned long long)sim_spread(s, SIM_NODE, 2, 200));
+    arg(n, "--node.log_sync_interval=%llums", (unsigned long long)sim_spread(s, SIM_NODE, 2, 400));
     arg(n, "--node.snapshot_interval=%llums",
-        (unsigned long long)sim_spread(s, SIM_NODE, 500, 30000));
+        (unsigned long long)sim_spread(s, SIM_NODE, 250, 30000));
     arg(n, "--node.snapshot_log_bytes=%lluKiB",
         (unsigned long long)sim_spread(s, SIM_NODE, 64, 4096));
     arg(n, "--node.memory=%lluKiB",
@@ -247,7 +247,7 @@ static void lose_segment(struct node_proc *n)
         const struct fs_name *e = &dir->names.e[i];
         if (strstr(e->name, ".seg") == NULL || strstr(e->name, ".tmp") != NULL)
             continue;
-        if (!in_the_middle(dir, e->name))
+        if (!in_the_middle(dir, e->name) && !node_check_followed(n->check, dir, e->node))
             continue; /* nothing tells that there was more */
         found++;
         if (sim_range(s, SIM_DISK, 1, found) != 1)
@@ -444,12 +444,27 @@ static void faults_ev(void *arg_, uint64_t tag)
 
 /* ---- the module ---- */
 
+static void power_ev(void *arg_, uint64_t tag)
+{
+    struct node_proc *n = arg_;
+    if (!n->proc.alive || n->proc.number != tag || sim_healed(n->w->sim))
+        return;
+    sim_trace(n->w->sim, "%s power loss behind a feed", n->proc.name);
+    sim_proc_end(&n->proc, SIM_POWER, 0);
+}
+
 static void on_sent(struct sim_proc *from, const struct sim_conn *c, struct fb_bytes frames)
 {
     struct node_proc *n = from->user;
+    struct sim *s = n->w->sim;
+    const char *danger = sim_plan(s)->danger;
     if (strcmp(from->name, WORLD_NODE_NAME) != 0)
         return;
-    node_check_sent(n->check, c, frames);
+    if (node_check_sent(n->check, c, frames) > 0 && danger != NULL &&
+        strcmp(danger, SIM_DANGER_FEED) == 0 &&
+        sim_strikes(s, SIM_PROC, SIM_FAULT_NODE_POWER, 30000))
+        sim_after(s, sim_spread(s, SIM_PROC, 10 * SIM_US, 20 * SIM_MS), power_ev, n,
+                  n->proc.number);
 }
 
 static void on_received(struct sim_proc *to, const struct sim_conn *c, const struct fb_frame *f)

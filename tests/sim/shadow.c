@@ -241,7 +241,7 @@ enum shadow_effect shadow_apply(const struct shadow_cmd *c, const struct shadow 
 }
 
 /* Is what it would write above the limit of its namespace? */
-static bool oversize(const struct shadow_cmd *c, const struct shadow *before)
+bool shadow_oversize(const struct shadow_cmd *c, const struct shadow *before)
 {
     struct shadow after = {0};
     bool over = c->value_max != 0 &&
@@ -357,7 +357,7 @@ static bool set_reply(const struct shadow_cmd *c, const struct shadow *before, b
             return is_error(r, "WRONGTYPE");
         return live ? is_bulk(r, fb_buf_view(&before->value)) : r->type == 'N';
     }
-    if (!wrote && !blocked && oversize(c, before) && !(c->flags & (SHADOW_PX | SHADOW_PXAT)))
+    if (!wrote && !blocked && shadow_oversize(c, before) && !(c->flags & (SHADOW_PX | SHADOW_PXAT)))
         return false;
     if (!wrote && !blocked &&
         (!(c->flags & (SHADOW_PX | SHADOW_PXAT)) || (c->flags & SHADOW_FUTURE)))
@@ -371,7 +371,7 @@ bool shadow_reply_fits(const struct shadow_cmd *c, const struct shadow *before, 
     bool live = before->kind != FB_KIND_NONE;
     int64_t n;
     if (!wrote && is_error(r, "ERR a value of"))
-        return oversize(c, before);
+        return shadow_oversize(c, before);
     switch (c->op) {
     case SHADOW_SET:
         return set_reply(c, before, wrote, r);
@@ -386,7 +386,7 @@ bool shadow_reply_fits(const struct shadow_cmd *c, const struct shadow *before, 
     case SHADOW_APPEND:
         if (before->kind == FB_KIND_HASH)
             return is_error(r, "WRONGTYPE");
-        return (wrote || !oversize(c, before)) &&
+        return (wrote || !shadow_oversize(c, before)) &&
                is_int(r, (int64_t)(before->value.n + c->value.n));
     case SHADOW_INCRBY:
         if (before->kind == FB_KIND_HASH)

@@ -104,6 +104,8 @@ enum shadow_effect {
  * any case. `ver`: the version of `before`. */
 enum shadow_effect shadow_apply(const struct shadow_cmd *cmd, const struct shadow *before,
                                 uint64_t ver, uint64_t now_ms, struct shadow *after);
+/* Would what `cmd` makes of `before` be larger than its namespace takes? */
+bool shadow_oversize(const struct shadow_cmd *cmd, const struct shadow *before);
 /* May `r` be the answer when the command found `before`, and did (`wrote`) or did not make a
  * version? Versions in replies are the history's to judge. */
 bool shadow_reply_fits(const struct shadow_cmd *cmd, const struct shadow *before, bool wrote,

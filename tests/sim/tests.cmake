@@ -1,8 +1,10 @@
 # The checkers of the simulator are tested on their own: a checker that finds nothing is worth nothing.
-fb_add_test(sim_history LABELS unit TIMEOUT 60
-  SOURCES sim/history_test.c sim/history.c sim/history_judge.c sim/history_loss.c sim/history_txn.c sim/reply.c
-    sim/shadow.c
-  LIBS fb_wire fb_cluster fb_base)
+foreach(name history history_twins)
+  fb_add_test(sim_${name} LABELS unit TIMEOUT 60
+    SOURCES sim/${name}_test.c sim/history.c sim/history_judge.c sim/history_loss.c sim/history_txn.c sim/reply.c
+      sim/shadow.c
+    LIBS fb_wire fb_cluster fb_base)
+endforeach()
 
 # The same seed is the same run: each of these twice, and the hashes of the traces compared.
 add_test(NAME sim_twice COMMAND forebay-sim --seed 1 --count 8 --twice)
