@@ -3,7 +3,9 @@
  * `FB_MUTANT(name)` is false at compile time in every build but one made with -DFB_MUTANTS=ON
  * (tools/build mutants), where it is true while the mutant of that name is the chosen one. Each
  * leaves out one thing that the protocol needs; the simulator has to find each of them
- * (tools/soak --mutants). A name that no code asks for is a finding of tools/tidy.
+ * (tools/soak --mutants), those that begin with control_ the simulation of the control plane
+ * (tests/unit/node/control_sim.c, which builds the code it tests with mutants). A name that no code
+ * asks for is a finding of tools/tidy.
  */
 #ifndef FB_PROTO_BASE_MUTANT_H_
 #define FB_PROTO_BASE_MUTANT_H_
@@ -76,7 +78,15 @@
     X(replica_cut_to_commit, "a backup cuts its log to what it knows as committed")                \
     X(replica_cas_forget, "an unanswered compare-and-swap is taken for a failed one")              \
     X(replica_shrink_unsynced, "a set falls to one member that has not synced all it has")         \
-    X(replica_local_unsynced, "a degraded partition answers before its fsync")
+    X(replica_local_unsynced, "a degraded partition answers before its fsync")                     \
+    X(control_not_all, "a set recovers although one of its nodes has not reported")                \
+    X(control_not_greatest, "a set recovers from the node that has the least")                     \
+    X(control_damaged, "a set recovers from a damaged log")                                        \
+    X(control_unsynced, "a set falls to a member that has not synced what it has")                 \
+    X(control_no_refill, "copies that are gone are not made anew")                                 \
+    X(control_old_report, "a set recovers from what an incarnation before had told")               \
+    X(control_drop_old, "a backup takes over alone before it has synced what it has")              \
+    X(control_epoch_kept, "a new primary starts no epoch")
 
 #ifdef FB_MUTANTS
 enum fb_mutant {

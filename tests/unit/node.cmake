@@ -30,3 +30,11 @@ set_target_properties(node_replica_sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRO
 add_test(NAME node_replica_sim COMMAND node_replica_sim)
 set_tests_properties(node_replica_sim PROPERTIES TIMEOUT 120 LABELS "unit;sim"
   ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0")
+# The code under test is built in once more, with its mutants, so that the simulation's own worth is tested everywhere.
+fb_add_test(node_control_sim LABELS unit TIMEOUT 120
+  SOURCES unit/node/control_sim.c ${PROJECT_SOURCE_DIR}/node/control/controller.c
+    ${PROJECT_SOURCE_DIR}/proto/cluster/record_next.c ${PROJECT_SOURCE_DIR}/proto/base/mutant.c
+  LIBS fb_cluster fb_base)
+target_compile_definitions(node_control_sim PRIVATE FB_MUTANTS=1)
+add_test(NAME node_control_mutants COMMAND node_control_sim --mutants)
+set_tests_properties(node_control_mutants PROPERTIES LABELS unit TIMEOUT 120)
