@@ -91,7 +91,10 @@ void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver, 
     free(all);
     if (f->oldest_ms == 0 && f->dirty.count > 0)
         f->oldest_ms = part_now(l, p);
-    f->ckpt = f->dsafe = ver;
+    f->ckpt = ver;
+    /* What survived one fail-over is not safer than it was: the next standby may be behind it. */
+    if (f->dsafe > ver)
+        f->dsafe = ver;
 }
 
 void feed_regressed(struct lane *l, struct part *p, struct feed *f, uint64_t ver)
@@ -100,7 +103,7 @@ void feed_regressed(struct lane *l, struct part *p, struct feed *f, uint64_t ver
                           .flags = FB_RECORD_REGRESSED,
                           .key = fb_bytes_str(l->ns[f->nsid].name),
                           .obj_ver = ver,
-                          .changed = ver};
+                          .changed = f->dsafe < ver ? f->dsafe : ver};
 
     fb_assert(ver < f->ckpt);
     fb_buf_put_u16(&l->fx.regressed, p->id);

@@ -98,6 +98,40 @@ static void test_regression_below_what_was_dropped(void **state)
     harness_close(&h);
 }
 
+/* What one fail-over kept is no safer than it was before: the next standby may be behind it. */
+static void test_kept_by_a_fail_over_is_not_safe(void **state)
+{
+    struct harness h;
+    struct fb_feed_batch b;
+    uint16_t p = part_of("k");
+    uint64_t kept;
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    h.dsafe = 0;
+    assert_int_equal(DO(&h, SET, "k", 0, 0, 0, 0, 1, "v").type, FB_REP_OK);
+    harness_sync(&h);
+    kept = harness_feed(&h, p, "default", 0, 10).scan_end;
+    harness_pos(&h, p, "default", kept, 1);
+    assert_int_equal(DO(&h, SET, "{k}lost", 0, 0, 0, 0, 1, "v").type, FB_REP_OK);
+    harness_sync(&h);
+    b = harness_feed(&h, p, "default", kept, 10);
+    harness_pos(&h, p, "default", b.scan_end, 1);
+    b = harness_feed(&h, p, "default", kept, 10); /* the fail-over */
+    assert_int_equal(b.count, 1);
+    assert_int_equal(lane_stats(h.lane)->regressions, 1);
+    expect_int(DO(&h, EVICT, "k", 0, 0, 0, 0, 0), 0);
+    harness_restart(&h);
+    expect_int(DO(&h, EVICT, "k", 0, 0, 0, 0, 0), 0);
+    b = harness_feed(&h, p, "default", 0, 10); /* and the next */
+    assert_int_equal(b.count, 2);
+    assert_int_equal(lane_stats(h.lane)->regressions_lossy, 0);
+    h.dsafe = UINT64_MAX;
+    harness_pos(&h, p, "default", b.scan_end, 1);
+    expect_int(DO(&h, EVICT, "k", 0, 0, 0, 0, 0), 1);
+    harness_close(&h);
+}
+
 static void at(struct harness *h, uint64_t mono_ms, uint64_t wall_ms)
 {
     h->mono_ns += mono_ms * 1000000;
@@ -185,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_committed_is_not_safe),
                                        cmocka_unit_test(test_regression_below_what_was_dropped),
+                                       cmocka_unit_test(test_kept_by_a_fail_over_is_not_safe),
                                        cmocka_unit_test(test_mass_expiry_guard),
                                        cmocka_unit_test(test_start_with_a_wrong_clock)};
     return cmocka_run_group_tests(tests, NULL, NULL);
