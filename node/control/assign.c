@@ -26,8 +26,13 @@ static enum fb_status own_partition(const struct fb_map *map, uint16_t p,
         step->next = *rec;
         return FB_OK;
     }
-    /* A restart is a new member (I17): nobody else of the set is alive with one copy, so the last
-     * set recovers. */
+    /* Others of the set may have more than this node, which only promotion and the recovery of the
+     * whole set can tell. */
+    if (rec->isr_count > 1) {
+        step->action = ASSIGN_CLOSE;
+        return FB_OK;
+    }
+    /* A restart is a new member (I17), and it is the last set. */
     snprintf(ev.member.node, sizeof(ev.member.node), "%s", self->node);
     ev.member.inc = self->inc;
     step->action = ASSIGN_CAS;
