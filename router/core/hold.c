@@ -13,13 +13,14 @@
  * the loop takes them.
  *
  * The other way round, when all clients ask at once, everybody in one batch would make router and
- * node wait for each other in turn: a batch with half of the active clients leaves while the
- * commands of the others are still being read. */
+ * node wait for each other in turn: a batch of some size with half of the active clients leaves
+ * while the commands of the others are still being read. */
 #include "router/core/state.h"
 
 #define HOLD_GAP_NS UINT64_C(25000)
-#define HOLD_SEEN_MIN 4u /* operations of the batch before */
-#define SHARE_MIN 8u     /* clients; what smaller batches gain, their frames cost */
+#define HOLD_SEEN_MIN 4u      /* operations of the batch before */
+#define SHARE_MIN 8u          /* clients; what smaller batches gain, their frames cost */
+#define SHARE_BYTES_MIN 8192u /* less work than that is not worth a frame of its own */
 #define ACTIVE_PERIOD_NS UINT64_C(2000000)
 
 void hold_count(struct router_session *s)
@@ -60,5 +61,5 @@ bool hold_batch(const struct router *r, struct router_node *n)
 bool hold_share_reached(const struct router *r, const struct router_batch *b)
 {
     uint32_t share = enough(r);
-    return share >= SHARE_MIN && b->clients >= share;
+    return share >= SHARE_MIN && b->clients >= share && b->items.n >= SHARE_BYTES_MIN;
 }

@@ -192,7 +192,7 @@ static void test_share(void **state)
     enum { CLIENTS = 40, SHARE = CLIENTS / 2 / RIG_NODES };
     struct router_session *s[CLIENTS];
     uint32_t frames;
-    char two[64];
+    char two[1300];
     (void)state;
     rig_init(&g);
     for (uint32_t i = 0; i < CLIENTS; i++) {
@@ -201,8 +201,17 @@ static void test_share(void **state)
     }
     answer_all();
 
+    frames = g.frames; /* too little work to be worth more than one frame */
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        rig_read(&g, s[i], fmt("GET %s\r\n", rig_key(0)));
+    assert_int_equal(g.frames, frames);
+    rig_tick(&g, 0);
+    assert_int_equal(g.frames, frames + 1);
+    answer_all();
+
     frames = g.frames;
-    snprintf(two, sizeof(two), "GET %s\r\nGET %s\r\n", rig_key(0), rig_key(2));
+    snprintf(two, sizeof(two), "SET %s %0600u\r\nSET %s %0600u\r\n", rig_key(0), 1u, rig_key(2),
+             2u);
     for (uint32_t i = 0; i < CLIENTS; i++) {
         rig_read(&g, s[i], two);
         assert_int_equal(g.frames, frames + i / SHARE);
