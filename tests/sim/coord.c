@@ -196,6 +196,21 @@ uint64_t sim_coord_rev(const struct sim_coord *c)
     return c->rev;
 }
 
+void sim_coord_epochs(struct sim_coord *c, uint64_t *rev, uint32_t *epoch)
+{
+    if (c->rev == *rev)
+        return;
+    *rev = c->rev;
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct fb_part_record rec;
+        struct fb_err err;
+        unsigned p;
+        if (sscanf(c->e[i].key, "part/%u", &p) == 1 &&
+            fb_part_record_decode(fb_buf_view(&c->e[i].value), &rec, &err) == FB_OK)
+            epoch[p] = rec.epoch;
+    }
+}
+
 uint64_t sim_coord_failures(const struct sim_coord *c)
 {
     return c->failures;

@@ -25,6 +25,9 @@ void sim_coord_put(struct sim_coord *c, const char *key, const char *value);
 /* fn(arg) some time after each change (an event of its own; several changes may give one). */
 void sim_coord_watch(struct sim_coord *c, sim_fn fn, void *arg);
 uint64_t sim_coord_rev(const struct sim_coord *c);
+/* The partitions' epochs into epoch[], unless nothing has changed since *rev, which is moved on. As
+ * a client's view of the map; takes no time. */
+void sim_coord_epochs(struct sim_coord *c, uint64_t *rev, uint32_t *epoch);
 /* How many calls of real processes got no definite answer so far. */
 uint64_t sim_coord_failures(const struct sim_coord *c);
 /* It does not answer real processes until then. */

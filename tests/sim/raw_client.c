@@ -50,24 +50,6 @@ struct raw_client {
     char differs[200]; /* the last that did not agree */
 };
 
-static void look(struct raw_client *c)
-{
-    struct fb_coord_list l;
-    if (sim_coord_rev(c->w->coord) == c->coord_rev)
-        return;
-    c->coord_rev = sim_coord_rev(c->w->coord);
-    sim_coord_list(c->w->coord, &l);
-    for (size_t i = 0; i < l.count; i++) {
-        struct fb_part_record rec;
-        struct fb_err err;
-        unsigned p;
-        if (sscanf(l.kv[i].key, "part/%u", &p) == 1 &&
-            fb_part_record_decode(l.kv[i].value, &rec, &err) == FB_OK)
-            c->epoch[p] = rec.epoch;
-    }
-    fb_coord_list_free(&l);
-}
-
 static struct write *write_of_value(struct raw_client *c, struct fb_bytes v)
 {
     for (uint32_t i = c->write_n; i > 0; i--)
@@ -146,7 +128,7 @@ static void new_request(struct raw_client *c)
         if (f->op == FB_OP_SET)
             snprintf(f->write->value, sizeof f->write->value, "%u.%u", f->k, c->write_n);
     }
-    look(c);
+    sim_coord_epochs(c->w->coord, &c->coord_rev, c->epoch);
     send_one(c, f);
 }
 
@@ -175,7 +157,7 @@ static void tick_ev(void *arg, uint64_t tag)
             if (c->final_done[k] || f->seq != 0)
                 continue;
             *f = (struct flight){.k = k, .op = FB_OP_GET, .last_look = true};
-            look(c);
+            sim_coord_epochs(c->w->coord, &c->coord_rev, c->epoch);
             send_one(c, f);
         }
     sim_after(s, sim_spread(s, SIM_CLIENT, 2 * SIM_MS, 200 * SIM_MS), tick_ev, c, 0);

@@ -19,24 +19,6 @@ struct row_client {
     uint64_t coord_rev, answers, errors;
 };
 
-static void look(struct row_client *c)
-{
-    struct fb_coord_list l;
-    if (sim_coord_rev(c->w->coord) == c->coord_rev)
-        return;
-    c->coord_rev = sim_coord_rev(c->w->coord);
-    sim_coord_list(c->w->coord, &l);
-    for (size_t i = 0; i < l.count; i++) {
-        struct fb_part_record rec;
-        struct fb_err err;
-        unsigned p;
-        if (sscanf(l.kv[i].key, "part/%u", &p) == 1 &&
-            fb_part_record_decode(l.kv[i].value, &rec, &err) == FB_OK)
-            c->epoch[p] = rec.epoch;
-    }
-    fb_coord_list_free(&l);
-}
-
 static void put(struct fb_buf *args, uint32_t *n, const char *name, const char *value)
 {
     fb_list_put(args, fb_bytes_str(name));
@@ -79,7 +61,7 @@ static void send_one(struct row_client *c)
     char key[32], value[32];
     size_t mark;
 
-    look(c);
+    sim_coord_epochs(c->w->coord, &c->coord_rev, c->epoch);
     snprintf(key, sizeof key, "%s:%llu", namespaces[ns],
              (unsigned long long)sim_range(s, SIM_CLIENT, 0, KEYS - 1));
     r.seq = ++c->seq;
