@@ -12,7 +12,7 @@ void feed_note(struct lane *l, struct part *p, struct feed *f)
                              .history = p->history,
                              .ns = fb_bytes_str(l->ns[f->nsid].name),
                              .dirty = f->dirty.count,
-                             .last_ver = p->synced_ver,
+                             .last_ver = part_safe_ver(p),
                              .due = f->due};
     n.age_ms = f->oldest_ms != 0 && now > f->oldest_ms ? now - f->oldest_ms : 0;
     fb_feed_note_encode(&l->fx.notes, &n);
@@ -160,6 +160,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     struct feed *f;
     uint64_t prev = req->from_ver, group = 0;
     uint64_t need = 0; /* what has to be on disk before the answer may leave */
+    uint64_t safe;
     bool hold;
     uint32_t i,
         max = FB_BATCH_ROWS_MAX - FB_TXN_OPS_MAX; /* a group at the end is given out whole */
@@ -199,11 +200,12 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         feed_regressed(l, p, f, req->from_ver);
     }
     b.purge_ver = f->purge_ver;
+    safe = part_safe_ver(p);
     hold = feed_may_hold(l);
     /* A checkpoint passes the versions that newer ones replaced. As long as those are not on disk
      * they can be lost, and what they replaced is then the newest again, passed and never applied
      * (I22). */
-    if (f->replaced_ver > p->synced_ver && !FB_MUTANT(feed_replaced))
+    if (f->replaced_ver > safe && !FB_MUTANT(feed_replaced))
         need = f->replaced_ver;
     if (need != 0 && !hold) { /* no room for one more that waits: asked again with the next note */
         b.scan_end = req->from_ver;
@@ -212,7 +214,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         return;
     }
     wait_again(l, p, f, req->from_ver);
-    b.scan_end = p->synced_ver > req->from_ver ? p->synced_ver : req->from_ver;
+    b.scan_end = safe > req->from_ver ? safe : req->from_ver;
     if (FB_MUTANT(feed_scan_ahead))
         b.scan_end = p->last_ver;
     b.last = true;
@@ -221,7 +223,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         struct object_extra *x = slab_slot(p->sp, i)->extra;
         if (o->ver <= req->from_ver)
             continue; /* a tombstone that waits for dsafe */
-        if (o->ver > p->synced_ver && !hold)
+        if (o->ver > safe && !hold)
             break; /* I20 */
         if ((b.count >= max || objects.n >= FEED_BATCH_BYTES_MAX) && o->ver > group) {
             b.last = false;
@@ -237,7 +239,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     if (prev > b.scan_end)
         b.scan_end = prev;
     b.objects = fb_buf_view(&objects);
-    if (b.count > 0 && prev > p->synced_ver && prev > need)
+    if (b.count > 0 && prev > safe && prev > need)
         need = prev; /* I20 */
     if (need != 0 && !FB_MUTANT(feed_unsynced))
         feed_hold(l, p, dest, &b, need);

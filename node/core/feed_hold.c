@@ -13,7 +13,7 @@ struct held_answer {
     struct feed_dest *dest;
     struct part *part;
     uint32_t epoch;
-    uint64_t need; /* synced_ver that releases it */
+    uint64_t need; /* part_safe_ver that releases it */
     bool is_ack;
     struct fb_verdict_ack ack;
     struct fb_feed_batch batch;
@@ -115,7 +115,7 @@ void feed_held_synced(struct lane *l)
     struct held_answer **at = &l->held;
     while (*at != NULL) {
         struct held_answer *h = *at;
-        if (h->part->open && h->part->epoch == h->epoch && h->part->synced_ver < h->need) {
+        if (h->part->open && h->part->epoch == h->epoch && part_safe_ver(h->part) < h->need) {
             at = &h->next;
             continue;
         }

@@ -28,7 +28,7 @@ static void forget_row(struct lane *l, struct part *p, struct feed *f, struct ob
 }
 
 /* Its dead letter may be lost too: it is tried again, and refused again. */
-static void unpark(struct lane *l, struct object *o, struct object_extra *x)
+void part_unpark(struct lane *l, struct object *o, struct object_extra *x)
 {
     free(x->park);
     x->park = NULL;
@@ -76,7 +76,7 @@ void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver, 
         uint64_t hash = object_hash(object_key(all[i]));
         struct pending *e = live ? pending_find(l, object_key(all[i]), hash) : NULL;
         if (x != NULL && (object_flags(all[i]) & OBJECT_PARKED))
-            unpark(l, all[i], x);
+            part_unpark(l, all[i], x);
         if (x != NULL) { /* keeps its place after all that moved before it */
             slot_list_remove(p->sp, feed_list_of(f, x), all[i]->slot);
             slot_list_append(p->sp, &f->dirty, all[i]->slot);

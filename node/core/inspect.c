@@ -58,7 +58,8 @@ void lane_inspect_key(struct lane *l, struct fb_bytes key, struct fb_buf *json)
         flags & OBJECT_DIRTY ? "true" : "false", o->vlen, (long long)object_expires(o),
         flags & OBJECT_HAS_BASE ? "true" : "false", flags & OBJECT_TOKEN_KNOWN ? object_xid(o) : 0);
     if (x != NULL)
-        fb_buf_printf(json, ",\"changed_at_ms\":%llu", (unsigned long long)x->changed_at_ms);
+        fb_buf_printf(json, ",\"changed_at_ms\":%llu",
+                      (unsigned long long)(e != NULL ? e->changed_at_ms : x->changed_at_ms));
     if (x != NULL && x->park != NULL) {
         fb_buf_printf(json, ",\"sqlstate\":\"%s\",\"reason\":", x->park->sqlstate);
         json_text(json, fb_bytes(x->park->message, x->park->n));

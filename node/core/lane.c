@@ -42,17 +42,12 @@ void lane_free(struct lane *l)
     if (l == NULL)
         return;
     lane_check_writer(l);
+    copies_fini(l);
     loads_fini(l);
     feed_held_fini(l);
     waits_fini(&l->durable);
     waits_fini(&l->throttled);
-    for (uint32_t i = 0; i < l->pending.n; i++) {
-        struct pending *e = &l->pending.e[i];
-        const struct object *old = store_find_own(l->store, object_key(e->next), e->hash);
-        if (old == NULL || slot_extra(l->parts[old->part], old) != e->extra)
-            extra_free(e->extra);
-        object_free(e->next);
-    }
+    pending_fini(l);
     for (uint32_t i = 0; i < l->config.partitions; i++) {
         struct part *p = l->parts[i];
         if (p == NULL)
@@ -70,11 +65,10 @@ void lane_free(struct lane *l)
             free(p->feeds[f]);
         }
         free(p->feeds);
+        log_tail_fini(p);
         free(p);
     }
     store_writer_free(l->writer);
-    free(l->pending.e);
-    free(l->pending.table);
     free(l->parts);
     free(l->ns);
     free(l->nsid_of_conf);
@@ -107,7 +101,7 @@ void lane_effects_clear(struct lane *l)
 {
     lane_check_writer(l);
     struct lane_effects *fx = &l->fx;
-    fb_assert(l->pending.n == 0); /* lane_written comes first */
+    fb_assert(l->pending.n == l->pending.copies_n); /* lane_written comes first */
     if (fx->log.n > 0)
         fx->log_seq++;
     fb_buf_clear(&fx->log);
@@ -125,6 +119,7 @@ void lane_effects_clear(struct lane *l)
     fb_buf_clear(&fx->notes);
     fx->note_count = 0;
     fx->sync_wanted = false;
+    copies_events_clear(l);
 }
 
 static uint64_t columns_hash(const struct fb_schema *s)
@@ -203,22 +198,25 @@ void lane_tick(struct lane *l)
     evict_tick(l, 1024);
     feeds_tick(l);
     ages_tick(l);
+    copies_tick(l);
     store_writer_flush(l->writer);
 }
 
 uint64_t lane_deadline_ns(const struct lane *l)
 {
     lane_check_writer(l);
-    uint64_t throttled = l->loads.drain_head != NULL ? l->mono_ns : waits_throttled_ns(l);
+    uint64_t throttled =
+        l->loads.drain_head != NULL || copies_busy(l) ? l->mono_ns : waits_throttled_ns(l);
     return throttled < l->next_tick_ns ? throttled : l->next_tick_ns;
 }
 
 void lane_written(struct lane *l)
 {
     lane_check_writer(l);
-    uint32_t published = l->pending.n;
+    uint32_t published;
+
     fb_assert(l->log_to == &l->fx.log);
-    pending_publish(l);
+    published = pending_publish(l);
     /* versions of the partitions that wrote in this tick become feedable when this log sequence is
      * synced */
     for (size_t i = l->mark_n; i > l->mark_first && l->marks[i - 1].log_seq == l->fx.log_seq; i--)
@@ -237,6 +235,8 @@ void lane_synced(struct lane *l, uint64_t log_seq)
         struct part *p = l->parts[m.part];
         fb_assert(m.ver >= p->synced_ver && m.ver <= p->last_ver); /* I18 */
         p->synced_ver = m.ver;
+        if (p->copy != NULL)
+            copy_synced(l, p, m.ver);
         if (p->open)
             for (uint32_t f = 0; f < p->feed_cap; f++) {
                 struct feed *feed = p->feeds[f];

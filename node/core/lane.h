@@ -215,6 +215,7 @@ uint64_t lane_history(const struct lane *l, uint16_t part);
 struct lane_snapshot {
     uint16_t part;
     uint64_t start_ver; /* replay records with ver > this */
+    uint64_t ptime;     /* of the partition then */
     /* log sequence that was current when it began: log before it is not needed by this partition */
     uint64_t start_log_seq;
     uint64_t cursor;

@@ -96,6 +96,17 @@ struct ver_gap {
 };
 #define VER_GAPS_MAX 8u
 
+/* Records of a partition with several copies that are in its log, and not known to be committed:
+ * they may be cut off again, and are not seen. */
+struct log_tail {
+    bool kept;         /* the log is one of several copies */
+    uint64_t ver;      /* everything up to here is published */
+    uint64_t ptime;    /* of that record */
+    uint64_t dead_ver; /* recovery: end of a branch that was cut off before the snapshot */
+    struct fb_buf bytes;
+    size_t head; /* in bytes */
+};
+
 struct part {
     struct ver_gap gaps[VER_GAPS_MAX]; /* the newest ones */
     uint32_t gap_n;
@@ -115,19 +126,27 @@ struct part {
     struct feed **feeds; /* by nsid */
     uint32_t feed_cap;
     struct store_part *sp;
+    struct copy *copy;  /* copies.c; NULL: this is the only one */
+    uint32_t pending_n; /* with several copies: its entries of lane.pending */
+    struct log_tail tail;
 };
 
-struct pending { /* newest unpublished version of a key */
+struct pending { /* unpublished version of a key */
     uint64_t hash;
     struct object *next;
-    struct object_extra *extra; /* the slot's, or new when the slot has none */
-    uint32_t older, newer;      /* list in version order */
+    struct object_extra *extra;         /* the slot's, or new when the slot has none */
+    uint64_t log_seq;                   /* of its tick */
+    uint64_t group_last, changed_at_ms; /* become the extra's when it is published */
+    uint32_t older, newer;              /* list in the order of writing */
+    uint32_t below, above;              /* older, newer version of the same key */
 };
 
 struct pending_set {
     struct pending *e;
     uint32_t n, cap;
-    uint32_t *table; /* index + 1, open addressing */
+    uint32_t top, free, free_n; /* entries ever used since it was empty; those given back */
+    uint32_t copies_n;          /* of partitions with several copies */
+    uint32_t *table;            /* index + 1 of a key's newest version, open addressing */
     uint32_t table_cap;
     uint32_t oldest, newest;
 };
@@ -186,7 +205,8 @@ struct lane {
     uint32_t note_round;
     uint32_t expire_part, expire_slot, evict_part;
     bool disk_low;
-    bool reconcile_due; /* at the end of the tick */
+    bool reconcile_due;    /* at the end of the tick */
+    struct copies *copies; /* copies_impl.h; NULL: no partition has several */
 };
 
 /* One operation being evaluated. */
@@ -222,6 +242,17 @@ static inline void lane_check_writer(const struct lane *l)
 }
 
 /* partition.c */
+/* What of it is committed and on this disk. */
+static inline uint64_t part_safe_ver(const struct part *p)
+{
+    return p->copy == NULL || p->synced_ver < p->tail.ver ? p->synced_ver : p->tail.ver;
+}
+/* The rest of becoming a primary, when it may serve. Its EPOCH_START is in the log. */
+void part_epoch_start(struct lane *l, struct part *p, uint32_t epoch, uint64_t history);
+void part_open(struct lane *l, struct part *p);
+/* Clean copies of rows may be older than the rows: after a time in which another node served it. */
+void part_outdated(struct lane *l, struct part *p);
+void part_close(struct lane *l, struct part *p);
 struct part *part_get(struct lane *l, uint16_t id);
 struct feed *feed_find(struct part *p, uint16_t nsid);
 struct feed *feed_get(struct part *p, uint16_t nsid);
@@ -248,6 +279,24 @@ void feed_list_move(struct part *p, struct feed *f, const struct object *o, enum
 struct slot_list *feed_list_of(struct feed *f, const struct object_extra *x);
 /* record.c */
 void log_record(struct lane *l, struct part *p, struct fb_record *r);
+/* The partition has records in this tick's log: it is synced with it. */
+void log_mark(struct lane *l, struct part *p);
+/* Its log was cut there. */
+void log_mark_cut(struct lane *l, struct part *p, uint64_t ver);
+/* log_tail.c */
+void log_tail_push(struct part *p, struct fb_bytes record);
+/* Is it applied, or in there? */
+bool log_tail_has(const struct part *p, uint64_t ver);
+void log_tail_cut(struct part *p, uint64_t ver);
+/* Applies what is committed, GROUPs as a whole only. `end`: nothing follows the last record that
+ * would make its GROUP whole. */
+void log_tail_apply(struct lane *l, struct part *p, uint64_t com_ver, bool end);
+/* What was published otherwise: `bytes` of it, up to the record `ver`. */
+void log_tail_drop(struct part *p, size_t bytes, uint64_t ver, uint64_t ptime);
+void log_tail_fini(struct part *p);
+/* A note of this node's own in its log, no record of the partition: its log is one of several
+ * copies, and it is committed as far as tail.ver. */
+void log_tail_note(struct lane *l, struct part *p);
 /* pending.c */
 struct pending *pending_find(struct lane *l, struct fb_bytes key, uint64_t hash);
 /* Newest version of a key, pending before published. */
@@ -256,7 +305,13 @@ const struct object *newest_object(struct lane *l, struct fb_bytes key, uint64_t
  * `changed`: columns this write changes. type: PUT, DEL or EXPIRE. Returns the version. */
 uint64_t write_object(struct lane *l, struct part *p, struct object *next, uint64_t hash,
                       uint8_t type, const struct object *cur, uint64_t changed, bool fresh_base);
-void pending_publish(struct lane *l);
+/* The version of the same key before it that is pending, too; NULL: none. */
+struct pending *pending_below(struct lane *l, const struct pending *e);
+/* What may be seen: everything of partitions with one copy, else what is committed. How many. */
+uint32_t pending_publish(struct lane *l);
+/* The partition is led by another node: what was not committed is forgotten here. */
+void pending_drop(struct lane *l, struct part *p);
+void pending_fini(struct lane *l);
 /* request.c */
 bool op_init(struct op *op, struct lane *l, struct part *p, const struct fb_req *req);
 void op_refresh(struct op *op); /* look the object up again, expire it when due */
@@ -265,6 +320,41 @@ struct fb_rep rep_new(const struct lane *l, uint32_t seq, uint8_t type);
 void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
 void dest_touch(struct lane *l, struct reply_dest *dest);
 void feed_dest_touch(struct lane *l, struct feed_dest *dest);
+
+/* copies.c: partitions with several copies */
+/* The record was appended to the tick's log. */
+void copy_logged(struct lane *l, struct part *p, uint64_t ver, uint64_t prev,
+                 struct fb_bytes record);
+void copy_logged_all(struct lane *l, struct part *p, struct fb_bytes records);
+void copy_recovered(struct lane *l, struct part *p, const struct fb_record *r,
+                    struct fb_bytes record);
+void copy_synced(struct lane *l, struct part *p, uint64_t ver);
+/* Log sequence from which on the log has everything that is not published. */
+uint64_t copy_log_seq(const struct lane *l, const struct part *p);
+/* Level a write has reached (I13). */
+uint8_t copy_level(const struct part *p, uint64_t ver);
+/* So much waits to be committed that nothing more is taken. */
+bool copy_full(const struct lane *l, const struct part *p);
+/* No write at level `replicated` is possible and the namespace refuses less. */
+#define COPIES_MISSING                                                                             \
+    "NOREPLICAS Not enough good replicas to write: nothing happened, try again later"
+bool copy_refuses(const struct part *p, const struct ns_state *ns, uint8_t level);
+void copies_tick(struct lane *l);
+void copies_events_clear(struct lane *l);
+bool copies_busy(const struct lane *l);
+uint64_t copies_log_bytes(const struct lane *l);
+uint64_t copies_wait_bytes(const struct lane *l);
+void copies_fini(struct lane *l);
+/* copy_wait.c: replies that wait for commits and leases. What a reply rests on: */
+struct copy_want {
+    uint64_t wrote_ver; /* 0: it wrote nothing */
+    uint64_t need;      /* version it has seen, 0 = only published ones */
+    uint8_t level;      /* of a write: DURABLE at most */
+    uint8_t reads;      /* enum fb_reads */
+    uint64_t delay_ns;  /* to be held back so long */
+};
+void copy_reply(struct lane *l, struct part *p, struct reply_dest *dest, const struct fb_rep *rep,
+                const struct copy_want *want);
 
 /* feed_hold.c: batches and acks whose newest versions are not on disk yet */
 #define FEED_HELD_MAX 4096u
@@ -374,6 +464,7 @@ void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint
  * counts it; regress is what it means for the objects, also in a replay (live = false). */
 void feed_regressed(struct lane *l, struct part *p, struct feed *f, uint64_t ver);
 void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver, bool live);
+void part_unpark(struct lane *l, struct object *o, struct object_extra *x);
 /* PostgreSQL is behind what was dropped here: nothing more is dropped until it has caught up. */
 bool feed_frozen(const struct feed *f);
 /* Effects of a checkpoint that was at `was` on objects; `live` also appends records for re-based
@@ -396,6 +487,10 @@ void snapshot_sort(struct part *p);
 /* Does the key of a record about an object belong to the record's partition? */
 bool recover_key_ok(const struct lane *l, const struct fb_record *r);
 void recover_park(struct lane *l, struct part *p, const struct fb_record *r);
+/* What makes a record impossible in any log of the partition, NULL: nothing. */
+const char *record_wrong(struct lane *l, const struct fb_record *r);
+/* What the record says becomes so; record_wrong found nothing. */
+void record_apply(struct lane *l, struct part *p, const struct fb_record *r);
 /* clock.c: what of the wall clock may become the partitions' time. */
 uint64_t clock_held(struct lane *l, uint64_t mono_ns, uint64_t wall_ms);
 /* expire.c, evict.c */

@@ -32,12 +32,12 @@ void lane_memory(const struct lane *l, struct lane_memory *m)
     m->feeds += l->held_bytes;
     m->log = l->fx.log.cap + l->txn_log.cap + l->txn_reps.cap + l->payload.cap + l->value.cap +
              l->mark_cap * sizeof(*l->marks) + s->cap * sizeof(*s->e) +
-             s->table_cap * sizeof(*s->table);
+             s->table_cap * sizeof(*s->table) + copies_log_bytes(l);
     m->loads = q->count * chunk(sizeof(struct load_entry) + 32) +
                q->waiters * (chunk(sizeof(struct waiter)) + chunk(sizeof(struct place)) +
                              chunk(64)) + /* key and arguments, about */
                q->table_cap * sizeof(*q->table) +
                q->index_cap * sizeof(*q->by_index) + l->fx.load_cap * sizeof(*l->fx.loads) +
                l->fx.load_bytes.cap + l->fx.notes.cap;
-    m->replies += waits_bytes(&l->durable) + waits_bytes(&l->throttled);
+    m->replies += waits_bytes(&l->durable) + waits_bytes(&l->throttled) + copies_wait_bytes(l);
 }

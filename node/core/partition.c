@@ -93,44 +93,70 @@ bool part_in_gap(const struct part *p, uint64_t ver)
     return false;
 }
 
-void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t history,
-                         uint64_t wall_ms)
+void part_epoch_start(struct lane *l, struct part *p, uint32_t epoch, uint64_t history)
 {
-    struct part *p = part_get(l, part);
     struct fb_record r = {.type = FB_RECORD_EPOCH_START, .history = history};
 
-    lane_check_writer(l);
     fb_assert(epoch > fb_ver_epoch(p->last_ver)); /* I2: a version is never given twice */
     fb_assert(history >= p->history);
-    snapshot_sort(p);
-    wall_ms = clock_held(l, l->mono_ns, wall_ms);
-    if (wall_ms > l->wall_ms)
-        l->wall_ms = wall_ms;
-    p->reconcile = p->drop_mapped = true;
-    reconcile_soon(l);
     p->epoch = epoch;
     p->history = history;
-    if (!l->config.accept_database_ahead)
-        part_gap(p, p->last_ver, fb_ver(epoch, 0));
+    if (p->copy == NULL && !l->config.accept_database_ahead)
+        part_gap(p, p->last_ver, fb_ver(epoch, 0)); /* else when it is committed */
     log_record(l, p, &r);
     fb_assert(p->last_ver == fb_ver(epoch, 0));
+}
+
+void part_open(struct lane *l, struct part *p)
+{
     for (uint32_t i = 0; i < p->feed_cap; i++)
         if (p->feeds[i] != NULL)
             p->feeds[i]->reopened = true;
     feeds_verify(l, p);
-    p->open =
-        true; /* one copy: the record is committed before anything of this tick is answered (I9) */
+    p->open = true;
+}
+
+void part_outdated(struct lane *l, struct part *p)
+{
+    p->reconcile = p->drop_mapped = true;
+    reconcile_soon(l);
+}
+
+void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t history,
+                         uint64_t wall_ms)
+{
+    struct part *p = part_get(l, part);
+
+    lane_check_writer(l);
+    fb_assert(p->copy == NULL);
+    snapshot_sort(p);
+    wall_ms = clock_held(l, l->mono_ns, wall_ms);
+    if (wall_ms > l->wall_ms)
+        l->wall_ms = wall_ms;
+    if (p->tail.kept) { /* it had several copies: nobody can take any of this back now */
+        log_tail_apply(l, p, UINT64_MAX, true);
+        p->tail.kept = false;
+        log_tail_note(l, p);
+    }
+    part_outdated(l, p);
+    part_epoch_start(l, p, epoch, history);
+    part_open(l, p); /* one copy: the record is committed before anything of this tick is answered
+                        (I9) */
+}
+
+void part_close(struct lane *l, struct part *p)
+{
+    p->open = false;
+    loads_close_partition(l, p->id);
+    waits_close(l, p);
 }
 
 void lane_close_partition(struct lane *l, uint16_t part)
 {
     lane_check_writer(l);
     struct part *p = l->parts[part];
-    if (p == NULL || !p->open)
-        return;
-    p->open = false;
-    loads_close_partition(l, part);
-    waits_close(l, p);
+    if (p != NULL && p->open)
+        part_close(l, p);
 }
 
 bool lane_partition_open(const struct lane *l, uint16_t part)

@@ -50,12 +50,18 @@ static void reconcile_partition(struct lane *l, struct part *p)
 
 void reconcile_soon(struct lane *l)
 {
-    l->reconcile_due = l->pending.n > 0;
+    l->reconcile_due = l->pending.n > l->pending.copies_n;
     if (l->reconcile_due)
         return; /* lane_written calls again */
-    for (uint32_t i = 0; i < l->config.partitions; i++)
-        if (l->nsset != NULL && l->parts[i] != NULL && l->parts[i]->reconcile)
-            reconcile_partition(l, l->parts[i]);
-    for (uint16_t i = 0; i < l->ns_n; i++)
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        struct part *p = l->parts[i];
+        if (l->nsset == NULL || p == NULL || !p->reconcile)
+            continue;
+        if (p->pending_n > 0)
+            l->reconcile_due = true; /* not committed yet: lane_copies_written calls again */
+        else
+            reconcile_partition(l, p);
+    }
+    for (uint16_t i = 0; !l->reconcile_due && i < l->ns_n; i++)
         l->ns[i].moved = false;
 }

@@ -3,9 +3,38 @@
 
 #include "proto/base/mutant.h"
 
+void log_mark(struct lane *l, struct part *p)
+{
+    if (p->tick_seq == l->fx.log_seq)
+        return;
+    p->tick_seq = l->fx.log_seq;
+    if (l->mark_n == l->mark_cap) {
+        if (l->mark_first > l->mark_n / 2) {
+            memmove(l->marks, l->marks + l->mark_first,
+                    (l->mark_n - l->mark_first) * sizeof *l->marks);
+            l->mark_n -= l->mark_first;
+            l->mark_first = 0;
+        } else {
+            l->mark_cap = l->mark_cap ? l->mark_cap * 2 : 64;
+            l->marks = fb_xrealloc(l->marks, l->mark_cap * sizeof *l->marks);
+        }
+    }
+    l->marks[l->mark_n++] = (struct synced_mark){.log_seq = l->fx.log_seq, .part = p->id};
+}
+
+void log_mark_cut(struct lane *l, struct part *p, uint64_t ver)
+{
+    for (size_t i = l->mark_first; i < l->mark_n; i++)
+        if (l->marks[i].part == p->id && l->marks[i].ver > ver)
+            l->marks[i].ver = ver;
+    if (p->synced_ver > ver)
+        p->synced_ver = ver;
+}
+
 void log_record(struct lane *l, struct part *p, struct fb_record *r)
 {
     uint64_t now = FB_MUTANT(ptime_back) ? l->wall_ms : part_now(l, p);
+    size_t at;
 
     r->part = p->id;
     r->prev = p->last_ver;
@@ -19,22 +48,11 @@ void log_record(struct lane *l, struct part *p, struct fb_record *r)
     fb_assert(r->ver > r->prev);
     fb_assert(now >= p->ptime); /* I30 */
     r->ptime_ms = p->ptime = now;
+    at = l->log_to->n;
     fb_record_encode(l->log_to, r);
     p->last_ver = r->ver;
-    if (p->tick_seq != l->fx.log_seq) {
-        p->tick_seq = l->fx.log_seq;
-        if (l->mark_n == l->mark_cap) {
-            if (l->mark_first > l->mark_n / 2) {
-                memmove(l->marks, l->marks + l->mark_first,
-                        (l->mark_n - l->mark_first) * sizeof *l->marks);
-                l->mark_n -= l->mark_first;
-                l->mark_first = 0;
-            } else {
-                l->mark_cap = l->mark_cap ? l->mark_cap * 2 : 64;
-                l->marks = fb_xrealloc(l->marks, l->mark_cap * sizeof *l->marks);
-            }
-        }
-        l->marks[l->mark_n++] = (struct synced_mark){.log_seq = l->fx.log_seq, .part = p->id};
-    }
+    log_mark(l, p);
+    if (p->copy != NULL && l->log_to == &l->fx.log)
+        copy_logged(l, p, r->ver, r->prev, fb_bytes(l->fx.log.p + at, l->fx.log.n - at));
     STAT_ADD(l, records, 1);
 }

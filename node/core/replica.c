@@ -52,6 +52,16 @@ struct replica_node *replica_node_at(struct replica_lane *rl, uint16_t node)
     return &rl->nodes[node];
 }
 
+uint32_t replica_node_count(const struct replica_lane *rl)
+{
+    return rl->node_n;
+}
+
+const struct replica_config *replica_lane_config(const struct replica_lane *rl)
+{
+    return &rl->config;
+}
+
 static void node_reset(struct replica_lane *rl, uint16_t node, uint64_t inc)
 {
     struct replica_node *n = replica_node_at(rl, node);
@@ -114,6 +124,29 @@ void replica_recovered(struct replica *r, uint64_t ver, uint64_t prev)
     runs_append(&r->runs, ver, prev);
 }
 
+void replica_recovered_record(struct replica *r, uint64_t ver, uint64_t prev,
+                              struct fb_bytes record)
+{
+    if (r->runs.last != prev) {
+        if (prev < r->runs.last)
+            runs_cut(&r->runs, prev);
+        else
+            r->runs = (struct runs){.last = prev}; /* a log may have been trimmed */
+        tail_cut(&r->rl->tail, r->part, r->runs.n == 0 ? 0 : prev);
+    }
+    replica_recovered(r, ver, prev);
+    tail_put(&r->rl->tail, r->part, ver, prev, record);
+}
+
+void replica_recovered_end(struct replica *r, uint64_t ver)
+{
+    fb_assert(r->role == REPLICA_NONE && r->rev == 0);
+    if (r->runs.last == ver)
+        return;
+    r->runs = (struct runs){.last = ver};
+    tail_cut(&r->rl->tail, r->part, 0);
+}
+
 void replica_start(struct replica *r, uint64_t history, uint64_t com_ver)
 {
     fb_assert(com_ver <= r->runs.last);
@@ -121,6 +154,7 @@ void replica_start(struct replica *r, uint64_t history, uint64_t com_ver)
     r->epoch = fb_ver_epoch(r->runs.last);
     r->com_ver = com_ver;
     r->written_ver = r->synced_ver = r->runs.last;
+    r->heard_ns = r->rl->tick_ns;
     replica_check(r);
 }
 
@@ -169,6 +203,7 @@ void replica_adopt(struct replica *r, uint32_t epoch)
     r->match_ver = r->lead_com_ver = 0;
     r->token = r->sent_ns = 0;
     r->ack_due = false;
+    r->heard_ns = r->rl->tick_ns;
 }
 
 void replica_check(const struct replica *r)
@@ -275,6 +310,14 @@ uint32_t replica_fx(const struct replica *r)
     return r->fx;
 }
 
+uint32_t replica_fx_take(struct replica *r, uint32_t bits)
+{
+    uint32_t fx = r->fx & bits;
+
+    r->fx &= ~bits;
+    return fx;
+}
+
 void replica_fx_clear(struct replica_lane *rl)
 {
     while (rl->touched != NULL) {
@@ -287,6 +330,11 @@ void replica_fx_clear(struct replica_lane *rl)
     }
 }
 
+uint16_t replica_part(const struct replica *r)
+{
+    return r->part;
+}
+
 enum replica_role replica_role(const struct replica *r)
 {
     return r->role;
@@ -295,6 +343,21 @@ enum replica_role replica_role(const struct replica *r)
 uint32_t replica_epoch(const struct replica *r)
 {
     return r->epoch;
+}
+
+uint64_t replica_history(const struct replica *r)
+{
+    return r->history;
+}
+
+uint64_t replica_rev(const struct replica *r)
+{
+    return r->rev;
+}
+
+uint64_t replica_heard_ns(const struct replica *r)
+{
+    return r->heard_ns;
 }
 
 uint64_t replica_com_ver(const struct replica *r)

@@ -81,10 +81,18 @@ struct replica_node *replica_node_at(struct replica_lane *rl, uint16_t node);
 void replica_node_up(struct replica_lane *rl, uint16_t node, uint64_t inc);
 void replica_node_down(struct replica_lane *rl, uint16_t node);
 
+uint32_t replica_node_count(const struct replica_lane *rl); /* known: 0 .. count - 1 */
+const struct replica_config *replica_lane_config(const struct replica_lane *rl);
+
 /* Recovery: what of the log is on this disk, from its oldest known version on. Then start. com_ver:
  * known to be committed, at most the end. Everything is taken for synced. */
 struct replica *replica_get(struct replica_lane *rl, uint16_t part); /* made when it is new */
 void replica_recovered(struct replica *r, uint64_t ver, uint64_t prev);
+/* The same with its encoding, which is kept to be sent; what conflicts with it was cut off. */
+void replica_recovered_record(struct replica *r, uint64_t ver, uint64_t prev,
+                              struct fb_bytes record);
+/* The log ends there and nothing else is known of it: a snapshot. */
+void replica_recovered_end(struct replica *r, uint64_t ver);
 void replica_start(struct replica *r, uint64_t history, uint64_t com_ver);
 
 /* The coordinator's record was read. Older revisions than seen are ignored. FB_ESTALE: it is behind
@@ -118,10 +126,15 @@ void replica_written(struct replica_lane *rl, uint64_t now_ns);
 /* Touched since the last clear: the next one after `r` (NULL: the first), NULL at the end. */
 struct replica *replica_touched(struct replica_lane *rl, struct replica *r);
 uint32_t replica_fx(const struct replica *r);
+/* Those of `bits` that are set, which are not from then on. */
+uint32_t replica_fx_take(struct replica *r, uint32_t bits);
 void replica_fx_clear(struct replica_lane *rl);
 
+uint16_t replica_part(const struct replica *r);
 enum replica_role replica_role(const struct replica *r);
 uint32_t replica_epoch(const struct replica *r);
+uint64_t replica_history(const struct replica *r);
+uint64_t replica_rev(const struct replica *r);
 uint64_t replica_com_ver(const struct replica *r);
 uint64_t replica_last_ver(const struct replica *r);
 uint64_t replica_synced_ver(const struct replica *r);
@@ -139,11 +152,23 @@ bool replica_degraded(const struct replica *r);
  * confirmed: begin gives a token; the read may be answered with what is committed once done says
  * so for it and the epoch is still the one it began in. */
 bool replica_lease_holds(const struct replica *r, uint64_t now_ns);
+uint64_t replica_lease_until(const struct replica *r); /* 0: none; UINT64_MAX: needs none */
 uint64_t replica_read_begin(struct replica *r);
 bool replica_read_done(const struct replica *r, uint32_t epoch, uint64_t token);
 /* Members of the set that a commit needs at this moment, besides this one: up to FB_REPLICAS_MAX +
  * 1 of them into out. For status and checks. */
 uint32_t replica_members(const struct replica *r, struct fb_member *out);
+/* The i-th other member or learner as a primary sees it; false: there is no i-th. */
+struct replica_peer {
+    uint16_t node;
+    bool learner;
+    bool lost;    /* needs more than is kept to be sent */
+    uint64_t inc; /* 0: a learner that is not connected */
+    uint64_t acked_ver, synced_ver, heard_ns;
+};
+bool replica_peer(const struct replica *r, uint32_t i, struct replica_peer *out);
+/* When a backup heard its primary last, or of a primary of this epoch first. */
+uint64_t replica_heard_ns(const struct replica *r);
 /* Messages that no correct node would have sent, of this lane. */
 uint64_t replica_bad_messages(const struct replica_lane *rl);
 

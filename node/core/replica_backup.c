@@ -172,6 +172,7 @@ enum fb_status replica_recv_append(struct replica_lane *rl, uint16_t node, uint6
     }
     if (!accept(r, node, src_inc, m, &st))
         return st;
+    r->heard_ns = now_ns;
     if ((m->prev == 0 && m->count == 0) ||
         (m->prev > r->com_ver && !runs_has(&r->runs, m->prev) && !FB_MUTANT(replica_prev)))
         say_hello(r, replica_node_at(rl, node));

@@ -97,6 +97,7 @@ struct replica {
     uint64_t match_ver;    /* the same as its log up to here */
     uint64_t lead_com_ver; /* committed there */
     uint64_t token, sent_ns;
+    uint64_t heard_ns;
     bool ack_due;
     /* promised not to open before: to the newest primary, and to those before it */
     uint64_t promise_ns, promise_before_ns;

@@ -22,6 +22,7 @@ void primary_end(struct replica *r)
     r->cas = (struct cas){0};
     r->probe = false;
     memset(r->slots, 0, sizeof r->slots);
+    r->fx &= ~(uint32_t)(REPLICA_FX_LEAD | REPLICA_FX_OPENED | REPLICA_FX_CAS | REPLICA_FX_SYNC);
     replica_touch(r, REPLICA_FX_DOWN);
 }
 
@@ -253,18 +254,28 @@ bool replica_degraded(const struct replica *r)
     return set_sure(r) < r->rec.min_isr;
 }
 
-bool replica_lease_holds(const struct replica *r, uint64_t now_ns)
+uint64_t replica_lease_until(const struct replica *r)
 {
-    uint64_t lease_ns = r->rl->config.lease_ns / 1000 * REPLICA_LEASE_PERMILLE;
+    uint64_t lease_ns = r->rl->config.lease_ns / 1000 * REPLICA_LEASE_PERMILLE, until = UINT64_MAX;
     uint16_t set = set_effective(r);
 
     if (r->role != REPLICA_OPEN)
-        return false;
-    for (uint32_t i = 0; i < SLOTS_MAX; i++)
-        if ((set >> i & 1) != 0 &&
-            (r->slots[i].token == 0 || now_ns >= r->slots[i].lease_from_ns + lease_ns))
-            return false;
-    return true;
+        return 0;
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        const struct slot *s = &r->slots[i];
+        if ((set >> i & 1) == 0)
+            continue;
+        if (s->token == 0)
+            return 0;
+        if (s->lease_from_ns + lease_ns < until)
+            until = s->lease_from_ns + lease_ns;
+    }
+    return until;
+}
+
+bool replica_lease_holds(const struct replica *r, uint64_t now_ns)
+{
+    return now_ns < replica_lease_until(r);
 }
 
 uint64_t replica_read_begin(struct replica *r)

@@ -122,6 +122,7 @@ enum fb_status replica_record(struct replica *r, const struct fb_part_record *re
     }
     if (replica_leads(r)) {
         r->cas.open = false; /* another revision: it was executed, or never will be */
+        r->fx &= ~(uint32_t)REPLICA_FX_CAS;
         set_fill(r, now_ns);
         primary_commit(r, now_ns);
     } else {
@@ -215,6 +216,24 @@ const struct fb_record_event *replica_cas_event(const struct replica *r, uint64_
     fb_assert(r->cas.open && r->cas.asked);
     *rev = r->cas.rev;
     return &r->cas.event;
+}
+
+bool replica_peer(const struct replica *r, uint32_t i, struct replica_peer *out)
+{
+    for (uint32_t k = 0; k < SLOTS_MAX; k++) {
+        const struct slot *s = &r->slots[k];
+        if (!s->used || i-- > 0)
+            continue;
+        *out = (struct replica_peer){.node = s->node,
+                                     .learner = s->learner,
+                                     .lost = s->lost,
+                                     .inc = s->inc,
+                                     .acked_ver = s->acked_ver,
+                                     .synced_ver = s->synced_ver,
+                                     .heard_ns = s->heard_ns};
+        return true;
+    }
+    return false;
 }
 
 uint32_t replica_members(const struct replica *r, struct fb_member *out)

@@ -99,14 +99,36 @@ uint8_t level_wanted(const struct op *op)
     return level == FB_LEVEL_NONE ? FB_LEVEL_LOCAL : level;
 }
 
-/* One copy: what the log write satisfies is answered with this tick, the rest waits for fsync or
- * PostgreSQL. */
+/* An answer about the present state that changed nothing. With several copies it waits until what
+ * it saw is committed and this node is sure to be the one that serves. */
+static void reply_seen(struct reply_dest *dest, struct op *op)
+{
+    struct pending *e;
+
+    if (op->p->copy == NULL) {
+        reply_now(op->l, dest, &op->rep);
+        return;
+    }
+    e = pending_find(op->l, op->key, op->hash);
+    copy_reply(
+        op->l, op->p, dest, &op->rep,
+        &(struct copy_want){.need = e != NULL ? e->next->ver : 0, .reads = op->ns->conf->reads});
+}
+
+/* With one copy what the log write satisfies is answered with this tick, the rest waits for fsync
+ * or PostgreSQL. */
 static void reply_write(struct reply_dest *dest, struct op *op, uint8_t level)
 {
     struct lane *l = op->l;
     op->rep.ver = op->wrote_ver;
     op->rep.level = FB_LEVEL_LOCAL;
-    if (level <= FB_LEVEL_REPLICATED) {
+    if (op->p->copy != NULL && level <= FB_LEVEL_DURABLE) {
+        copy_reply(l, op->p, dest, &op->rep,
+                   &(struct copy_want){
+                       .wrote_ver = op->wrote_ver,
+                       .level = level,
+                       .delay_ns = op_grows(op->req->op) ? admission_delay_ns(l, op->ns) : 0});
+    } else if (level <= FB_LEVEL_REPLICATED) {
         uint64_t delay_ns = op_grows(op->req->op) ? admission_delay_ns(l, op->ns) : 0;
         if (delay_ns > 0)
             wait_throttled(l, dest, &op->rep, delay_ns);
@@ -134,13 +156,13 @@ static void sync_run(struct op *op, struct reply_dest *dest)
         const struct park_info *park = x != NULL ? x->park : NULL;
         op_err(op, "REJECTED %s %.*s (version %llu is parked)", park ? park->sqlstate : "",
                park ? (int)park->n : 0, park ? park->message : "", (unsigned long long)o->ver);
-        reply_now(op->l, dest, &op->rep);
+        reply_seen(dest, op);
     } else if (o == NULL || f == NULL || (object_flags(o) & OBJECT_NEGATIVE) ||
                fb_ver_epoch(o->ver) == 0 || o->ver <= f->dsafe) {
         op_int(op, o == NULL ? 0 : (int64_t)o->ver);
         op->rep.level = FB_LEVEL_DATABASE;
         op->rep.ver = o == NULL ? 0 : o->ver;
-        reply_now(op->l, dest, &op->rep);
+        reply_seen(dest, op);
     } else {
         uint64_t ms = op->req->a > 0 ? (uint64_t)op->req->a : DATABASE_WAIT_NS / 1000000;
         if (ms > 3600000)
@@ -177,6 +199,11 @@ static void op_run(struct op *op, struct reply_dest *dest)
             return;
         }
     }
+    if (fb_op_class(op->req->op) == FB_OP_WRITE && copy_refuses(op->p, op->ns, level_wanted(op))) {
+        op_err(op, COPIES_MISSING);
+        reply_now(l, dest, &op->rep);
+        return;
+    }
     exec_op(op);
     op->rep.hit = !op->loaded && op->cur != NULL;
     if (op->wrote) {
@@ -184,7 +211,7 @@ static void op_run(struct op *op, struct reply_dest *dest)
     } else {
         if (fb_op_class(op->req->op) == FB_OP_WRITE)
             op->rep.level = level_wanted(op); /* nothing was written, so nothing can be lost */
-        reply_now(l, dest, &op->rep);
+        reply_seen(dest, op);
     }
 }
 
@@ -243,6 +270,10 @@ void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *
     if (fb_op_class(req->op) == FB_OP_NODE) {
         reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN,
                     "ERR this command is about a node, not about a partition");
+        return;
+    }
+    if (copy_full(l, p) && fb_op_class(req->op) != FB_OP_READ) {
+        reply_error(l, dest, req->seq, FB_REP_ERR_RETRY, "");
         return;
     }
     if (request_run_resident(l, dest, p, req) || load_defer(l, dest, p, req))

@@ -19,6 +19,14 @@ bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s)
     if (p == NULL || p->last_ver == 0)
         return false;
     *s = (struct lane_snapshot){.part = part, .start_log_seq = l->fx.log_seq};
+    if (p->tail.kept) { /* what is published; the log has the rest */
+        s->start_ver = p->tail.ver;
+        s->ptime = p->tail.ptime;
+        if (p->copy != NULL)
+            s->start_log_seq = copy_log_seq(l, p);
+        return s->start_ver != 0;
+    }
+    s->ptime = p->ptime;
     /* pending versions are not in the table yet: replay starts before them */
     s->start_ver = p->last_ver;
     for (uint32_t i = l->pending.n == 0 ? UINT32_MAX : l->pending.oldest; i != UINT32_MAX;
@@ -33,13 +41,14 @@ static void put_header(struct lane *l, struct part *p, const struct lane_snapsho
 {
     uint8_t meta[META_BYTES] = {0};
     struct fb_record r = {.type = FB_RECORD_META,
+                          .flags = p->tail.kept ? FB_RECORD_COPIES : 0,
                           .part = p->id,
                           .ver = s->start_ver,
-                          .ptime_ms = p->ptime,
+                          .ptime_ms = s->ptime,
                           .history = p->history,
                           .value = fb_bytes(meta, sizeof meta)};
     fb_put_u64(meta, s->start_ver);
-    fb_put_u64(meta + 8, p->ptime);
+    fb_put_u64(meta + 8, s->ptime);
     fb_put_u64(meta + 16, p->history);
     fb_record_encode(out, &r);
     for (uint32_t i = 0; i < p->feed_cap; i++) {
@@ -273,6 +282,9 @@ static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_
         p->history = fb_get_u64(r->value.p + 16);
         p->epoch = fb_ver_epoch(p->last_ver);
         p->recovered = true;
+        p->tail.kept = r->flags & FB_RECORD_COPIES;
+        p->tail.ver = p->last_ver;
+        p->tail.ptime = p->ptime;
         return FB_OK;
     case FB_RECORD_SYNCED:
         nsid = nsid_by_name(l, r->key, true);

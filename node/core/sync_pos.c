@@ -65,7 +65,7 @@ void base_forget(struct lane *l, struct part *p, struct object *o, struct object
                           .obj_ver = newest->ver};
 
     unknown_base(o, x);
-    if (e != NULL)
+    for (; e != NULL; e = pending_below(l, e))
         unknown_base(e->next, x);
     x->maybe_first = x->maybe_last = 0;
     x->maybe_gone = false;
@@ -115,6 +115,9 @@ static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint
         }
         if (o->ver > f->ckpt)
             set_base(o, x->emitted_kind != FB_KIND_NONE, xid);
+        for (const struct pending *b = e == NULL ? NULL : pending_below(l, e); b != NULL;
+             b = pending_below(l, b))
+            set_base(b->next, x->emitted_kind != FB_KIND_NONE, xid);
         rebase(l, p, e != NULL ? e->next : o, x, x->emitted_kind != FB_KIND_NONE, xid);
     }
     f->rewritten_n = kept;

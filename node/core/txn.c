@@ -37,6 +37,18 @@ static uint64_t log_bytes_max(struct lane *l, const struct fb_req *req,
     return 128 + req->key.n + (bytes < limit ? bytes : limit);
 }
 
+static bool txn_lacks_copies(struct lane *l, const struct part *p, const struct fb_req *req,
+                             const struct fb_req *sub)
+{
+    uint8_t ns_len;
+    const struct ns_state *ns = &l->ns[nsid_of_key(l, sub->key, &ns_len)];
+    uint8_t level = req->level;
+
+    if (level == FB_LEVEL_NONE && ns->conf != NULL)
+        level = ns->conf->durability;
+    return copy_refuses(p, ns, level);
+}
+
 /* Everything that must refuse the whole before anything is written. True: refused and answered. */
 static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
                         const struct fb_req *req)
@@ -69,6 +81,11 @@ static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
                 "ERR the values this transaction writes are too large together (nothing changed)");
             return true;
         }
+        if (p->copy != NULL && fb_op_class(sub.op) == FB_OP_WRITE &&
+            txn_lacks_copies(l, p, req, &sub)) {
+            refuse(l, dest, req, COPIES_MISSING);
+            return true;
+        }
         if (op_grows(sub.op)) {
             uint8_t ns_len;
             fb_buf_clear(&l->payload);
@@ -87,12 +104,42 @@ static void group_mark(struct lane *l, struct part *p, uint64_t first, uint64_t 
 {
     struct pending_set *s = &l->pending;
     for (uint32_t i = s->n == 0 ? UINT32_MAX : s->newest; i != UINT32_MAX; i = s->e[i].older) {
+        if (s->e[i].log_seq != l->fx.log_seq)
+            break;
         if (s->e[i].next->part != p->id)
             continue;
         if (s->e[i].next->ver < first)
             break;
-        s->e[i].extra->group_last = last;
+        s->e[i].group_last = last;
     }
+}
+
+/* confirmed, then lease, then stale */
+static uint8_t stricter(uint8_t a, uint8_t b)
+{
+    return a == FB_READS_CONFIRMED || b == FB_READS_STALE ? a : b;
+}
+
+static void reply_txn(struct lane *l, struct reply_dest *dest, struct part *p,
+                      const struct fb_rep *rep, uint8_t level, uint8_t reads, uint64_t first)
+{
+    uint64_t delay_ns = rep->ver != 0 ? admission_delay_ns(l, NULL) : 0;
+
+    if (p->copy != NULL && (rep->ver == 0 || level <= FB_LEVEL_DURABLE))
+        copy_reply(l, p, dest, rep,
+                   &(struct copy_want){.wrote_ver = rep->ver,
+                                       .need = p->pending_n > 0 ? p->last_ver : 0,
+                                       .level = level,
+                                       .reads = reads,
+                                       .delay_ns = delay_ns});
+    else if (level <= FB_LEVEL_REPLICATED && delay_ns > 0)
+        wait_throttled(l, dest, rep, delay_ns);
+    else if (rep->ver == 0 || level <= FB_LEVEL_REPLICATED)
+        reply_now(l, dest, rep);
+    else if (level == FB_LEVEL_DURABLE)
+        wait_durable(l, dest, rep);
+    else
+        wait_database_group(l, p, dest, rep, first, DATABASE_WAIT_NS);
 }
 
 void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const struct fb_req *req,
@@ -101,7 +148,7 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
     struct fb_bytes rest = req->args, item;
     struct fb_rep rep = rep_new(l, req->seq, FB_REP_REPS);
     uint64_t before = p->last_ver, watches = (uint64_t)req->a, n = 0;
-    uint8_t level = req->level;
+    uint8_t level = req->level, reads = FB_READS_STALE;
 
     if (txn_refused(l, dest, p, req))
         return;
@@ -121,6 +168,7 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
             op.admitted = true;
             op.loaded = loaded;
             op_refresh(&op);
+            reads = stricter(reads, op.ns->conf->reads);
             exec_op(&op);
             if (op.wrote && req->level == FB_LEVEL_NONE && level_wanted(&op) > level)
                 level = level_wanted(&op);
@@ -158,17 +206,12 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
         fb_assert(g.ver == before + 1);
         p->last_ver = last;
         fb_buf_put_bytes(&l->fx.log, fb_buf_view(&l->txn_log));
+        if (p->copy != NULL)
+            copy_logged_all(l, p, fb_buf_view(&l->txn_log));
         group_mark(l, p, before + 2, last);
         rep.ver = last;
     }
     if (rep.type == FB_REP_REPS)
         rep.payload = fb_buf_view(&l->txn_reps);
-    if (rep.ver != 0 && level <= FB_LEVEL_REPLICATED && admission_delay_ns(l, NULL) > 0)
-        wait_throttled(l, dest, &rep, admission_delay_ns(l, NULL));
-    else if (rep.ver == 0 || level <= FB_LEVEL_REPLICATED)
-        reply_now(l, dest, &rep);
-    else if (level == FB_LEVEL_DURABLE)
-        wait_durable(l, dest, &rep);
-    else
-        wait_database_group(l, p, dest, &rep, before + 2, DATABASE_WAIT_NS);
+    reply_txn(l, dest, p, &rep, level, reads, before + 2);
 }

@@ -283,7 +283,8 @@ void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdic
     fb_buf_fini(&key);
     if (dest->closed)
         return;
-    if (v->verdict == FB_VERDICT_PARK && ack.status == FB_OK && !FB_MUTANT(park_unsynced))
+    if (ack.status == FB_OK && ack.ver != 0 &&
+        ((v->verdict == FB_VERDICT_PARK && !FB_MUTANT(park_unsynced)) || c.p->copy != NULL))
         feed_hold_ack(l, c.p, dest, &ack);
     else
         feed_ack(l, dest, &ack);

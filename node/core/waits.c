@@ -77,7 +77,9 @@ static void level_missed(struct fb_rep *rep, uint8_t reached)
     rep->payload = fb_bytes_str(
         reached >= FB_LEVEL_DURABLE
             ? "it was carried out and is on disk; whether PostgreSQL gets it is not known yet"
-            : "it was carried out and is in the log; whether PostgreSQL gets it is not known yet");
+        : reached >= FB_LEVEL_LOCAL
+            ? "it was carried out and is in the log; whether PostgreSQL gets it is not known yet"
+            : "it was carried out; whether other copies and PostgreSQL get it is not known");
 }
 
 static void group_one_less(struct lane *l, struct rep_group *g, uint8_t level)
@@ -155,6 +157,8 @@ void wait_database_group(struct lane *l, struct part *p, struct reply_dest *dest
         const struct object *o = s->e[i].next;
         struct rep_wait *w;
         struct feed *f;
+        if (s->e[i].log_seq != l->fx.log_seq)
+            break;
         if (o->part != p->id)
             continue;
         if (o->ver < first)
@@ -313,12 +317,19 @@ void waits_parked(struct lane *l, struct feed *f, uint64_t hash, uint64_t ver,
     fb_buf_fini(&text);
 }
 
+static uint8_t level_of(const struct part *p, uint64_t ver)
+{
+    if (p->copy != NULL)
+        return copy_level(p, ver);
+    return p->synced_ver >= ver ? FB_LEVEL_DURABLE : FB_LEVEL_LOCAL;
+}
+
 static bool fate_late(struct lane *l, struct rep_wait *w, const void *arg)
 {
     const struct part *p = arg;
     if (w->deadline_ns > l->mono_ns)
         return false;
-    w->rep.level = p->synced_ver >= w->at ? FB_LEVEL_DURABLE : FB_LEVEL_LOCAL;
+    w->rep.level = level_of(p, w->at);
     if (w->late_is_nil)
         w->rep.type = FB_REP_NIL;
     else if (w->group == NULL)
@@ -336,7 +347,7 @@ static bool fate_closed(struct lane *l, struct rep_wait *w, const void *arg)
 {
     const struct part *p = arg;
     (void)l;
-    w->rep.level = p->synced_ver >= w->at ? FB_LEVEL_DURABLE : FB_LEVEL_LOCAL;
+    w->rep.level = level_of(p, w->at);
     if (w->late_is_nil)
         w->rep.type = FB_REP_NIL;
     else if (w->group == NULL)

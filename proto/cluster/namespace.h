@@ -19,6 +19,8 @@ enum fb_multi { FB_MULTI_STRICT, FB_MULTI_RELAXED };
 /* What of PostgreSQL survives its fail-over (PROTOCOL 11, dsafe). */
 enum fb_safety { FB_SAFETY_AUTO, FB_SAFETY_SINGLE, FB_SAFETY_SYNC, FB_SAFETY_LAG };
 
+enum fb_reads { FB_READS_LEASE, FB_READS_CONFIRMED, FB_READS_STALE };
+
 struct fb_namespace {
     char name[FB_NAME_BYTES_MAX + 1];
     bool mapped; /* table given */
@@ -33,7 +35,7 @@ struct fb_namespace {
     uint64_t ttl_ms; /* 0 = none. unmapped: default expiry of a write; mapped: cache age */
     uint64_t negative_ttl_ms;
     uint8_t durability; /* enum fb_level of request.h, what a write waits for by default */
-    uint8_t reads;      /* 0 lease, 1 confirmed, 2 stale */
+    uint8_t reads;      /* enum fb_reads */
     bool on_degraded_refuse;
     enum fb_conflict conflict;
     char conflict_column[FB_NAME_BYTES_MAX + 1]; /* last-write-wins:<column> */

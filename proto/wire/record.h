@@ -23,7 +23,8 @@
     X(FB_RECORD_GROUP, 8) /* the next `count` records are one unit */                              \
     X(FB_RECORD_SESSION_OPEN, 9)                                                                   \
     X(FB_RECORD_SESSION_CLOSE, 10)                                                                 \
-    X(FB_RECORD_META, 11)
+    X(FB_RECORD_META, 11) /* a node's own note, not part of the stream: in a log (version 1),      \
+                           * obj_ver = committed up to here; in a snapshot its header */
 
 enum fb_record_type {
 #define X(name, number) name = number,
@@ -37,6 +38,7 @@ enum fb_record_flag {
     FB_RECORD_BLIND = 1 << 2,       /* written without knowing whether a row exists */
     FB_RECORD_REGRESSED = 1 << 3,   /* SYNCED: PostgreSQL is back at obj_ver, what follows is dirty
                                      * again */
+    FB_RECORD_COPIES = 1 << 4,      /* META: the log is one of several copies */
 };
 
 struct fb_record {

@@ -111,7 +111,8 @@ enum fb_status fb_req_decode(struct fb_reader *in, struct fb_req *out)
 
 const char *fb_wait_on_name(uint8_t on)
 {
-    static const char *const names[] = {"nothing", "fsync", "database", "throttle", "load"};
+    static const char *const names[] = {"nothing",  "fsync", "database",
+                                        "throttle", "load",  "copies"};
     return on < FB_COUNT_OF(names) ? names[on] : "?";
 }
 
@@ -152,7 +153,7 @@ enum fb_status fb_rep_decode(struct fb_reader *in, struct fb_rep *out)
     out->wait_on = FB_WAIT_NOTHING;
     if (h.p[7] == 1) {
         struct fb_bytes t = fb_take(in, REP_TIMES_BYTES);
-        if (t.p == NULL || fb_get_u32(t.p + 8) > FB_WAIT_LOAD)
+        if (t.p == NULL || fb_get_u32(t.p + 8) > FB_WAIT_COPIES)
             return FB_EPROTO;
         out->queue_us = fb_get_u32(t.p);
         out->wait_us = fb_get_u32(t.p + 4);

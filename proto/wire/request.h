@@ -135,7 +135,8 @@ enum fb_wait_on {
     FB_WAIT_FSYNC,
     FB_WAIT_DATABASE,
     FB_WAIT_THROTTLE,
-    FB_WAIT_LOAD
+    FB_WAIT_LOAD,
+    FB_WAIT_COPIES
 };
 const char *fb_wait_on_name(uint8_t on); /* "fsync"; static storage, "?" when unknown */
 

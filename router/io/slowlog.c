@@ -35,7 +35,7 @@ enum hop {
     HOP_WORK,
     HOP_UNANSWERED,
     HOP_WAIT,
-    HOPS = HOP_WAIT + FB_WAIT_LOAD + 1
+    HOPS = HOP_WAIT + FB_WAIT_COPIES + 1
 };
 static struct fb_counter *by_hop[HOPS];
 

@@ -69,15 +69,15 @@ static void test_records(void **state)
                            .obj_ver = fb_ver(1, 1),
                            .key = fb_bytes_str("default")};
     expect(l, r, FB_ECORRUPT, "above itself");
-    r = put("a", fb_ver(1, 2));
-    r.prev = fb_ver(1, 1);
+    r = put("a", fb_ver(1, 1)); /* what was refused left no trace */
+    r.prev = fb_ver(1, 0);
     expect(l, r, FB_OK, "");
     r = (struct fb_record){.type = FB_RECORD_SYNCED,
                            .part = r.part,
-                           .ver = fb_ver(1, 3),
-                           .prev = fb_ver(1, 2),
-                           .obj_ver = fb_ver(1, 1),
-                           .changed = fb_ver(1, 2), /* safe beyond what is committed */
+                           .ver = fb_ver(1, 2),
+                           .prev = fb_ver(1, 1),
+                           .obj_ver = fb_ver(1, 0),
+                           .changed = fb_ver(1, 1), /* safe beyond what is committed */
                            .key = fb_bytes_str("default")};
     expect(l, r, FB_ECORRUPT, "above itself");
     lane_free(l);

@@ -1,0 +1,69 @@
+/* Inside of partitions with several copies: their state and the calls between its files.
+ *
+ * Thread: the lane's writer, always, but for copies.read_until.
+ */
+#ifndef FB_NODE_CORE_COPIES_IMPL_H_
+#define FB_NODE_CORE_COPIES_IMPL_H_
+
+#include "node/core/copies.h"
+#include "node/core/lane_impl.h"
+
+struct copy_wait; /* copy_wait.c */
+struct copy_waits {
+    struct copy_wait *head, *tail;
+};
+
+/* What one tick appended to the log of a partition. A primary publishes whole ticks: a transaction
+ * is within one, and of a key one version is kept for each. */
+struct tick_end {
+    uint64_t ver, ptime, log_seq;
+    size_t bytes; /* of its records in log_tail */
+};
+
+struct copy {
+    struct replica *r;
+    struct part *part;
+    struct copy *next_due;
+    bool due;
+    struct tick_end *ends; /* of ticks that are not published, oldest at `first` */
+    uint32_t first, n, cap;
+    uint64_t own_bytes; /* counted in copies.own_bytes */
+    uint64_t noted_ver, noted_ns;
+    struct copy_waits commit;  /* for a commit, in the order of versions */
+    struct copy_waits durable; /* committed: for everybody's fsync */
+    struct copy_waits reads;   /* for the confirmation of their tokens */
+};
+
+struct copies {
+    struct replica_lane *rl;
+    uint64_t boot_ns;
+    size_t tail_bytes;
+    struct copy *due;
+    struct lane_copy_event *events;
+    uint32_t event_n, event_cap;
+    _Atomic uint64_t *read_until; /* by partition: see lane_read_until */
+    uint64_t own_bytes;           /* of primaries: not published yet */
+    bool probing;                 /* a read waits for a token that is not sent yet */
+    struct copy_wait *pool;
+    uint64_t wait_bytes;
+};
+
+/* copies.c */
+void copy_due(struct lane *l, struct copy *c);
+void copy_event(struct lane *l, const struct lane_copy_event *e);
+void copy_read_until(struct lane *l, const struct part *p, uint64_t ns);
+/* How much of its log's tail clients of this node wait for. */
+void copy_count_own(struct lane *l, struct copy *c);
+/* A record of so many bytes went into its log's tail. */
+void copy_log_end(struct lane *l, struct copy *c, uint64_t ver, uint64_t ptime, size_t bytes);
+/* copy_stream.c: after each call that may change who leads, in the order in which things happened.
+ */
+void copy_settle(struct lane *l, struct copy *c);
+/* copy_wait.c */
+void copy_waits_release(struct lane *l, struct copy *c);
+/* Another node leads: of what was written the outcome is not known. */
+void copy_waits_fail(struct lane *l, struct copy *c);
+void copy_waits_fini(struct copy *c);
+void copy_pool_fini(struct copies *s);
+
+#endif
