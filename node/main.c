@@ -7,12 +7,12 @@
 #include "proto/base/log.h"
 #include "proto/base/random.h"
 #include "proto/coord/entry.h"
+#include "proto/rt/cpus.h"
 #include "proto/rt/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 static const struct fb_option option_table[] = {
@@ -294,7 +294,7 @@ int main(int argc, char **argv)
     if (n->worker_count == 0)
         /* the other half receives, sends, syncs the log and frees: measured faster than one per
          * core */
-        n->worker_count = ((uint32_t)get_nprocs() + 1) / 2;
+        n->worker_count = (fb_cpus() + 1) / 2;
     if (n->worker_count > NODE_WORKERS_MAX)
         n->worker_count = NODE_WORKERS_MAX;
     snprintf(n->name, sizeof(n->name), "%s", fb_options_text(o, "process", "name"));

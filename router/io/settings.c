@@ -1,4 +1,5 @@
 /* The options of forebay-router, and what they mean as numbers. */
+#include "proto/rt/cpus.h"
 #include "proto/rt/process.h"
 #include "router/io/process.h"
 
@@ -6,7 +7,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/sysinfo.h>
 
 const char *const router_all_sections[] = {"process", "node", "router", "sync", "admin", NULL};
 
@@ -165,7 +165,7 @@ enum fb_status settings_load(struct settings *s, const struct fb_options *o, str
     snprintf(s->zone, sizeof(s->zone), "%s", fb_options_text(o, "process", "zone"));
     s->threads = (uint32_t)fb_options_uint(o, "router", "threads");
     if (s->threads == 0)
-        s->threads = (uint32_t)(get_nprocs() + 1) / 2;
+        s->threads = (fb_cpus() + 1) / 2;
     if (s->threads > ROUTER_LOOPS_MAX)
         s->threads = ROUTER_LOOPS_MAX;
     read_limits(s, o);

@@ -5,6 +5,11 @@ case is the median over rounds of (Forebay / other) within a round. Redis runs w
 node's log does; a second Redis without any persistence is shown too. Write-behind is paused while clients are measured, so
 that PostgreSQL does not share the cores with only one of the systems; the write-behind rate is measured by itself against
 a hand-written unnest upsert of the same rows into a table of the same shape.
+
+redis-benchmark has the last CPU for itself and every system measured has all the others, the same ones. Left to the
+scheduler (--no-pin), threads that wake each other stay on one CPU for seconds while another is idle (with few CPUs Linux
+searches for an idle one only below a certain load, SIS_UTIL in kernel/sched/fair.c), for one system in this round and for
+the other in the next: the ratios then say who was lucky.
 """
 
 import argparse
@@ -62,10 +67,31 @@ def start_nutcracker(dir, redis_port):
     return p
 
 
-def measure(port, op, depth, size, seconds, rate_hint):
+class Cpus:
+    """Who may run where while clients are measured."""
+
+    def __init__(self, pin):
+        self.all = sorted(os.sched_getaffinity(0))
+        self.pinned = pin and len(self.all) > 1
+        self.generator = self.all[-1:] if self.pinned else self.all
+        self.systems = self.all[:-1] if self.pinned else self.all
+
+    def __str__(self):
+        if not self.pinned:
+            return f"{len(self.all)} CPUs, shared by redis-benchmark and the systems measured as the scheduler likes"
+        return f"redis-benchmark alone on CPU {self.generator[0]}, the systems measured on {len(self.systems)} other CPUs"
+
+    @staticmethod
+    def set(processes, cpus):
+        for p in processes:
+            for thread in os.listdir(f"/proc/{p.pid}/task"):
+                os.sched_setaffinity(int(thread), cpus)
+
+
+def measure(port, op, depth, size, seconds, rate_hint, cpus):
     """Requests per second of redis-benchmark over about `seconds`."""
     n = max(20000, int(rate_hint * seconds))
-    r = subprocess.run(["redis-benchmark", "-p", str(port), "-c", "50", "-P", str(depth), "-d", str(size), "-n", str(n), "-r",
+    r = subprocess.run(["taskset", "-c", ",".join(map(str, cpus.generator)), "redis-benchmark", "-p", str(port), "-c", "50", "-P", str(depth), "-d", str(size), "-n", str(n), "-r",
                         str(KEYS), "-t", op, "--csv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600)
     for line in r.stdout.splitlines():
         cells = [c.strip('"') for c in line.split('","')]
@@ -74,19 +100,19 @@ def measure(port, op, depth, size, seconds, rate_hint):
     raise Failure(f"redis-benchmark said: {r.stdout} {r.stderr}")
 
 
-def clients(targets, rounds, seconds, sizes, depths):
+def clients(targets, rounds, seconds, sizes, depths, cpus):
     cases = [(op, size, depth) for size in sizes for depth in depths for op in ("set", "get")]
     rates = {c: {name: [] for name in targets} for c in cases}
     for size in sizes:
         for name, port in targets.items():
-            measure(port, "set", 16, size, 1, KEYS * 12)  # every key is there before anything is read
+            measure(port, "set", 16, size, 1, KEYS * 12, cpus)  # every key is there before anything is read
         for r in range(rounds):
             for case in [c for c in cases if c[1] == size]:
                 order = list(targets)
                 order = order[r % len(order):] + order[:r % len(order)]
                 for name in order:
                     hint = rates[case][name][-1] if rates[case][name] else (60000 if case[2] == 1 else 300000)
-                    rates[case][name].append(measure(targets[name], case[0], case[2], size, seconds, hint))
+                    rates[case][name].append(measure(targets[name], case[0], case[2], size, seconds, hint, cpus))
             say(f"  {size} bytes: round {r + 1} of {rounds}")
     return rates
 
@@ -165,6 +191,7 @@ def main():
     p.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
     p.add_argument("--quick", action="store_true", help="64 bytes, 3 rounds of 1 s")
     p.add_argument("--only", choices=["clients", "sync"])
+    p.add_argument("--no-pin", action="store_true", help="leave it to the scheduler which process runs on which CPU")
     p.add_argument("--json", metavar="FILE")
     a = p.parse_args()
     version = subprocess.run([os.path.join(a.bin, "forebayctl"), "version", "-o", "json"], stdout=subprocess.PIPE, text=True, check=True)
@@ -187,7 +214,13 @@ def main():
             started.append(start_nutcracker(dir, started[0].port))
             cluster.ctl("sync", "pause", "-y")
             targets = {"forebay": cluster.port, "redis aof": started[0].port, "redis": started[1].port, "nutcracker": started[2].port}
-            out["clients"] = report_clients(clients(targets, rounds, seconds, sizes, depths))
+            measured = [cluster.routers[0], cluster.nodes[0], *started]
+            cpus = Cpus(not a.no_pin)
+            cpus.set(measured, cpus.systems)
+            say(f"clients: {cpus}")
+            out["cpus"] = {"generator": cpus.generator, "systems": cpus.systems}
+            out["clients"] = report_clients(clients(targets, rounds, seconds, sizes, depths, cpus))
+            cpus.set(measured, cpus.all)
             cluster.ctl("sync", "resume")
             for p_ in started:
                 p_.stop()
