@@ -47,6 +47,7 @@ static void look_at_clock(struct client_set *set)
     if (now_ms > believed_ms)
         now_ms = believed_ms;
     history_wall(set->history, now_ms, node_proc_wall_seen_ms(set->world));
+    history_wall_set_back(set->history, node_proc_take_set_back_ms(set->world));
 }
 
 /* --- replies --- */

@@ -40,13 +40,28 @@ uint64_t sim_clock_when(const struct sim_clock *c, uint64_t mono_ns)
     return now + left + (c->drift_ppm < 0 ? left / 1000000 * (uint64_t)-c->drift_ppm : 0) + 1000;
 }
 
+static void set_offset(struct sim_clock *c, int64_t offset_ms)
+{
+    bool back = offset_ms < c->wall_offset_ms;
+    c->wall_offset_ms = offset_ms;
+    if (back && (c->set_back_ms == 0 || sim_clock_wall_ms(c) < c->set_back_ms))
+        c->set_back_ms = sim_clock_wall_ms(c);
+}
+
 void sim_clock_jump(struct sim_clock *c)
 {
     int64_t by = (int64_t)sim_spread(c->sim, SIM_CLOCK, 10, 86400000);
-    c->wall_offset_ms += sim_chance(c->sim, SIM_CLOCK, 500000) ? by : -by;
+    set_offset(c, c->wall_offset_ms + (sim_chance(c->sim, SIM_CLOCK, 500000) ? by : -by));
+}
+
+uint64_t sim_clock_take_set_back_ms(struct sim_clock *c)
+{
+    uint64_t ms = c->set_back_ms == 0 ? UINT64_MAX : c->set_back_ms;
+    c->set_back_ms = 0;
+    return ms;
 }
 
 void sim_clock_heal(struct sim_clock *c)
 {
-    c->wall_offset_ms = (int64_t)sim_range(c->sim, SIM_CLOCK, 0, 2000) - 1000;
+    set_offset(c, (int64_t)sim_range(c->sim, SIM_CLOCK, 0, 2000) - 1000);
 }

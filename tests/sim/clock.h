@@ -10,6 +10,7 @@ struct sim_clock {
     int64_t wall_offset_ms; /* from true time */
     int32_t drift_ppm;      /* of both clocks */
     uint64_t wall_seen_ms;  /* the latest time that anybody read from the wall clock */
+    uint64_t set_back_ms;   /* the earliest that it was set back to since that was taken; 0 = none */
 };
 
 /* Draws offset and drift (small ones when the run has no clock faults). */
@@ -20,6 +21,9 @@ uint64_t sim_clock_wall_ms(struct sim_clock *c);
 uint64_t sim_clock_when(const struct sim_clock *c, uint64_t mono_ns);
 /* The wall clock is set by up to a day either way. */
 void sim_clock_jump(struct sim_clock *c);
+/* The earliest time that the wall clock was set back to since the last call, UINT64_MAX = it was
+ * not. */
+uint64_t sim_clock_take_set_back_ms(struct sim_clock *c);
 /* After faults stopped: the wall clock is right again, give or take a second. */
 void sim_clock_heal(struct sim_clock *c);
 

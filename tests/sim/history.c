@@ -69,6 +69,17 @@ void history_wall(struct history *h, uint64_t wall_ms, uint64_t seen_ms)
         h->wall_max_ms = seen_ms;
 }
 
+void history_wall_set_back(struct history *h, uint64_t ms)
+{
+    if (ms == UINT64_MAX)
+        return;
+    for (uint32_t i = 0; i < BUCKETS; i++)
+        for (struct object *o = h->bucket[i]; o != NULL; o = o->next)
+            for (struct history_op *op = o->first; op != NULL; op = op->next)
+                if (ms < op->wall_ms)
+                    op->wall_ms = ms;
+}
+
 static void tell_object(struct fb_buf *b, const struct object *o)
 {
     uint32_t shown = 0, from = o->n > VERSIONS_SHOWN ? o->n - VERSIONS_SHOWN : 0;

@@ -60,6 +60,9 @@ bool history_failed(const struct history *h);
 /* The node's wall clock, and the latest time that it has read from it; before anything else of the
  * same instant. */
 void history_wall(struct history *h, uint64_t wall_ms, uint64_t seen_ms);
+/* Since the call before, the node's wall clock was set back to `ms` at the earliest (UINT64_MAX: it
+ * was not), and perhaps forward again: what is under way may have been carried out by that time. */
+void history_wall_set_back(struct history *h, uint64_t ms);
 
 /* `cmd` is sent now, by connection `conn` (a number never used again) of `client`. Takes the bytes
  * of cmd. level: what the answer promises (enum fb_level). */

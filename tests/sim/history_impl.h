@@ -47,7 +47,8 @@ struct history_op {
     struct shadow_cmd cmd;
     struct object *o;
     struct history_op *prev, *next; /* of the object */
-    uint64_t sent_ns, wall_ms, conn;
+    uint64_t sent_ns, conn;
+    uint64_t wall_ms;  /* the node's clock when it was sent, or what that was set back to since */
     uint64_t until_ns; /* answered then, and it is not sure whether it made a record; 0 = not so */
     uint32_t client;
     uint32_t floor; /* o->known when it was sent */

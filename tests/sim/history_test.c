@@ -253,6 +253,26 @@ static void test_early_expiry(void **state)
     expect(f, "I26");
 }
 
+static void test_clock_set_back(void **state)
+{
+    struct fixture *f = *state;
+    struct shadow_cmd c = set("k", "1");
+    struct history_op *op, *read;
+    c.flags = SHADOW_PXAT;
+    c.b = 5000;
+    op = send(f, c);
+    record(f, FB_RECORD_PUT, "k", "1", 5000, 0);
+    answer(f, op, "+OK\r\n");
+    history_wall(f->h, 6000, 6000);
+    read = send(f, get("k"));
+    history_wall_set_back(f->h, 4000);
+    history_wall(f->h, 7000, 7000);
+    answer(f, read, "$1\r\n1\r\n"); /* read while the clock said 4000 */
+    expect(f, "");
+    answer(f, send(f, get("k")), "$1\r\n1\r\n"); /* sent after it */
+    expect(f, "P2");
+}
+
 static struct history_txn *pair(struct fixture *f, const struct history_watch *w)
 {
     struct shadow_cmd c[2] = {set("{t}a", "x"), incr("{t}b", 3)};
@@ -397,6 +417,7 @@ int main(void)
         T(test_disk),
         T(test_setif),
         T(test_early_expiry),
+        T(test_clock_set_back),
         T(test_txn),
         T(test_half_txn),
         T(test_txn_torn_reads),

@@ -78,6 +78,11 @@ uint64_t node_proc_wall_seen_ms(struct world *w)
     return w->node->clock.wall_seen_ms;
 }
 
+uint64_t node_proc_take_set_back_ms(struct world *w)
+{
+    return sim_clock_take_set_back_ms(&w->node->clock);
+}
+
 uint64_t node_proc_wall_ms(struct world *w)
 {
     return sim_clock_wall_ms(&w->node->clock);

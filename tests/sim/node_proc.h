@@ -21,5 +21,6 @@ bool node_proc_up(struct world *w);
 uint64_t node_proc_wall_ms(struct world *w);
 /* The latest time the process has read from it: it never goes back in what it does. */
 uint64_t node_proc_wall_seen_ms(struct world *w);
+uint64_t node_proc_take_set_back_ms(struct world *w); /* see clock.h */
 
 #endif
