@@ -107,8 +107,13 @@ static void timeouts_run(struct router *r)
     r->timeouts_due_ns = r->now_ns + TIMEOUT_SCAN_NS;
     for (uint32_t i = 0; i < r->ops_cap; i++) {
         struct router_op *op = &r->ops[i];
-        uint64_t limit = r->config.request_timeout_ns + (uint64_t)op->timeout_ms * 1000000u;
-        if (op->state != OP_ON_NODE || !op->batch->sent || r->now_ns - op->batch->sent_ns < limit)
+        uint64_t limit;
+        if (op->state != OP_ON_NODE || !op->batch->sent)
+            continue;
+        limit = r->config.request_timeout_ns;
+        if (!op->s->dead) /* who is gone does not wait for an hour (FB.SYNC) */
+            limit += (uint64_t)op->timeout_ms * 1000000u;
+        if (r->now_ns - op->batch->sent_ns < limit)
             continue;
         if (!op->batch->answered) {
             op->batch->answered = true;

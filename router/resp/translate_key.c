@@ -4,6 +4,8 @@
 #include "router/resp/translate_priv.h"
 #include "router/resp/writer.h"
 
+#define SYNC_WAIT_MAX_MS 3600000
+
 /* The same operation on each key; the sum of the answers. */
 static void each_key_sum(struct tr *t, enum fb_op op)
 {
@@ -116,7 +118,7 @@ static void tr_flush(struct tr *t)
     (void)node_wide(t, FB_OP_FLUSHALL, RESP_GATHER_NODES_SUM, RESP_FORM_OK);
 }
 
-/* FB.SYNC key [ms]; 0 waits as long as it takes */
+/* FB.SYNC key [ms]; without, the node has a time-out of its own. */
 static void tr_sync(struct tr *t)
 {
     int64_t ms = 0;
@@ -133,6 +135,8 @@ static void tr_sync(struct tr *t)
         tr_refuse(t, "ERR timeout is negative");
         return;
     }
+    if (ms > SYNC_WAIT_MAX_MS) /* the node waits no longer either */
+        ms = SYNC_WAIT_MAX_MS;
     r = tr_single(t, FB_OP_SYNC, RESP_FORM_AS_IS);
     if (r != NULL)
         r->a = ms;

@@ -10,7 +10,7 @@ struct sim_clock {
     int64_t wall_offset_ms; /* from true time */
     int32_t drift_ppm;      /* of both clocks */
     uint64_t wall_seen_ms;  /* the latest time that anybody read from the wall clock */
-    uint64_t set_back_ms;   /* the earliest that it was set back to since that was taken; 0 = none */
+    uint64_t set_back_ms; /* the earliest that it was set back to since that was taken; 0 = none */
 };
 
 /* Draws offset and drift (small ones when the run has no clock faults). */

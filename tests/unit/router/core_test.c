@@ -500,6 +500,30 @@ static void test_limit_of_all(void **state)
     rig_fini(&g);
 }
 
+/* However long somebody was willing to wait: who is gone does not. */
+static void test_gone_while_waiting(void **state)
+{
+    struct router_session *s;
+    (void)state;
+    rig_init(&g);
+    s = client();
+    rig_input(&g, s, "FB.SYNC a 1700000000\r\n");
+    rig_tick(&g, 3600000); /* an hour at most, and then some */
+    assert_int_equal(router_ops_in_flight(g.r), 1);
+    rig_tick(&g, 32000);
+    rig_tick(&g, 2000);
+    assert_int_equal(router_ops_in_flight(g.r), 0);
+    (void)rig_output(&g, s);
+    rig_input(&g, s, "FB.SYNC a 60000\r\n");
+    router_session_gone(s);
+    rig_tick(&g, 29000);
+    assert_int_equal(router_ops_in_flight(g.r), 1);
+    rig_tick(&g, 2000);
+    assert_int_equal(router_ops_in_flight(g.r), 0);
+    assert_int_equal(router_session_count(g.r), 0);
+    rig_fini(&g);
+}
+
 static void test_gone_in_flight(void **state)
 {
     struct router_session *a, *b;
@@ -566,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_map_change_order),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_limit_of_all),
+        cmocka_unit_test(test_gone_while_waiting),
         cmocka_unit_test(test_gone_in_flight),
         cmocka_unit_test(test_garbage_from_node),
     };
