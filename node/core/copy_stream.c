@@ -2,6 +2,8 @@
  * following, commits; the end of a tick. */
 #include "node/core/copies_impl.h"
 
+#include "proto/base/mutant.h"
+
 /* `bytes` less are left of the log's tail, which ends at `ver` now. */
 static void ends_cut(struct copy *c, uint64_t ver, size_t bytes)
 {
@@ -199,7 +201,7 @@ enum fb_status lane_recv_hello(struct lane *l, uint16_t node, uint64_t src_inc,
 static void advance(struct lane *l, struct copy *c)
 {
     struct part *p = c->part;
-    uint64_t com = replica_com_ver(c->r);
+    uint64_t com = FB_MUTANT(copy_publish_early) ? p->last_ver : replica_com_ver(c->r);
     size_t before = p->tail.bytes.n - p->tail.head, bytes;
 
     if (p->open) {

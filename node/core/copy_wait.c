@@ -2,6 +2,8 @@
  * published, nor when another node may have written since (PROTOCOL 3, 4). */
 #include "node/core/copies_impl.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdlib.h>
 
 #define PAYLOAD_POOLED 192u /* bytes: larger ones have memory of their own */
@@ -115,6 +117,8 @@ static bool level_reached(const struct copy *c, struct copy_wait *w)
 {
     uint8_t level = (uint8_t)replica_level(c->r, w->wrote_ver);
 
+    if (FB_MUTANT(copy_reply_early))
+        level = FB_LEVEL_DURABLE;
     if (level == FB_LEVEL_NONE)
         return false;
     w->rep.level = level;
@@ -127,7 +131,7 @@ static bool level_reached(const struct copy *c, struct copy_wait *w)
 /* No other node had opened the partition when this was asked, so not when the value was read. */
 static bool read_ok(const struct lane *l, const struct copy *c, const struct copy_wait *w)
 {
-    if (w->reads == FB_READS_STALE)
+    if (w->reads == FB_READS_STALE || FB_MUTANT(copy_read_unleased))
         return true;
     if (w->reads == FB_READS_LEASE && replica_lease_holds(c->r, l->copies->boot_ns))
         return true;
@@ -157,7 +161,8 @@ void copy_waits_release(struct lane *l, struct copy *c)
         release_list(l, c, &c->durable);
     if (c->reads.head != NULL)
         release_list(l, c, &c->reads);
-    while (c->commit.head != NULL && c->commit.head->at <= c->part->tail.ver) {
+    while (c->commit.head != NULL &&
+           (c->commit.head->at <= c->part->tail.ver || FB_MUTANT(copy_reply_early))) {
         struct copy_wait *w = c->commit.head;
         if (w->wrote_ver != 0 && level_reached(c, w)) {
             finish(l, take_first(&c->commit));

@@ -9,6 +9,7 @@
 #include "node/core/lane.h"
 #include "node/store/object.h"
 #include "proto/base/bounds.h"
+#include "proto/base/mutant.h"
 #include "proto/base/owner.h"
 #include "proto/wire/version.h"
 
@@ -245,7 +246,9 @@ static inline void lane_check_writer(const struct lane *l)
 /* What of it is committed and on this disk. */
 static inline uint64_t part_safe_ver(const struct part *p)
 {
-    return p->copy == NULL || p->synced_ver < p->tail.ver ? p->synced_ver : p->tail.ver;
+    return p->copy == NULL || p->synced_ver < p->tail.ver || FB_MUTANT(copy_feed_uncommitted)
+               ? p->synced_ver
+               : p->tail.ver;
 }
 /* The rest of becoming a primary, when it may serve. Its EPOCH_START is in the log. */
 void part_epoch_start(struct lane *l, struct part *p, uint32_t epoch, uint64_t history);

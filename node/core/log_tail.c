@@ -2,6 +2,8 @@
  * known to be committed (PROTOCOL 3). */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 #define COMPACT_BYTES (64u << 10)
 
 void log_tail_push(struct part *p, struct fb_bytes record)
@@ -106,9 +108,9 @@ void log_tail_apply(struct lane *l, struct part *p, uint64_t com_ver, bool end)
             broken = false;
         if (r.type == FB_RECORD_GROUP && !broken) {
             enum group g = group_of(in, &r, com_ver, end);
-            if (g == GROUP_OPEN)
+            if (g == GROUP_OPEN && !FB_MUTANT(copy_group_split))
                 break;
-            broken = g == GROUP_BROKEN;
+            broken = g == GROUP_BROKEN && !FB_MUTANT(copy_group_kept);
         }
         if (!broken)
             record_apply(l, p, &r);
@@ -129,6 +131,6 @@ void log_tail_note(struct lane *l, struct part *p)
                           .flags = p->tail.kept ? FB_RECORD_COPIES : 0,
                           .part = p->id,
                           .ver = 1, /* of epoch 0, which no log has */
-                          .obj_ver = p->tail.ver};
+                          .obj_ver = FB_MUTANT(copy_note_ahead) ? p->last_ver : p->tail.ver};
     fb_record_encode(&l->fx.log, &r);
 }

@@ -112,7 +112,8 @@ static void reply_seen(struct reply_dest *dest, struct op *op)
     e = pending_find(op->l, op->key, op->hash);
     copy_reply(
         op->l, op->p, dest, &op->rep,
-        &(struct copy_want){.need = e != NULL ? e->next->ver : 0, .reads = op->ns->conf->reads});
+        &(struct copy_want){.need = e != NULL && !FB_MUTANT(copy_seen_early) ? e->next->ver : 0,
+                            .reads = op->ns->conf->reads});
 }
 
 /* With one copy what the log write satisfies is answered with this tick, the rest waits for fsync

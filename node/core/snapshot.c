@@ -20,7 +20,7 @@ bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s)
         return false;
     *s = (struct lane_snapshot){.part = part, .start_log_seq = l->fx.log_seq};
     if (p->tail.kept) { /* what is published; the log has the rest */
-        s->start_ver = p->tail.ver;
+        s->start_ver = FB_MUTANT(copy_snapshot_ahead) ? p->last_ver : p->tail.ver;
         s->ptime = p->tail.ptime;
         if (p->copy != NULL)
             s->start_log_seq = copy_log_seq(l, p);

@@ -86,7 +86,16 @@
     X(control_no_refill, "copies that are gone are not made anew")                                 \
     X(control_old_report, "a set recovers from what an incarnation before had told")               \
     X(control_drop_old, "a backup takes over alone before it has synced what it has")              \
-    X(control_epoch_kept, "a new primary starts no epoch")
+    X(control_epoch_kept, "a new primary starts no epoch")                                         \
+    X(copy_publish_early, "versions are visible before they are committed")                        \
+    X(copy_reply_early, "writes are answered before they are committed")                           \
+    X(copy_seen_early, "a reply that shows an uncommitted version does not wait for it")           \
+    X(copy_read_unleased, "the writer answers reads without lease or confirmation")                \
+    X(copy_group_split, "a transaction is applied as far as it is committed")                      \
+    X(copy_group_kept, "what is there of a transaction whose rest was lost is applied")            \
+    X(copy_note_ahead, "the log says that all in it is committed")                                 \
+    X(copy_feed_uncommitted, "a feed says that it has scanned what is not committed")              \
+    X(copy_snapshot_ahead, "a snapshot says that it has what is not committed")
 
 #ifdef FB_MUTANTS
 enum fb_mutant {

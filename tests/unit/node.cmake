@@ -30,6 +30,19 @@ set_target_properties(node_replica_sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRO
 add_test(NAME node_replica_sim COMMAND node_replica_sim)
 set_tests_properties(node_replica_sim PROPERTIES TIMEOUT 120 LABELS "unit;sim"
   ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0")
+# Whole lanes over the same stream, with the simulation's own store, and with checks that can be left out.
+get_target_property(node_core_sources node_core SOURCES)
+get_target_property(node_core_dir node_core SOURCE_DIR)
+list(TRANSFORM node_core_sources PREPEND ${node_core_dir}/)
+add_executable(node_copies_sim unit/node/copies_sim_test.c unit/node/copies_world.c unit/node/copies_nodes.c
+  unit/node/copies_clients.c fuzz/store_plain.c ${node_core_sources} ${PROJECT_SOURCE_DIR}/node/store/slab.c ${PROJECT_SOURCE_DIR}/node/store/sieve.c ${PROJECT_SOURCE_DIR}/node/store/object.c
+  ${PROJECT_SOURCE_DIR}/proto/base/mutant.c)
+target_compile_definitions(node_copies_sim PRIVATE FB_MUTANTS=1)
+target_link_libraries(node_copies_sim PRIVATE fb_flags fb_warnings fb_sanitize fb_cluster fb_wire fb_base m)
+set_target_properties(node_copies_sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+add_test(NAME node_copies_sim COMMAND node_copies_sim)
+set_tests_properties(node_copies_sim PROPERTIES TIMEOUT 120 LABELS "unit;sim"
+  ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0")
 # The code under test is built in once more, with its mutants, so that the simulation's own worth is tested everywhere.
 fb_add_test(node_control_sim LABELS unit TIMEOUT 120
   SOURCES unit/node/control_sim.c ${PROJECT_SOURCE_DIR}/node/control/controller.c
