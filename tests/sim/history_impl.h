@@ -82,8 +82,9 @@ struct history_txn {
 
 struct partition {
     uint64_t last_ver;
-    uint64_t opened_ns; /* EPOCH_START */
-    struct group group; /* the last one, while its records come */
+    uint64_t opened_ns;    /* EPOCH_START */
+    uint64_t disk_lost_ns; /* recovered then on an empty disk, 0 = never */
+    struct group group;    /* the last one, while its records come */
     uint32_t group_left;
 };
 

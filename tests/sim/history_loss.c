@@ -130,6 +130,8 @@ void history_recovered(struct history *h, uint64_t now_ns, uint16_t part, uint64
             t->group.ver = 0;
             t->group.n = 0;
         }
+    if (loss == HISTORY_DISK)
+        p->disk_lost_ns = now_ns;
     p->last_ver = last_ver;
     p->group.ver = p->group.end = 0;
     p->group.n = 0;

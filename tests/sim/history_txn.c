@@ -351,7 +351,8 @@ static bool group_fits_reply(const struct history_txn *t, const struct reply *r)
 }
 
 /* It ran before a crash, and its answer waited at the router: each item is explained by something
- * that was there or is. */
+ * that was there or is. Which versions stood next to each other is not known any more, neither of
+ * those that are lost nor of those that a lost disk left to PostgreSQL alone. */
 static bool ran_before_crash(const struct history *h, const struct history_txn *t,
                              const struct reply *r)
 {
@@ -359,7 +360,7 @@ static bool ran_before_crash(const struct history *h, const struct history_txn *
     for (uint32_t k = 0; k < t->n; k++) {
         const struct history_op *op = t->ops[k];
         bool fits = fits_lost(op, &r->items[k]);
-        lost |= fits;
+        lost |= fits || h->parts[op->o->part].disk_lost_ns > op->sent_ns;
         for (uint32_t i = lowest(h, op); i < op->o->n && !fits; i++)
             fits = fits_without(h, op, i, &r->items[k]);
         if (!fits || op->made != NONE)
