@@ -222,18 +222,21 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
     uint16_t nsid = r->ns_len == 0 ? 0 : nsid_by_name(l, fb_bytes(r->key.p, r->ns_len), true);
     uint64_t hash = object_hash(r->key);
     bool dirty = r->req_no == 1, mapped;
+    const struct object *met = store_find_own(l->store, r->key, hash);
     struct object_extra *x = NULL;
     struct object *o;
 
     if (nsid == NSID_NONE || (r->kind == FB_KIND_NONE) != (r->type == FB_RECORD_DEL) ||
         (r->kind == FB_KIND_NONE && !dirty) ||
         (r->kind == FB_KIND_HASH && !fb_hash_valid(r->value)) ||
-        store_find_own(l->store, r->key, hash) != NULL)
+        (met != NULL && r->ver <= p->snapshot_ver && met->ver != r->ver))
         return fb_err_set(err, FB_ECORRUPT, "partition %u: an object of the snapshot is impossible",
                           p->id);
     /* Written while the snapshot was taken: the log has its record, and from it it gets its place
      * in version order. */
     if (r->ver > p->snapshot_ver)
+        return FB_OK;
+    if (met != NULL) /* it was evicted and loaded again meanwhile, into another slot */
         return FB_OK;
     mapped = l->ns[nsid].conf != NULL && l->ns[nsid].conf->mapped;
     if (!dirty && mapped && r->ver <= feed_get(p, nsid)->dsafe)

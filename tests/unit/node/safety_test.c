@@ -215,12 +215,66 @@ static void test_start_with_a_wrong_clock(void **state)
     }
 }
 
+/* An object that is evicted and loaded again while a snapshot is taken may be met twice, in two
+ * slots: the node starts from it all the same. */
+static void test_snapshot_met_twice(void **state)
+{
+    struct harness h;
+    struct fb_buf snap = {0};
+    struct lane_snapshot s;
+    struct store *store;
+    struct lane *lane;
+    struct fb_err err;
+    const struct object *o;
+    struct fb_feed_batch b;
+    struct fb_load_rep rep = {.status = FB_LOAD_FOUND,
+                              .kind = FB_KIND_STRING,
+                              .xmin = 7,
+                              .id = fb_bytes_str("{k}1"),
+                              .value = fb_bytes_str("v")};
+    uint16_t p = part_of("{k}1");
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    assert_int_equal(DO(&h, SET, "{k}1", 0, 0, 0, 0, 1, "v").type, FB_REP_OK);
+    assert_int_equal(DO(&h, SET, "{k}2", 0, 0, 0, 0, 1, "v").type, FB_REP_OK);
+    o = store_find_own(h.store, rep.id, object_hash(rep.id));
+    rep.stored_ver = o->ver;
+    harness_sync(&h);
+    b = harness_feed(&h, p, "default", 0, 10);
+    harness_pos(&h, p, "default", b.scan_end, 7);
+    assert_true(lane_snapshot_begin(h.lane, p, &s));
+    lane_snapshot_slice(h.lane, &s, &snap, 1); /* the header */
+    lane_snapshot_slice(h.lane, &s, &snap, 1); /* the first object */
+    assert_int_equal(lane_flush_clean(h.lane), 2);
+    assert_int_equal(DO(&h, GET, "{k}1", 0, 0, 0, 0, 0).type, 255);
+    rep.part = h.loads[0].part;
+    rep.token = h.loads[0].token;
+    rep.ckpt_ver = b.scan_end;
+    lane_load_reply(h.lane, &rep);
+    harness_tick(&h);
+    while (!s.done)
+        lane_snapshot_slice(h.lane, &s, &snap, 1 << 20);
+    assert_int_equal(store_new(HARNESS_PARTS, 1024, &store, &err), FB_OK);
+    lane = lane_new(&(struct lane_config){.lanes = 1, .partitions = HARNESS_PARTS}, store);
+    lane_configure(lane, h.set, h.schemas);
+    assert_int_equal(lane_recover_snapshot(lane, p, fb_buf_view(&snap), &err), FB_OK);
+    o = store_find_own(store, rep.id, object_hash(rep.id));
+    assert_non_null(o);
+    assert_int_equal(o->ver, rep.stored_ver);
+    lane_free(lane);
+    store_free(store);
+    fb_buf_fini(&snap);
+    harness_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_committed_is_not_safe),
                                        cmocka_unit_test(test_regression_below_what_was_dropped),
                                        cmocka_unit_test(test_kept_by_a_fail_over_is_not_safe),
                                        cmocka_unit_test(test_mass_expiry_guard),
-                                       cmocka_unit_test(test_start_with_a_wrong_clock)};
+                                       cmocka_unit_test(test_start_with_a_wrong_clock),
+                                       cmocka_unit_test(test_snapshot_met_twice)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
