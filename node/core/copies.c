@@ -2,6 +2,8 @@
  * way round. */
 #include "node/core/copies_impl.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdlib.h>
 
 #define NOTE_PERIOD (UINT64_C(1000) * 1000 * 1000) /* ns: how much a restart does not know of */
@@ -36,6 +38,7 @@ void copies_fini(struct lane *l)
     }
     copy_pool_fini(s);
     replica_lane_free(s->rl);
+    fb_buf_fini(&s->slice);
     free(s->read_until);
     free(s->events);
     free(s);
@@ -117,14 +120,27 @@ static struct copy *copy_get(struct lane *l, struct part *p)
         p->tail.ver = p->last_ver;
         p->tail.ptime = p->ptime;
     }
+    if (FB_MUTANT(copy_half))
+        p->tail.filling = 0;
+    if (p->tail.filling != 0) {
+        part_wipe(l, p); /* half a copy is none */
+        log_tail_note(l, p, LOG_NOTE_WIPED);
+    }
     p->synced_ver = p->last_ver;
     c->r = replica_get(l->copies->rl, p->id);
     replica_recovered_end(c->r, p->last_ver);
     replica_start(c->r, p->history, p->tail.ver);
     c->noted_ver = p->tail.ver;
-    log_tail_note(l, p);
+    log_tail_note(l, p, LOG_NOTE_COMMITTED);
     copy_read_until(l, p, 0);
     return c;
+}
+
+void copy_void(struct lane *l, struct part *p)
+{
+    part_wipe(l, p);
+    if (l->copies != NULL)
+        replica_recovered_end(replica_get(l->copies->rl, p->id), 0);
 }
 
 void copy_recovered(struct lane *l, struct part *p, const struct fb_record *r,
@@ -258,6 +274,18 @@ void copy_synced(struct lane *l, struct part *p, uint64_t ver)
     copy_due(l, p->copy);
 }
 
+static void note_committed(struct lane *l, struct copy *c)
+{
+    uint64_t now = l->copies->boot_ns;
+
+    if (c->noted_ver == c->part->tail.ver || c->part->tail.filling != 0 ||
+        now - c->noted_ns < NOTE_PERIOD)
+        return;
+    log_tail_note(l, c->part, LOG_NOTE_COMMITTED);
+    c->noted_ver = c->part->tail.ver;
+    c->noted_ns = now;
+}
+
 void copies_tick(struct lane *l)
 {
     struct copies *s = l->copies;
@@ -266,13 +294,11 @@ void copies_tick(struct lane *l)
         return;
     replica_tick(s->rl, s->boot_ns);
     for (uint32_t i = 0; i < l->config.partitions; i++) {
-        struct part *p = l->parts[i];
-        if (p == NULL || p->copy == NULL || p->copy->noted_ver == p->tail.ver ||
-            s->boot_ns - p->copy->noted_ns < NOTE_PERIOD)
+        struct copy *c = l->parts[i] == NULL ? NULL : l->parts[i]->copy;
+        if (c == NULL)
             continue;
-        log_tail_note(l, p);
-        p->copy->noted_ver = p->tail.ver;
-        p->copy->noted_ns = s->boot_ns;
+        note_committed(l, c);
+        copy_fill(l, c);
     }
 }
 

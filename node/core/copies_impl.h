@@ -29,6 +29,13 @@ struct copy {
     uint32_t first, n, cap;
     uint64_t own_bytes; /* counted in copies.own_bytes */
     uint64_t noted_ver, noted_ns;
+    struct copy_out {        /* primary: a learner is given all there is */
+        bool going, awaited; /* awaited: its slice was sent and is not acknowledged */
+        uint16_t node;
+        uint64_t inc, slice, sent_ns;
+        struct lane_snapshot snapshot;
+    } out;
+    uint64_t took_slice;       /* learner: to be acknowledged when it is written, 0 = none */
     struct copy_waits commit;  /* for a commit, in the order of versions */
     struct copy_waits durable; /* committed: for everybody's fsync */
     struct copy_waits reads;   /* for the confirmation of their tokens */
@@ -44,6 +51,7 @@ struct copies {
     _Atomic uint64_t *read_until; /* by partition: see lane_read_until */
     uint64_t own_bytes;           /* of primaries: not published yet */
     bool probing;                 /* a read waits for a token that is not sent yet */
+    struct fb_buf slice;          /* being sent */
     struct copy_wait *pool;
     uint64_t wait_bytes;
 };
@@ -59,6 +67,11 @@ void copy_log_end(struct lane *l, struct copy *c, uint64_t ver, uint64_t ptime, 
 /* copy_stream.c: after each call that may change who leads, in the order in which things happened.
  */
 void copy_settle(struct lane *l, struct copy *c);
+/* copy_fill.c: goes on with a copy for a learner, or begins one. */
+void copy_fill(struct lane *l, struct copy *c);
+void copy_fill_acked(struct lane *l, struct copy *c, uint16_t node, uint64_t inc, uint64_t slice);
+enum fb_status copy_fill_take(struct lane *l, struct copy *c, uint16_t node, uint64_t src_inc,
+                              const struct fb_append *m);
 /* copy_wait.c */
 void copy_waits_release(struct lane *l, struct copy *c);
 /* Another node leads: of what was written the outcome is not known. */

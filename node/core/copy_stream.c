@@ -154,11 +154,17 @@ enum fb_status lane_recv_append(struct lane *l, uint16_t node, uint64_t src_inc,
     size_t at;
 
     lane_check_writer(l);
-    if (m->part >= l->config.partitions || !records_fit(l, m))
+    if (m->part >= l->config.partitions || ((m->flags & FB_APPEND_COPY) == 0 && !records_fit(l, m)))
         return FB_EPROTO;
     c = addressed(l, m->part);
     if (c == NULL)
         return FB_OK;
+    if (m->flags & FB_APPEND_COPY)
+        return copy_fill_take(l, c, node, src_inc, m);
+    if (c->part->tail.filling != 0 && m->count > 0) { /* it has all that is needed after all */
+        part_wipe(l, c->part);
+        log_tail_note(l, c->part, LOG_NOTE_WIPED);
+    }
     at = l->fx.log.n;
     st = replica_recv_append(l->copies->rl, node, src_inc, m, &l->fx.log, l->copies->boot_ns);
     copy_settle(l, c);
@@ -177,6 +183,12 @@ enum fb_status lane_recv_ack(struct lane *l, uint16_t node, uint64_t src_inc,
     c = addressed(l, m->part);
     if (c == NULL)
         return FB_OK;
+    if (m->status == FB_APPEND_COPIED) {
+        if (replica_recv_copied(l->copies->rl, node, src_inc, m, l->copies->boot_ns))
+            copy_fill_acked(l, c, node, src_inc, m->acked_ver);
+        copy_settle(l, c);
+        return FB_OK;
+    }
     st = replica_recv_ack(l->copies->rl, node, src_inc, m, l->copies->boot_ns);
     copy_settle(l, c);
     return st;
@@ -282,6 +294,9 @@ void lane_copies_written(struct lane *l)
         due = c->next_due;
         c->due = false;
         c->next_due = NULL;
+        if (c->took_slice != 0)
+            replica_copy_ack(c->r, c->took_slice);
+        c->took_slice = 0;
         copy_count_own(l, c);
         if (!c->part->open)
             continue;

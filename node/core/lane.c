@@ -219,8 +219,10 @@ void lane_written(struct lane *l)
     published = pending_publish(l);
     /* versions of the partitions that wrote in this tick become feedable when this log sequence is
      * synced */
-    for (size_t i = l->mark_n; i > l->mark_first && l->marks[i - 1].log_seq == l->fx.log_seq; i--)
-        l->marks[i - 1].ver = l->parts[l->marks[i - 1].part]->last_ver;
+    for (size_t i = l->mark_n; i > l->mark_first && l->marks[i - 1].log_seq == l->fx.log_seq; i--) {
+        const struct part *p = l->parts[l->marks[i - 1].part];
+        l->marks[i - 1].ver = p->tail.filling != 0 ? 0 : p->last_ver; /* half a copy is none */
+    }
     if (l->reconcile_due)
         reconcile_soon(l);
     if (published > 0)

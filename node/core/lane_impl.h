@@ -103,6 +103,7 @@ struct log_tail {
     bool kept;         /* the log is one of several copies */
     uint64_t ver;      /* everything up to here is published */
     uint64_t ptime;    /* of that record */
+    uint64_t filling;  /* it is being replaced by a copy: slices taken so far, 0 = it is not */
     uint64_t dead_ver; /* recovery: end of a branch that was cut off before the snapshot */
     struct fb_buf bytes;
     size_t head; /* in bytes */
@@ -297,9 +298,14 @@ void log_tail_apply(struct lane *l, struct part *p, uint64_t com_ver, bool end);
 /* What was published otherwise: `bytes` of it, up to the record `ver`. */
 void log_tail_drop(struct part *p, size_t bytes, uint64_t ver, uint64_t ptime);
 void log_tail_fini(struct part *p);
-/* A note of this node's own in its log, no record of the partition: its log is one of several
- * copies, and it is committed as far as tail.ver. */
-void log_tail_note(struct lane *l, struct part *p);
+/* A note of this node's own in its log, no record of the partition. */
+enum log_note {
+    LOG_NOTE_COMMITTED, /* as far as tail.ver; and whether the log is one of several copies */
+    LOG_NOTE_COPY,      /* all before is void; items of a snapshot follow, up to: */
+    LOG_NOTE_COPY_END,
+    LOG_NOTE_WIPED, /* all before is void */
+};
+void log_tail_note(struct lane *l, struct part *p, enum log_note note);
 /* pending.c */
 struct pending *pending_find(struct lane *l, struct fb_bytes key, uint64_t hash);
 /* Newest version of a key, pending before published. */
@@ -324,7 +330,13 @@ void reply_now(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep
 void dest_touch(struct lane *l, struct reply_dest *dest);
 void feed_dest_touch(struct lane *l, struct feed_dest *dest);
 
+/* copy_fill.c: the partition has nothing any more; it is not open. */
+void part_wipe(struct lane *l, struct part *p);
+/* snapshot.c: one item of a snapshot. */
+enum fb_status snapshot_item(struct lane *l, struct part *p, const struct fb_record *r,
+                             struct fb_err *err);
 /* copies.c: partitions with several copies */
+void copy_void(struct lane *l, struct part *p); /* recovery: what was recovered so far */
 /* The record was appended to the tick's log. */
 void copy_logged(struct lane *l, struct part *p, uint64_t ver, uint64_t prev,
                  struct fb_bytes record);

@@ -125,12 +125,13 @@ void log_tail_fini(struct part *p)
     fb_buf_fini(&p->tail.bytes);
 }
 
-void log_tail_note(struct lane *l, struct part *p)
+void log_tail_note(struct lane *l, struct part *p, enum log_note note)
 {
     struct fb_record r = {.type = FB_RECORD_META,
                           .flags = p->tail.kept ? FB_RECORD_COPIES : 0,
                           .part = p->id,
                           .ver = 1, /* of epoch 0, which no log has */
+                          .count = note,
                           .obj_ver = FB_MUTANT(copy_note_ahead) ? p->last_ver : p->tail.ver};
     fb_record_encode(&l->fx.log, &r);
 }

@@ -134,9 +134,11 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
     if (wall_ms > l->wall_ms)
         l->wall_ms = wall_ms;
     if (p->tail.kept) { /* it had several copies: nobody can take any of this back now */
+        if (p->tail.filling != 0)
+            part_wipe(l, p); /* half a copy is none */
         log_tail_apply(l, p, UINT64_MAX, true);
         p->tail.kept = false;
-        log_tail_note(l, p);
+        log_tail_note(l, p, p->last_ver == 0 ? LOG_NOTE_WIPED : LOG_NOTE_COMMITTED);
     }
     part_outdated(l, p);
     part_epoch_start(l, p, epoch, history);

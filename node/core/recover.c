@@ -250,6 +250,20 @@ static enum fb_status recover_note(struct lane *l, struct part *p, const struct 
 {
     bool copies = r->flags & FB_RECORD_COPIES;
 
+    if (r->count == LOG_NOTE_COPY || r->count == LOG_NOTE_WIPED) {
+        copy_void(l, p);
+        p->tail.kept = copies;
+        p->tail.filling = r->count == LOG_NOTE_COPY;
+        return FB_OK;
+    }
+    if (r->count == LOG_NOTE_COPY_END) {
+        if (p->tail.filling == 0 || p->tail.ver == 0)
+            return bad(err, r, "the end of a copy that did not begin");
+        p->tail.filling = 0;
+        p->unsorted = true;
+        snapshot_sort(p);
+        return FB_OK;
+    }
     if (r->obj_ver > p->last_ver)
         return bad(err, r, "records before it are missing");
     if (!p->tail.kept) {
@@ -276,6 +290,8 @@ enum fb_status lane_recover_record(struct lane *l, const struct fb_record *r, st
     snapshot_sort(p);
     if (r->type == FB_RECORD_META && fb_ver_epoch(r->ver) == 0)
         return recover_note(l, p, r, err);
+    if (p->tail.filling != 0)
+        return snapshot_item(l, p, r, err);
     if (fb_ver_epoch(r->ver) == 0 || fb_ver_epoch(r->ver) > FB_EPOCH_MAX)
         return bad(err, r, "there is no such epoch");
     wrong = record_wrong(l, r);

@@ -80,6 +80,7 @@ static void node_reset(struct replica_lane *rl, uint16_t node, uint64_t inc)
             struct slot *slot = &r->slots[s];
             if (!slot->used || slot->node != node)
                 continue;
+            slot->copying = false;
             slot->matched = false; /* nothing that was sent is taken for received */
             slot->beat_ns = 0;
             if (slot->learner && slot->inc != inc) {

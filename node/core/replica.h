@@ -118,6 +118,28 @@ FB_MUST_USE enum fb_status replica_recv_ack(struct replica_lane *rl, uint16_t no
 FB_MUST_USE enum fb_status replica_recv_hello(struct replica_lane *rl, uint16_t node,
                                               uint64_t src_inc, const struct fb_replica_hello *m,
                                               uint64_t now_ns);
+/* A copy for a learner that needs more than is kept to be sent. No log is replaced while a process
+ * of its node is in the set, or in the one asked for: a recovery of the whole set counts on it.
+ * Primary: wanted (false: by nobody), begin, then slice after slice, each when the one before was
+ * acknowledged (recv_copied: true: it is from that learner), end: records follow from `ver` on. It
+ * is over when replica_copying says so: the connection was lost, another process, another epoch. */
+bool replica_copy_wanted(const struct replica *r, uint16_t *node, uint64_t *inc);
+void replica_copy_begin(struct replica *r, uint16_t node, uint64_t inc);
+void replica_copy_end(struct replica *r, uint16_t node, uint64_t inc, uint64_t ver);
+void replica_copy_stop(struct replica *r, uint16_t node, uint64_t inc);
+bool replica_copying(const struct replica *r, uint16_t node, uint64_t inc);
+void replica_copy_send(struct replica *r, uint16_t node, uint64_t slice, uint64_t ver, bool last,
+                       struct fb_bytes items, uint32_t count);
+bool replica_recv_copied(struct replica_lane *rl, uint16_t node, uint64_t src_inc,
+                         const struct fb_append_ack *m, uint64_t now_ns);
+/* Learner: a slice came, to be taken or not; what it had is gone; the copy of `ver` is whole, in
+ * the log by the end of the tick; the slice is written. */
+FB_MUST_USE enum fb_status replica_recv_copy(struct replica_lane *rl, uint16_t node,
+                                             uint64_t src_inc, const struct fb_append *m,
+                                             uint64_t now_ns, bool *take);
+void replica_wiped(struct replica *r);
+void replica_installed(struct replica *r, uint64_t ver);
+void replica_copy_ack(struct replica *r, uint64_t slice);
 /* Heartbeats, silent members, compare-and-swaps again. Every beat_ns / 4 at least. */
 void replica_tick(struct replica_lane *rl, uint64_t now_ns);
 void replica_flush(struct replica_lane *rl, uint64_t now_ns);

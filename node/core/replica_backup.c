@@ -117,7 +117,7 @@ static void take_records(struct replica *r, const struct fb_append *m, struct fb
 }
 
 /* False: the message is not from the primary of the epoch that counts here; *st says what it is. */
-static bool accept(struct replica *r, uint16_t node, uint64_t src_inc, const struct fb_append *m,
+bool backup_accept(struct replica *r, uint16_t node, uint64_t src_inc, const struct fb_append *m,
                    enum fb_status *st)
 {
     struct replica_node *n = replica_node_at(r->rl, node);
@@ -160,7 +160,7 @@ enum fb_status replica_recv_append(struct replica_lane *rl, uint16_t node, uint6
     struct replica *r;
     enum fb_status st;
 
-    if (m->part >= rl->config.partitions || !records_ok(m))
+    if (m->part >= rl->config.partitions || (m->flags & ~FB_APPEND_GOODBYE) != 0 || !records_ok(m))
         return replica_bad(rl);
     r = replica_get(rl, m->part);
     if ((m->flags & FB_APPEND_GOODBYE) != 0) {
@@ -170,7 +170,7 @@ enum fb_status replica_recv_append(struct replica_lane *rl, uint16_t node, uint6
             primary_commit(r, now_ns);
         return FB_OK;
     }
-    if (!accept(r, node, src_inc, m, &st))
+    if (!backup_accept(r, node, src_inc, m, &st))
         return st;
     r->heard_ns = now_ns;
     if ((m->prev == 0 && m->count == 0) ||

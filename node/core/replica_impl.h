@@ -56,6 +56,7 @@ struct slot {
     bool used, learner;
     bool matched; /* it is known what it has: records follow */
     bool lost;    /* what it needs is not in the tail any more */
+    bool copying; /* it gets all there is */
     uint16_t node;
     uint64_t inc; /* 0: a learner that is not connected */
     uint64_t sent_ver, sent_at;
@@ -155,7 +156,15 @@ void primary_flush(struct replica *r, uint64_t now_ns);
 /* Tells the node that nothing is read under this primary's lease any more. */
 void primary_goodbye(struct replica *r, uint16_t node);
 
+/* Is the message from a process that this primary knows, about its epoch? A higher epoch ends it.
+ */
+struct slot *primary_sender(struct replica_lane *rl, uint16_t node, uint64_t src_inc, uint16_t part,
+                            uint32_t epoch, uint64_t history);
+
 /* replica_backup.c */
+/* False: the message is not from the primary of the epoch that counts here; *st says what it is. */
+bool backup_accept(struct replica *r, uint16_t node, uint64_t src_inc, const struct fb_append *m,
+                   enum fb_status *st);
 void backup_commit(struct replica *r);
 void backup_ack(struct replica *r, uint64_t now_ns);
 

@@ -141,7 +141,7 @@ void primary_flush(struct replica *r, uint64_t now_ns)
         due = s->beat_ns == 0 || now_ns - s->beat_ns >= r->rl->config.beat_ns || r->probe;
         if (s->matched && (due || s->sent_ver < r->runs.last || s->told_com_ver < r->com_ver)) {
             send_records(r, s, n, &m);
-        } else if (!s->matched && due) {
+        } else if (!s->matched && !s->copying && due) {
             m.prev = 0;
             fb_append_encode(&n->appends, &m);
             n->append_n++;
@@ -157,8 +157,8 @@ void primary_flush(struct replica *r, uint64_t now_ns)
 
 /* Is the message from a process that this primary knows, about its epoch? A higher epoch ends it.
  */
-static struct slot *sender(struct replica_lane *rl, uint16_t node, uint64_t src_inc, uint16_t part,
-                           uint32_t epoch, uint64_t history)
+struct slot *primary_sender(struct replica_lane *rl, uint16_t node, uint64_t src_inc, uint16_t part,
+                            uint32_t epoch, uint64_t history)
 {
     struct replica *r = part < rl->config.partitions ? rl->parts[part] : NULL;
 
@@ -175,13 +175,13 @@ static struct slot *sender(struct replica_lane *rl, uint16_t node, uint64_t src_
 enum fb_status replica_recv_ack(struct replica_lane *rl, uint16_t node, uint64_t src_inc,
                                 const struct fb_append_ack *m, uint64_t now_ns)
 {
-    struct slot *s = sender(rl, node, src_inc, m->part, m->epoch, m->history);
+    struct slot *s = primary_sender(rl, node, src_inc, m->part, m->epoch, m->history);
     struct replica *r;
 
     if (s == NULL)
         return FB_OK;
     r = rl->parts[m->part];
-    if (m->epoch < r->epoch || m->status == FB_APPEND_STALE)
+    if (m->epoch < r->epoch || m->status != FB_APPEND_OK)
         return FB_OK; /* late */
     if (m->acked_ver > r->runs.last || m->synced_ver > m->acked_ver || m->token > rl->token ||
         m->sent_ns > now_ns ||
@@ -207,7 +207,7 @@ enum fb_status replica_recv_ack(struct replica_lane *rl, uint16_t node, uint64_t
 enum fb_status replica_recv_hello(struct replica_lane *rl, uint16_t node, uint64_t src_inc,
                                   const struct fb_replica_hello *m, uint64_t now_ns)
 {
-    struct slot *s = sender(rl, node, src_inc, m->part, m->epoch, m->history);
+    struct slot *s = primary_sender(rl, node, src_inc, m->part, m->epoch, m->history);
     const struct tail_entry *e;
     struct replica *r;
     uint64_t match;
@@ -216,6 +216,8 @@ enum fb_status replica_recv_hello(struct replica_lane *rl, uint16_t node, uint64
         return FB_OK;
     r = rl->parts[m->part];
     s->heard_ns = now_ns;
+    if (s->copying)
+        return FB_OK; /* what it had does not matter any more */
     match = runs_match(&r->runs, m->runs);
     if (m->com_ver > match && m->com_ver <= r->runs.last)
         match = m->com_ver; /* committed: in every log that may lead (I7) */

@@ -19,6 +19,8 @@ bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s)
     if (p == NULL || p->last_ver == 0)
         return false;
     *s = (struct lane_snapshot){.part = part, .start_log_seq = l->fx.log_seq};
+    if (p->tail.filling != 0)
+        return false;
     if (p->tail.kept) { /* what is published; the log has the rest */
         s->start_ver = FB_MUTANT(copy_snapshot_ahead) ? p->last_ver : p->tail.ver;
         s->ptime = p->tail.ptime;
@@ -314,6 +316,15 @@ static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_
                       p->id);
 }
 
+enum fb_status snapshot_item(struct lane *l, struct part *p, const struct fb_record *r,
+                             struct fb_err *err)
+{
+    if (r->part != p->id || !recover_key_ok(l, r))
+        return fb_err_set(err, FB_ECORRUPT,
+                          "partition %u: an item of the snapshot is of another one", p->id);
+    return take_item(l, p, r, err);
+}
+
 enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_bytes items,
                                      struct fb_err *err)
 {
@@ -329,10 +340,10 @@ enum fb_status lane_recover_snapshot(struct lane *l, uint16_t part, struct fb_by
     while (r.n > 0) {
         struct fb_record rec;
         enum fb_status st = fb_record_decode(&r, &rec);
-        if (st != FB_OK || rec.part != part || !recover_key_ok(l, &rec))
+        if (st != FB_OK)
             return fb_err_set(err, FB_ECORRUPT,
                               "partition %u: an item of the snapshot cannot be decoded", part);
-        st = take_item(l, p, &rec, err);
+        st = snapshot_item(l, p, &rec, err);
         if (st != FB_OK)
             return st;
     }

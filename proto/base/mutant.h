@@ -95,6 +95,8 @@
     X(copy_group_kept, "what is there of a transaction whose rest was lost is applied")            \
     X(copy_note_ahead, "the log says that all in it is committed")                                 \
     X(copy_feed_uncommitted, "a feed says that it has scanned what is not committed")              \
+    X(copy_half, "half a copy counts as one after a restart")                                      \
+    X(copy_fill_member, "a log is replaced while its node counts in the set")                      \
     X(copy_snapshot_ahead, "a snapshot says that it has what is not committed")
 
 #ifdef FB_MUTANTS

@@ -21,10 +21,10 @@
     in->bad |= m->f >= FB_PARTITIONS_MAX;
 #define TAKE_flags(f)                                                                              \
     m->f = fb_take_u8(in);                                                                         \
-    in->bad |= m->f > FB_APPEND_GOODBYE;
+    in->bad |= (m->f & ~FB_APPEND_FLAGS) != 0;
 #define TAKE_status(f)                                                                             \
     m->f = fb_take_u8(in);                                                                         \
-    in->bad |= m->f > FB_APPEND_STALE;
+    in->bad |= m->f > FB_APPEND_COPIED;
 
 #define APPEND_FIELDS(F)                                                                           \
     F(part, part)                                                                                  \

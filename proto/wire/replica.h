@@ -17,7 +17,12 @@
 
 enum fb_append_flag {
     FB_APPEND_GOODBYE = 1 << 0, /* the sender reads no more under a lease of this epoch */
+    /* To a learner that needs more than is kept to be sent: `records` are `count` items of a
+     * snapshot, com_ver the version it is of, prev the number of the slice from 1 on. */
+    FB_APPEND_COPY = 1 << 1,
+    FB_APPEND_COPY_END = 1 << 2, /* with COPY: the last slice */
 };
+#define FB_APPEND_FLAGS (FB_APPEND_GOODBYE | FB_APPEND_COPY | FB_APPEND_COPY_END)
 
 /* primary -> member of the set, learner */
 struct fb_append {
@@ -35,7 +40,8 @@ struct fb_append {
 
 enum fb_append_status {
     FB_APPEND_OK = 0,
-    FB_APPEND_STALE = 1, /* epoch is the higher one the receiver has accepted */
+    FB_APPEND_STALE = 1,  /* epoch is the higher one the receiver has accepted */
+    FB_APPEND_COPIED = 2, /* slice acked_ver of a copy is written */
 };
 
 /* The answer. With OK it also promises that the sender opens no higher epoch for t_lease. */

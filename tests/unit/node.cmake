@@ -21,7 +21,7 @@ fb_add_test(node_level LABELS unit TIMEOUT 120 SOURCES unit/node/level_test.c un
 # The core once more, with checks that can be left out: the simulation has to miss each of them.
 add_executable(node_replica_sim unit/node/replica_sim_test.c unit/node/replica_world.c unit/node/replica_coord.c
   unit/node/replica_judge.c ${PROJECT_SOURCE_DIR}/proto/base/mutant.c)
-foreach(part "" _runs _tail _set _primary _backup)
+foreach(part "" _runs _tail _set _primary _backup _copy)
   target_sources(node_replica_sim PRIVATE ${PROJECT_SOURCE_DIR}/node/core/replica${part}.c)
 endforeach()
 target_compile_definitions(node_replica_sim PRIVATE FB_MUTANTS=1)

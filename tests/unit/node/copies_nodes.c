@@ -69,7 +69,7 @@ void cnode_start(struct cworld *w, uint32_t i)
     struct lane_config lc = {.lanes = 1, .partitions = PARTS};
     struct replica_config rc = {.inc = cdraw(w) | 1,
                                 .partitions = PARTS,
-                                .tail_bytes = 1u << 21,
+                                .tail_bytes = w->small_ring ? 1u << 12 : 1u << 21,
                                 .lease_ns = 1000 * MS,
                                 .beat_ns = 200 * MS,
                                 .silence_ns = 1500 * MS,
@@ -332,6 +332,9 @@ void cnode_tick(struct cworld *w, uint32_t i)
     struct cnode *n = &w->node[i];
     struct lane_effects *fx = lane_effects(n->lane);
 
+    for (uint16_t p = 0; p < PARTS; p++)
+        if (n->lane->parts[p] != NULL)
+            w->filled += n->lane->parts[p]->tail.filling > 0;
     lane_tick(n->lane);
     if (fx->log.n > 0) {
         if (n->end_n == n->end_cap) {

@@ -45,6 +45,7 @@ void cworld_init(struct cworld *w, uint64_t seed)
     w->confirmed = cchance(w, 30);
     ns->reads = w->confirmed ? FB_READS_CONFIRMED : FB_READS_LEASE;
     w->slow_sync = cchance(w, 40);
+    w->small_ring = cchance(w, 40);
     w->frail = cbelow(w, CNODES);
     for (uint32_t k = 0; k < KEYS; k++)
         name_key(&w->key[k], k);

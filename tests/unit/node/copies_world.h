@@ -95,10 +95,10 @@ struct cworld {
     uint32_t op_n;
     struct ckey key[KEYS];
     bool counted[PAIRS_FIRST][OPS_MAX]; /* numbers that counters were answered with */
-    bool healed, kills, power, cuts, pauses, promotes, refuse, confirmed, slow_sync;
+    bool healed, kills, power, cuts, pauses, promotes, refuse, confirmed, slow_sync, small_ring;
     uint32_t frail;
     uint64_t answered, reads, lease_reads, promotions, restarts, fed, unknown, durable, local,
-        cut_logs, snaps, increments;
+        cut_logs, snaps, increments, filled;
 };
 
 uint64_t cdraw(struct cworld *w);
