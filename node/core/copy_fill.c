@@ -130,7 +130,8 @@ enum fb_status copy_fill_take(struct lane *l, struct copy *c, uint16_t node, uin
     copy_settle(l, c);
     if (st != FB_OK || !take || !slice_begins(l, c, m))
         return st;
-    if (lane_recover_snapshot(l, p->id, m->records, &err) != FB_OK || p->tail.ver != m->com_ver)
+    if (items_of(m->records) != m->count ||
+        lane_recover_snapshot(l, p->id, m->records, &err) != FB_OK || p->tail.ver != m->com_ver)
         return FB_EPROTO; /* it stays half a copy */
     p->tail.filling = m->prev;
     p->tail.kept = true;

@@ -176,6 +176,8 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         b.status = FB_FEED_NO_NAMESPACE;
     else if (b.status == FB_FEED_OK && req->from_ver > p->last_ver)
         b.status = FB_FEED_AHEAD;
+    else if (b.status == FB_FEED_OK && req->from_ver > part_seen_ver(p))
+        b.status = FB_FEED_NOT_PRIMARY; /* another node had it committed, and leads by now */
     else if (b.status == FB_FEED_OK && req->history > p->history)
         b.status = FB_FEED_RESYNC;
     if (b.status == FB_FEED_OK && part_in_gap(p, req->from_ver)) {

@@ -251,6 +251,11 @@ static inline uint64_t part_safe_ver(const struct part *p)
                ? p->synced_ver
                : p->tail.ver;
 }
+/* The end of what may be seen of it. */
+static inline uint64_t part_seen_ver(const struct part *p)
+{
+    return p->copy == NULL ? p->last_ver : p->tail.ver;
+}
 /* The rest of becoming a primary, when it may serve. Its EPOCH_START is in the log. */
 void part_epoch_start(struct lane *l, struct part *p, uint32_t epoch, uint64_t history);
 void part_open(struct lane *l, struct part *p);

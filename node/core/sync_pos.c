@@ -223,7 +223,7 @@ void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos)
 
     lane_check_writer(l);
     if (p == NULL || !p->open || nsid == NSID_NONE || pos->history > p->history ||
-        pos->ver > p->last_ver)
+        pos->ver > part_seen_ver(p))
         return; /* not ours, or impossible: the sync process asks again from what PostgreSQL says */
     sync_pos(l, p, feed_get(p, nsid), pos->ver, pos->dsafe, pos->xid);
 }

@@ -173,7 +173,7 @@ static enum fb_status take_append(struct cworld *w, struct cnode *n, uint16_t nu
     struct fb_reader r = fb_reader(all->records);
     enum fb_status st;
 
-    if (w->healed || all->count < 2 || !cchance(w, 20))
+    if (w->healed || (all->flags & FB_APPEND_COPY) != 0 || all->count < 2 || !cchance(w, 20))
         return lane_recv_append(n->lane, number, inc, all);
     m.count = 1 + cbelow(w, all->count - 1);
     for (uint32_t i = 0; i < m.count; i++) {
