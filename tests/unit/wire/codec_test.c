@@ -157,7 +157,7 @@ static void impossible_replicas(void **state)
                               {.part = 1, .epoch = 0},
                               {.part = 1, .epoch = FB_EPOCH_MAX + 1},
                               {.part = 1, .epoch = 1, .prev = UINT64_MAX},
-                              {.part = 1, .epoch = 1, .flags = 2}};
+                              {.part = 1, .epoch = 1, .flags = FB_APPEND_FLAGS + 1}};
     (void)state;
     for (size_t i = 0; i < FB_COUNT_OF(bad); i++) {
         struct fb_buf b = {0};
