@@ -274,6 +274,7 @@ void lane_copies_written(struct lane *l)
     struct copies *s = l->copies;
     struct copy *due, *c;
     uint32_t published;
+    bool any;
 
     lane_check_writer(l);
     s->probing = false;
@@ -284,6 +285,7 @@ void lane_copies_written(struct lane *l)
             copy_due(l, l->parts[replica_part(r)]->copy);
     due = s->due;
     s->due = NULL;
+    any = due != NULL;
     for (c = due; c != NULL; c = c->next_due) {
         c->due = true; /* it stands in this list until the end */
         look(l, c);
@@ -305,7 +307,8 @@ void lane_copies_written(struct lane *l)
         feeds_tell(l, c->part);
     }
     replica_fx_clear(s->rl);
-    feed_held_synced(l);
+    if (any)
+        feed_held_synced(l);
     if (l->reconcile_due)
         reconcile_soon(l);
     if (published > 0)

@@ -174,10 +174,9 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     if (b.status == FB_FEED_OK && req->mapping != 0 && l->ns[nsid].mapping != 0 &&
         req->mapping != l->ns[nsid].mapping)
         b.status = FB_FEED_NO_NAMESPACE;
-    else if (b.status == FB_FEED_OK && req->from_ver > p->last_ver)
-        b.status = FB_FEED_AHEAD;
     else if (b.status == FB_FEED_OK && req->from_ver > part_seen_ver(p))
-        b.status = FB_FEED_NOT_PRIMARY; /* another node had it committed, and leads by now */
+        /* of several copies: another node had it committed, and leads by now */
+        b.status = p->copy != NULL ? FB_FEED_NOT_PRIMARY : FB_FEED_AHEAD;
     else if (b.status == FB_FEED_OK && req->history > p->history)
         b.status = FB_FEED_RESYNC;
     if (b.status == FB_FEED_OK && part_in_gap(p, req->from_ver)) {

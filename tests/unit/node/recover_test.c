@@ -84,6 +84,49 @@ static void test_records(void **state)
     store_free(store);
 }
 
+/* The log of one of several copies: what was cut off is a record whose `prev` is further back, and
+ * no such record is below what the log says to be committed. */
+static void test_cuts(void **state)
+{
+    struct lane *l = fresh();
+    uint16_t part = put("a", 1).part;
+    struct fb_record note = {
+        .type = FB_RECORD_META, .flags = FB_RECORD_COPIES, .part = part, .ver = 1};
+    struct fb_record r;
+    const struct object *o;
+    (void)state;
+
+    expect(l, note, FB_OK, "");
+    for (uint64_t n = 0; n <= 3; n++) {
+        r = n == 0 ? (struct fb_record){.type = FB_RECORD_EPOCH_START, .part = part} : put("a", 1);
+        r.ver = fb_ver(1, n);
+        r.prev = n == 0 ? 0 : fb_ver(1, n - 1);
+        expect(l, r, FB_OK, "");
+    }
+    assert_null(store_find_own(store, r.key, object_hash(r.key))); /* nothing says: committed */
+    note.obj_ver = fb_ver(1, 1);
+    expect(l, note, FB_OK, "");
+    o = store_find_own(store, r.key, object_hash(r.key));
+    assert_non_null(o);
+    assert_int_equal(o->ver, fb_ver(1, 1));
+    r = (struct fb_record){
+        .type = FB_RECORD_EPOCH_START, .part = part, .ver = fb_ver(2, 0), .prev = fb_ver(1, 2)};
+    expect(l, r, FB_OK, ""); /* 1/3 is cut off */
+    assert_int_equal(lane_last_ver(l, part), fb_ver(2, 0));
+    r.ver = fb_ver(3, 0);
+    r.prev = fb_ver(1, 3);
+    expect(l, r, FB_ECORRUPT, "may be cut off"); /* it is gone */
+    r.prev = fb_ver(1, 0);
+    expect(l, r, FB_ECORRUPT, "may be cut off"); /* committed */
+    note.obj_ver = fb_ver(2, 1);
+    expect(l, note, FB_ECORRUPT, "missing");
+    note = (struct fb_record){
+        .type = FB_RECORD_META, .part = part, .ver = 1, .count = LOG_NOTE_COPY_END};
+    expect(l, note, FB_ECORRUPT, "did not begin");
+    lane_free(l);
+    store_free(store);
+}
+
 static enum fb_status snapshot_of(struct lane *l, uint64_t ver)
 {
     struct fb_buf items = {0};
@@ -124,7 +167,7 @@ static void test_snapshot(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_records),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_records), cmocka_unit_test(test_cuts),
                                        cmocka_unit_test(test_snapshot)};
     rcu_register_thread();
     return cmocka_run_group_tests(tests, NULL, NULL);
