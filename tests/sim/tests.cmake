@@ -11,7 +11,7 @@ add_test(NAME sim_twice COMMAND forebay-sim --seed 1 --count 8 --twice)
 # As many of these seeds as there is time for; each core has its own. Few enough that a faster machine does not come to
 # seeds that nobody has run before: those are for tools/soak, where they stop nobody.
 foreach(part 1 2)
-  add_test(NAME sim_seeds_${part} COMMAND forebay-sim --seed ${part}0000 --count 400 --seconds 35)
+  add_test(NAME sim_seeds_${part} COMMAND forebay-sim --seed ${part}0000 --count 10000 --seconds 35)
 endforeach()
 set_tests_properties(sim_twice sim_seeds_1 sim_seeds_2 PROPERTIES TIMEOUT 300 LABELS sim
   ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0")
