@@ -44,6 +44,9 @@ static const struct fb_option option_table[] = {
      1, 0, true, false},
     {"node", "snapshot_log_bytes", FB_OPT_SIZE, "512MiB",
      "A round of snapshots starts when the log has grown by this.", NULL, 1, 0, true, false},
+    {"node", "snapshot_slice", FB_OPT_SIZE, "1MiB",
+     "About what a writer thread writes down of a snapshot between requests.", NULL, 1024,
+     UINT64_C(64) << 20, true, false},
     {"node", "accept_empty_data_dir", FB_OPT_BOOL, "no",
      "Start although the map says this node leads partitions and the data directory is new: what "
      "was not in "
@@ -158,11 +161,20 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
     return log_open(&lc, &n->log, err);
 }
 
+static struct snapshotter_limits snapshot_limits(const struct fb_options *o)
+{
+    return (struct snapshotter_limits){
+        .interval_ms = fb_options_uint(o, "node", "snapshot_interval"),
+        .log_bytes = fb_options_uint(o, "node", "snapshot_log_bytes"),
+        .slice_bytes = fb_options_uint(o, "node", "snapshot_slice")};
+}
+
 static enum fb_status start(struct node *n, struct fb_err *err)
 {
     struct fb_cluster_state *state = NULL;
     struct fb_admin_hooks hooks = {.ready = node_ready, .status = node_status, .arg = n};
     const char *path = fb_options_text(n->options, "node", "data_dir");
+    struct snapshotter_limits limits = snapshot_limits(n->options);
     enum fb_status s = open_coordinator(n, path, &state, err);
 
     if (s != FB_OK)
@@ -190,9 +202,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     for (uint32_t i = 0; i < n->worker_count && s == FB_OK; i++)
         s = worker_start(n->workers[i], err);
     if (s == FB_OK)
-        s = snapshotter_start(n, fb_options_uint(n->options, "node", "snapshot_interval"),
-                              fb_options_uint(n->options, "node", "snapshot_log_bytes"),
-                              &n->snapshotter, err);
+        s = snapshotter_start(n, &limits, &n->snapshotter, err);
     if (s == FB_OK)
         s = node_net_listen(n, err);
     if (s == FB_OK)
@@ -250,12 +260,12 @@ static void stop(struct node *n)
 static void reload_commit(void *arg, const struct fb_options *next)
 {
     struct node *n = arg;
+    struct snapshotter_limits limits = snapshot_limits(next);
 
     n->options = next;
     node_set_memory_limit(n, fb_options_uint(next, "node", "memory"));
     log_set_sync_interval(n->log, (uint32_t)fb_options_uint(next, "node", "log_sync_interval"));
-    snapshotter_set(n->snapshotter, fb_options_uint(next, "node", "snapshot_interval"),
-                    fb_options_uint(next, "node", "snapshot_log_bytes"));
+    snapshotter_set(n->snapshotter, &limits);
 }
 
 static void second(void *arg)

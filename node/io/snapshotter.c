@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define SLICE_BYTES (1u << 20)
-
 /* Where a partition's log is still needed: the older of its two snapshots. */
 struct mark {
     uint64_t newer_seq, older_seq; /* log sequences of this generation */
@@ -24,7 +22,7 @@ struct mark {
 struct snapshotter {
     struct node *node;
     struct fb_thread *thread;
-    _Atomic uint64_t interval_ms, log_bytes_max;
+    _Atomic uint64_t interval_ms, log_bytes_max, slice_max; /* limits */
     struct mark *marks;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
@@ -48,7 +46,7 @@ static void take_slice(void *arg, struct worker *w)
         s->has_content = lane_snapshot_begin(w->lane, part, &s->snap);
     }
     if (s->has_content && !s->snap.done)
-        lane_snapshot_slice(w->lane, &s->snap, &s->slice, SLICE_BYTES);
+        lane_snapshot_slice(w->lane, &s->snap, &s->slice, atomic_load(&s->slice_max));
     s->log_seq = w->log_seq;
     s->next_seq = lane_effects(w->lane)->log_seq;
     pthread_mutex_lock(&s->mutex);
@@ -241,7 +239,7 @@ static void snapshotter_main(void *arg)
     }
 }
 
-enum fb_status snapshotter_start(struct node *n, uint64_t interval_ms, uint64_t log_bytes_max,
+enum fb_status snapshotter_start(struct node *n, const struct snapshotter_limits *limits,
                                  struct snapshotter **out, struct fb_err *err)
 {
     struct snapshotter *s = fb_xcalloc(1, sizeof(*s));
@@ -249,8 +247,7 @@ enum fb_status snapshotter_start(struct node *n, uint64_t interval_ms, uint64_t 
     enum fb_status st;
 
     s->node = n;
-    s->interval_ms = interval_ms;
-    s->log_bytes_max = log_bytes_max;
+    snapshotter_set(s, limits);
     s->marks = fb_xcalloc(n->partitions, sizeof(*s->marks));
     pthread_mutex_init(&s->mutex, NULL);
     pthread_condattr_init(&attr);
@@ -286,10 +283,11 @@ uint64_t snapshotter_memory_bytes(const struct snapshotter *s)
     return atomic_load_explicit(&s->slice_bytes, memory_order_relaxed);
 }
 
-void snapshotter_set(struct snapshotter *s, uint64_t interval_ms, uint64_t log_bytes_max)
+void snapshotter_set(struct snapshotter *s, const struct snapshotter_limits *limits)
 {
-    atomic_store(&s->interval_ms, interval_ms);
-    atomic_store(&s->log_bytes_max, log_bytes_max);
+    atomic_store(&s->interval_ms, limits->interval_ms);
+    atomic_store(&s->log_bytes_max, limits->log_bytes);
+    atomic_store(&s->slice_max, limits->slice_bytes);
 }
 
 uint64_t snapshotter_now(struct snapshotter *s)

@@ -13,13 +13,18 @@ struct snapshotter_status {
     char last_error[FB_ERR_MSG_BYTES_MAX];
 };
 
-FB_MUST_USE enum fb_status snapshotter_start(struct node *n, uint64_t interval_ms,
-                                             uint64_t log_bytes_max, struct snapshotter **out,
-                                             struct fb_err *err);
+struct snapshotter_limits {
+    uint64_t interval_ms, log_bytes; /* a round begins when one of them is reached */
+    uint64_t slice_bytes;            /* about what a worker writes down between two ticks */
+};
+
+FB_MUST_USE enum fb_status snapshotter_start(struct node *n,
+                                             const struct snapshotter_limits *limits,
+                                             struct snapshotter **out, struct fb_err *err);
 /* Waits for the snapshot under way. Workers must still run. */
 void snapshotter_stop(struct snapshotter *s);
-/* Other triggers from now on. Any thread. */
-void snapshotter_set(struct snapshotter *s, uint64_t interval_ms, uint64_t log_bytes_max);
+/* Other limits from now on. Any thread. */
+void snapshotter_set(struct snapshotter *s, const struct snapshotter_limits *limits);
 /* Start a round now; gives the number of the attempt that shows what is there now, so that who
  * asked can wait for status.attempts to reach it. Any thread. */
 uint64_t snapshotter_now(struct snapshotter *s);

@@ -170,6 +170,7 @@ void fb_options_assign(struct fb_options *o, size_t i, struct fb_bytes text,
         else
             fb_buf_printf(&o->problems, "%s: %s.%s: %s\n", at, opt->section, opt->key, err.msg);
         o->bad_usage |= source == SOURCE_FLAG;
+        num = 0; /* nothing that is out of range gets any further */
     }
     if (source < v->source) {
         free(copy);

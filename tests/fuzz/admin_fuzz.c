@@ -4,6 +4,7 @@
  * Besides sanitizers: the answer is HTTP with one of the statuses we give or the library gives for
  * nonsense, a page that is there is found, and the port goes on.
  */
+#include "tests/fuzz/connect.h"
 #include "tests/fuzz/input.h"
 
 #include "proto/base/buf.h"
@@ -64,22 +65,6 @@ static void start(void)
     (void)atexit(stop);
 }
 
-/* The fuzzer's timer interrupts calls. An interrupted connect goes on in the background. */
-static bool is_connected(int fd)
-{
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
-    int error = 0;
-    socklen_t n = sizeof(error);
-
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-        return true;
-    if (errno != EINTR)
-        return false;
-    while (poll(&p, 1, -1) < 0 && errno == EINTR)
-        ;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) == 0 && error == 0;
-}
-
 /* Everything until the other side closes, or waits for more. False: it waits. */
 static bool exchange(struct fb_bytes request, struct fb_buf *answer)
 {
@@ -87,7 +72,7 @@ static bool exchange(struct fb_bytes request, struct fb_buf *answer)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), is_there;
     ssize_t n = 1;
 
-    fb_assert(fd >= 0 && is_connected(fd));
+    fb_assert(fd >= 0 && fuzz_connect(fd, &address));
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     while (request.n > 0 && n > 0) {
         do

@@ -5,6 +5,7 @@
  * A session of the fuzzer is one connection. It ends with a PING: the process answers it, or it has
  * closed the connection; anything else is a process that hangs.
  */
+#include "tests/fuzz/connect.h"
 #include "tests/fuzz/folder.h"
 #include "tests/fuzz/input.h"
 
@@ -270,7 +271,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         put_any(&in, &out);
     fb_frame_end(&out, fb_frame_begin(&out, &ping), 0);
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    fb_assert(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    fb_assert(fd >= 0 && fuzz_connect(fd, &address));
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)); /* ports come back */
     if (send_all(fd, fb_buf_view(&out)))
         (void)shutdown(fd, SHUT_WR); /* half a frame at the end is waited for by nobody */

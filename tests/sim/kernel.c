@@ -150,7 +150,10 @@ bool sim_healed(const struct sim *s)
 static void draw_plan(struct sim *s)
 {
     static const char *const dangers[] = {"openat",    "fsync",    "fdatasync", "pwrite",
-                                          "fallocate", "renameat", "unlinkat",  SIM_DANGER_FEED};
+                                          "fallocate", "renameat", "unlinkat"};
+    static const char *const behind[] = {SIM_DANGER_FEED, SIM_DANGER_PARK, SIM_DANGER_START,
+                                         SIM_DANGER_SNAPSHOT};
+    static const char *const lingers[] = {"pwritev", "fdatasync", "fdatasync", "openat"};
     struct sim_plan *p = &s->plan;
     bool quiet = sim_chance(s, SIM_PLAN, 30000); /* some runs have no fault at all */
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
@@ -162,8 +165,15 @@ static void draw_plan(struct sim *s)
     p->storm_ns = sim_range(s, SIM_PLAN, 5, 40) * SIM_S;
     p->calm_ns = 180 * SIM_S;
     p->ops = (uint32_t)sim_spread(s, SIM_PLAN, 150, 1500);
-    if (sim_chance(s, SIM_PLAN, 500000))
+    if (sim_chance(s, SIM_PLAN, 300000)) {
         p->danger = dangers[sim_range(s, SIM_PLAN, 0, FB_COUNT_OF(dangers) - 1)];
+    } else if (sim_chance(s, SIM_PLAN, 400000)) {
+        p->danger = behind[sim_range(s, SIM_PLAN, 0, FB_COUNT_OF(behind) - 1)];
+        if (!quiet && s->config.fault_on == NULL)
+            p->on[SIM_FAULT_NODE_POWER] = true;
+    }
+    if (sim_chance(s, SIM_PLAN, 400000))
+        p->linger = lingers[sim_range(s, SIM_PLAN, 0, FB_COUNT_OF(lingers) - 1)];
 }
 
 /* ---- events ---- */

@@ -91,6 +91,9 @@ enum sim_fault {
 const char *sim_fault_name(enum sim_fault kind);
 
 #define SIM_DANGER_FEED "feed"
+#define SIM_DANGER_PARK "park"
+#define SIM_DANGER_START "start"
+#define SIM_DANGER_SNAPSHOT "snapshot"
 
 /* What a run is: drawn from the seed before anything else. */
 struct sim_plan {
@@ -100,8 +103,11 @@ struct sim_plan {
     uint64_t calm_ns;         /* how long everything may take to come right afterwards */
     uint32_t ops;             /* about how many client operations */
     /* NULL, or the moment at which the node dies by preference in this run: in this call of the
-     * disk, or SIM_DANGER_FEED, right after a feed has given something out. */
+     * disk, or the power goes soon after something: SIM_DANGER_FEED, a feed has given something
+     * out; SIM_DANGER_PARK, a verdict was acknowledged; SIM_DANGER_START, it has started;
+     * SIM_DANGER_SNAPSHOT, a snapshot has got its name. */
     const char *danger;
+    const char *linger; /* NULL, or the call of the disk in which threads lose time in this run */
 };
 
 struct sim_config {

@@ -37,8 +37,11 @@ bool node_check_recovered(const struct node_check *c);
 /* Frames of routers and sync processes on their way in, and out. */
 void node_check_received(struct node_check *c, const struct sim_conn *conn,
                          const struct fb_frame *f);
-/* Gives how many feed batches are among them. */
-uint32_t node_check_sent(struct node_check *c, const struct sim_conn *conn, struct fb_bytes frames);
+struct node_sent {
+    uint32_t fed, verdicts; /* feed batches, acknowledgements of verdicts */
+};
+struct node_sent node_check_sent(struct node_check *c, const struct sim_conn *conn,
+                                 struct fb_bytes frames);
 /* The state of the lanes against the records: between two events. */
 void node_check_state(struct node_check *c);
 /* Of a partition: newest version written to the log, and newest known to be on the platter. */

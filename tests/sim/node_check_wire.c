@@ -111,10 +111,11 @@ static void sent_batch(struct node_check *c, const struct fb_feed_batch *b)
                       b->part);
 }
 
-uint32_t node_check_sent(struct node_check *c, const struct sim_conn *conn, struct fb_bytes frames)
+struct node_sent node_check_sent(struct node_check *c, const struct sim_conn *conn,
+                                 struct fb_bytes frames)
 {
     size_t at = 0, size;
-    uint32_t fed = 0;
+    struct node_sent sent = {0};
     while (at < frames.n) {
         struct fb_bytes rest = {frames.p + at, frames.n - at};
         struct fb_frame f;
@@ -136,10 +137,12 @@ uint32_t node_check_sent(struct node_check *c, const struct sim_conn *conn, stru
             if (fb_feed_batch_decode(&r, &b) != FB_OK)
                 sim_violation(c->sim, "frame", "the node sends a broken feed batch");
             sent_batch(c, &b);
-            fed += b.status == FB_FEED_OK;
+            sent.fed += b.status == FB_FEED_OK;
         }
+        if (f.kind == FB_FRAME_VERDICT_ACK)
+            sent.verdicts += f.count;
     }
     if (c->proc->fs->errors > c->errors_before)
         sim_violation(c->sim, "I19", "the node sends a frame after its disk failed");
-    return fed;
+    return sent;
 }

@@ -143,6 +143,8 @@ static void configure(struct node_proc *n)
         (unsigned long long)sim_spread(s, SIM_NODE, 250, 30000));
     arg(n, "--node.snapshot_log_bytes=%lluKiB",
         (unsigned long long)sim_spread(s, SIM_NODE, 64, 4096));
+    arg(n, "--node.snapshot_slice=%llu",
+        (unsigned long long)sim_spread(s, SIM_NODE, 1024, 1048576));
     arg(n, "--node.memory=%lluKiB",
         (unsigned long long)(small ? sim_spread(s, SIM_NODE, 12, 64) : 65536));
     arg(n, "--admin.listen=127.0.0.1:0");
@@ -353,6 +355,7 @@ static void start(struct node_proc *n)
     node_check_must_refuse(n->check, n->broken_medium && n->lost_file[0] == 0);
     n->accept_empty = false;
     sim_proc_start(&n->proc, node_start, n);
+    sim_proc_endanger(&n->proc, SIM_DANGER_START, 300000, 2 * SIM_S);
 }
 
 /* ---- faults ---- */
@@ -449,27 +452,17 @@ static void faults_ev(void *arg_, uint64_t tag)
 
 /* ---- the module ---- */
 
-static void power_ev(void *arg_, uint64_t tag)
-{
-    struct node_proc *n = arg_;
-    if (!n->proc.alive || n->proc.number != tag || sim_healed(n->w->sim))
-        return;
-    sim_trace(n->w->sim, "%s power loss behind a feed", n->proc.name);
-    sim_proc_end(&n->proc, SIM_POWER, 0);
-}
-
 static void on_sent(struct sim_proc *from, const struct sim_conn *c, struct fb_bytes frames)
 {
     struct node_proc *n = from->user;
-    struct sim *s = n->w->sim;
-    const char *danger = sim_plan(s)->danger;
+    struct node_sent sent;
     if (strcmp(from->name, WORLD_NODE_NAME) != 0)
         return;
-    if (node_check_sent(n->check, c, frames) > 0 && danger != NULL &&
-        strcmp(danger, SIM_DANGER_FEED) == 0 &&
-        sim_strikes(s, SIM_PROC, SIM_FAULT_NODE_POWER, 30000))
-        sim_after(s, sim_spread(s, SIM_PROC, 10 * SIM_US, 20 * SIM_MS), power_ev, n,
-                  n->proc.number);
+    sent = node_check_sent(n->check, c, frames);
+    if (sent.fed > 0)
+        sim_proc_endanger(&n->proc, SIM_DANGER_FEED, 30000, 100 * SIM_MS);
+    if (sent.verdicts > 0)
+        sim_proc_endanger(&n->proc, SIM_DANGER_PARK, 200000, 100 * SIM_MS);
 }
 
 static void on_received(struct sim_proc *to, const struct sim_conn *c, const struct fb_frame *f)

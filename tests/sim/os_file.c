@@ -88,6 +88,12 @@ static uint32_t danger(const struct sim_proc *p, const char *call)
     return per_million;
 }
 
+static bool lingers(const struct sim *s, const char *call)
+{
+    const char *where = sim_plan(s)->linger;
+    return where != NULL && strcmp(where, call) == 0;
+}
+
 /* Every call passes here: the process may die in it, and other threads may come first. */
 static struct sim_fs *point(const char *call, const char *name)
 {
@@ -104,7 +110,9 @@ static struct sim_fs *point(const char *call, const char *name)
         sim_trace(s, "%s power loss in %s %s", p->name, call, name);
         sim_proc_end(p, SIM_POWER, 0);
     }
-    if (sim_chance(s, SIM_DISK, 20000))
+    if (lingers(s, call) && sim_chance(s, SIM_DISK, 200000))
+        sim_sleep(sim_spread(s, SIM_DISK, 10 * SIM_US, 300 * SIM_MS));
+    else if (sim_chance(s, SIM_DISK, 20000))
         sim_sleep(sim_spread(s, SIM_DISK, 10 * SIM_US, 10 * SIM_MS));
     return p->fs;
 }
@@ -283,6 +291,8 @@ static int sync_fd(const char *call, int fd)
     struct sim *s = fs->sim;
     bool early = sim_chance(s, SIM_DISK, 500000);
     uint64_t takes = sim_spread(s, SIM_DISK, 50 * SIM_US, 8 * SIM_MS);
+    if (lingers(s, call))
+        takes = sim_spread(s, SIM_DISK, 1 * SIM_MS, 400 * SIM_MS);
     if (sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_SLOW, 4000))
         takes = sim_spread(s, SIM_DISK, 10 * SIM_MS, 3 * SIM_S);
     if (broken(call, h->name, 500))
@@ -347,8 +357,11 @@ int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to)
     fb_assert(from_fd == to_fd);
     if (broken("renameat", to, 200))
         return -1;
-    if (fs_rename(fs, handle_of(from_fd)->node, from, to))
+    if (fs_rename(fs, handle_of(from_fd)->node, from, to)) {
+        if (strstr(to, ".snap") != NULL)
+            sim_proc_endanger(sim_self(), SIM_DANGER_SNAPSHOT, 100000, 60 * SIM_MS);
         return 0;
+    }
     errno = ENOENT;
     return -1;
 }

@@ -260,6 +260,25 @@ void sim_proc_end(struct sim_proc *p, enum sim_death how, int code)
     bury(p);
 }
 
+static void power_ev(void *arg, uint64_t tag)
+{
+    struct sim_proc *p = arg;
+    if (!p->alive || p->number != tag || sim_healed(p->sim))
+        return;
+    sim_trace(p->sim, "%s power loss behind it", p->name);
+    sim_proc_end(p, SIM_POWER, 0);
+}
+
+void sim_proc_endanger(struct sim_proc *p, const char *danger, uint32_t per_million,
+                       uint64_t within_ns)
+{
+    const char *dangerous = sim_plan(p->sim)->danger;
+    if (dangerous != NULL && strcmp(dangerous, danger) == 0 &&
+        sim_strikes(p->sim, SIM_PROC, SIM_FAULT_NODE_POWER, per_million))
+        sim_after(p->sim, sim_spread(p->sim, SIM_PROC, 10 * SIM_US, within_ns), power_ev, p,
+                  p->number);
+}
+
 void sim_proc_pause(struct sim_proc *p, bool paused)
 {
     p->paused = paused;

@@ -51,6 +51,10 @@ struct sim_waitq {
 void sim_proc_start(struct sim_proc *p, int (*fn)(void *arg), void *arg);
 /* It ends here and now. In a coroutine of its own this does not return. */
 void sim_proc_end(struct sim_proc *p, enum sim_death how, int code);
+/* Where `danger` is what is dangerous in this run (struct sim_plan): with this chance the machine
+ * loses power within that time, if the process is the same one then. */
+void sim_proc_endanger(struct sim_proc *p, const char *danger, uint32_t per_million,
+                       uint64_t within_ns);
 void sim_proc_pause(struct sim_proc *p, bool paused);
 
 /* The process whose code runs now, NULL in the kernel. Callbacks into a process's code from events
