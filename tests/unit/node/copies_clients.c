@@ -59,12 +59,14 @@ void cclient_send(struct cworld *w, uint32_t i)
     char value[NAME_BYTES];
     struct fb_buf args = {0};
     struct fb_req r = {.part = k->part, .key = fb_bytes_str(k->name), .epoch = n->epoch[k->part]};
+    bool only_read;
     struct cop *o;
 
     if (n->epoch[k->part] == 0)
         return;
     /* at times a node is only read from: what it has not heard of shows in reads alone */
-    if (cchance(w, (w->now / (4000 * MS) + i) % 3 == 0 ? 100 : 20))
+    only_read = w->now < n->blind_until + 1000 * MS || (w->now / (4000 * MS) + i) % 3 == 0;
+    if (cchance(w, only_read ? 100 : 20))
         r.op = FB_OP_GET;
     else
         r.op = key < PAIRS_FIRST ? FB_OP_INCRBY : key < SETS_FIRST ? FB_OP_TXN : FB_OP_SET;

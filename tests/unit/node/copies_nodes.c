@@ -128,6 +128,16 @@ void cnode_end(struct cworld *w, uint32_t i, bool power)
     n->feeds.batch_count = n->feeds.ack_count = 0;
 }
 
+static void hear(struct cworld *w, int kind, struct fb_bytes items, uint32_t count)
+{
+    struct heard *h = &w->heard[w->heard_n++ % HEARD];
+
+    fb_buf_clear(&h->items);
+    fb_buf_put_bytes(&h->items, items);
+    h->kind = kind;
+    h->count = count;
+}
+
 static void send(struct cworld *w, uint32_t from, uint32_t to, int kind, struct fb_buf *items,
                  uint32_t count)
 {
@@ -136,6 +146,8 @@ static void send(struct cworld *w, uint32_t from, uint32_t to, int kind, struct 
 
     if (count == 0)
         return;
+    if (cchance(w, 10))
+        hear(w, kind, fb_buf_view(items), count);
     m = fb_xcalloc(1, sizeof *m);
     m->kind = kind;
     m->count = count;
@@ -194,6 +206,68 @@ static enum fb_status take_append(struct cworld *w, struct cnode *n, uint16_t nu
     m.count = all->count - m.count;
     m.records = fb_bytes(r.p, r.n);
     return lane_recv_append(n->lane, number, inc, &m);
+}
+
+static void cnode_hear(struct cworld *w, uint32_t from, uint32_t to, const struct heard *h)
+{
+    struct cnode *n = &w->node[to];
+    struct fb_reader r = fb_reader(fb_buf_view(&h->items));
+    uint64_t inc = w->node[from].inc;
+    uint16_t number = n->number[from];
+    enum fb_status st = FB_OK;
+
+    for (uint32_t i = 0; i < h->count && st == FB_OK; i++) {
+        struct fb_append a;
+        struct fb_append_ack k;
+        struct fb_replica_hello l;
+        if (h->kind == M_APPEND)
+            st = fb_append_decode(&r, &a) != FB_OK ? FB_EPROTO
+                                                   : lane_recv_append(n->lane, number, inc, &a);
+        else if (h->kind == M_ACK)
+            st = fb_append_ack_decode(&r, &k) != FB_OK ? FB_EPROTO
+                                                       : lane_recv_ack(n->lane, number, inc, &k);
+        else
+            st = fb_replica_hello_decode(&r, &l) != FB_OK
+                     ? FB_EPROTO
+                     : lane_recv_hello(n->lane, number, inc, &l);
+    }
+}
+
+static void mutate(struct cworld *w, struct fb_buf *b)
+{
+    for (uint32_t k = 1 + cbelow(w, 3); k > 0 && b->n > 0; k--) {
+        size_t at = cdraw(w) % b->n;
+        if (cchance(w, 60))
+            b->p[at] = (uint8_t)cdraw(w);
+        else
+            b->p[at] = (uint8_t)(b->p[at] + (cchance(w, 50) ? 1 : 255));
+    }
+}
+
+void cnode_hostile(struct cworld *w)
+{
+    for (uint32_t k = 0; k < 150 && w->heard_n > 0; k++) {
+        const struct heard *h = &w->heard[cbelow(w, w->heard_n < HEARD ? w->heard_n : HEARD)];
+        struct heard bad = {.kind = h->kind, .count = h->count};
+        uint32_t to = cbelow(w, CNODES), from = (to + 1 + cbelow(w, CNODES - 1)) % CNODES;
+        struct cnode *n = &w->node[to];
+        fb_buf_put_bytes(&bad.items, fb_buf_view(&h->items));
+        mutate(w, &bad.items);
+        w->now += 10 * MS;
+        lane_now(n->lane, cnode_clock(w, to), 1700000000000 + w->now / MS);
+        lane_boot_now(n->lane, cnode_clock(w, to));
+        cnode_hear(w, from, to, &bad);
+        fb_buf_fini(&bad.items);
+        lane_tick(n->lane);
+        lane_written(n->lane);
+        lane_copies_written(n->lane);
+        for (uint32_t o = 0; o < CNODES; o++)
+            if (o != to)
+                lane_node_sent(n->lane, n->number[o]);
+        n->dest.items = 0;
+        fb_buf_clear(&n->dest.out);
+        lane_effects_clear(n->lane);
+    }
 }
 
 static void take(struct cworld *w, uint32_t from, uint32_t to, const struct message *m)

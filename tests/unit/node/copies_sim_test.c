@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #define SEEDS 60u
-#define MUTANT_SEEDS 300u
+#define MUTANT_SEEDS 1500u
 #define STEPS 700u
 
 static sigjmp_buf out;
@@ -43,6 +43,7 @@ static bool lives(struct cworld *w)
     if (!cworld_heal(w))
         broken_rule("I36: the copies do not become the same");
     cjudge_end(w);
+    cnode_hostile(w);
     return true;
 }
 

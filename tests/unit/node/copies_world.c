@@ -73,6 +73,8 @@ void cworld_fini(struct cworld *w)
             fb_buf_fini(&n->snap[p]);
         free(n->ends);
     }
+    for (uint32_t k = 0; k < HEARD; k++)
+        fb_buf_fini(&w->heard[k].items);
     for (uint32_t k = 0; k < KEYS; k++)
         fb_buf_fini(&w->key[k].pg);
     free(w->set);

@@ -50,6 +50,14 @@ struct message {
     uint32_t count;
 };
 
+/* What was sent, to be sent again with other bytes. */
+#define HEARD 64u
+struct heard {
+    struct fb_buf items;
+    int kind;
+    uint32_t count;
+};
+
 struct link {
     struct message *head, *tail;
 };
@@ -89,6 +97,8 @@ struct cworld {
     uint64_t rev[PARTS];
     uint64_t committed[PARTS]; /* greatest version that a primary said to be */
     uint64_t ckpt[PARTS];
+    struct heard heard[HEARD];
+    uint32_t heard_n;
     struct cas_wish wish[64];
     uint32_t wish_n;
     struct cop op[OPS_MAX];
@@ -126,6 +136,9 @@ void cnode_deliver(struct cworld *w, uint32_t i);
 void cnode_snapshot(struct cworld *w, uint32_t i);
 void ccut(struct cworld *w, uint32_t a, uint32_t b);
 void cjoin(struct cworld *w, uint32_t a, uint32_t b);
+/* Messages that no node sends reach a node: it refuses or takes them, and goes on. The world is of
+ * no use after that. */
+void cnode_hostile(struct cworld *w);
 bool cnode_runs(const struct cworld *w, uint32_t i);
 uint64_t cnode_clock(const struct cworld *w, uint32_t i);
 const struct object *cnode_object(const struct cworld *w, uint32_t i, uint32_t key);
