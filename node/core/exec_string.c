@@ -3,14 +3,30 @@
 
 #include "proto/base/mutant.h"
 #include "proto/base/number.h"
+#include "proto/cluster/type_input.h"
 
 #include <math.h>
+
+/* format = json judges a value that is written, never one that is only kept (GETEX, EXPIRE) or was
+ * loaded: it may be older than the line in the cluster file. */
+static bool format_refuses(struct op *op, struct fb_bytes v)
+{
+    const struct fb_namespace *conf = op->ns->conf;
+    const char *why = "";
+    if (!conf->format_json || fb_input_json(v, false, &why) == FB_INPUT_OK)
+        return false;
+    op_err(op, "ERR value is not JSON: %s; namespace \"%s\" has format = json (nothing changed)",
+           why, conf->name);
+    return true;
+}
 
 /* Put a string by the rules of the namespace. expires_ms is for unmapped namespaces. */
 static bool put_string(struct op *op, struct fb_bytes v, int64_t expires_ms)
 {
     uint64_t changed = 0;
     if (op->ns->conf->mapped && row_refuses_string(op, v, &changed))
+        return false;
+    if (format_refuses(op, v))
         return false;
     return op_put(op, FB_KIND_STRING, v, expires_ms, changed);
 }

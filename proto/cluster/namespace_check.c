@@ -156,9 +156,11 @@ void fb_ns_check(const struct fb_namespace *ns, const struct fb_ns_said *said_ke
     if (ns->expires_column[0])
         complain(&c, FB_NS_expires_column,
                  "expires_column is not available in this release; remove the line");
-    if (ns->format_json)
-        complain(&c, FB_NS_format,
-                 "format = json is not available in this release; a value is bytes");
+    if (ns->format_json && ns->value == FB_VALUE_ROW)
+        complain(
+            &c, FB_NS_format,
+            "format = json is for strings, and value = row has none: remove the line, or write "
+            "value = column:<name>");
     if (ns->conflict == FB_CONFLICT_LAST_WRITE_WINS)
         complain(&c, FB_NS_conflict,
                  "conflict = last-write-wins is not available in this release; "

@@ -21,6 +21,8 @@ insert into app.json_t values ('old', '{ "b":1,  "a":2 }');
 insert into app.jsonb_t values ('old', '{"b":1,"a":2}');
 create table app.multi (a int, b date, v bytea, primary key (a, b));
 insert into app.multi values (1, '2024-02-29', 'x');
+create table app.doc (id text primary key, v text);
+insert into app.doc values ('sql', 'not json');
 create table app.auto_t (id text primary key, v text);
 create table app.strict (id int primary key, v text not null, must text not null);
 insert into app.strict values (1, 'v', 'm');
@@ -39,6 +41,15 @@ sync_interval = 100ms
 table = app.strict
 key = id
 value = column:v
+sync_interval = 100ms
+[namespace doc]
+table = app.doc
+key = id
+value = column:v
+format = json
+sync_interval = 100ms
+[namespace cart]
+format = json
 sync_interval = 100ms
 [namespace free]
 value = auto
@@ -145,6 +156,21 @@ class Columns(ClusterTest):
         self.r.set("strict:1", "changed")
         self.synced()
         self.assertEqual(self.pg.psql("select v, must from app.strict"), [["changed", "m"]])
+
+    def test_format_json(self):
+        for ns, stored in (("doc", "select v from app.doc"),
+                           ("cart", "select convert_from(value, 'UTF8') from forebay.objects where ns = 'cart'")):
+            with self.subTest(ns=ns):
+                where = " and id = 'a'" if "where" in stored else " where id = 'a'"
+                refusal = f'^(ERR )?value is not JSON: .*"{ns}" has format = json \\(nothing changed\\)'
+                self.assertRegex(self.error("SET", f"{ns}:a", "{bad"), refusal)
+                self.assertIsNone(self.r.get(f"{ns}:a"))
+                self.r.set(f"{ns}:a", '{"n": 1}')
+                self.assertRegex(self.error("APPEND", f"{ns}:a", "x"), refusal)
+                self.synced()
+                self.assertEqual(self.pg.psql(stored + where), [['{"n": 1}']])
+        self.assertEqual(self.r.get("doc:sql"), b"not json")
+        self.assertEqual(self.r.hset("cart:h", "f", "{bad"), 1)
 
     def test_auto(self):
         self.r.set("free:s", b"\x00bytes")

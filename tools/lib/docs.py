@@ -44,7 +44,8 @@ KEYS = {
     "key": ("columns", "Key column, or up to 16 joined by commas."),
     "value": ("`row`, `column:<name>`, `auto`", "`row`: a hash whose fields are the columns. `column:<name>`: a string, one column. "
               "`auto`: strings and hashes as written, only without a table."),
-    "format": ("`bytes`, `json`", "Kept for later; both behave alike in this release."),
+    "format": ("`bytes`, `json`", "`json`: a command that would leave a string that is not JSON (RFC 8259, UTF-8) is refused and "
+               "changes nothing. Hashes, and values that are there already, are not judged. Not with `value = row`."),
     "sync_interval": ("time", "How long the oldest change of a feed waits before it is written; changes of an object meanwhile "
                       "become one."),
     "max_batch": ("1 to 100000", "Rows of this namespace in one transaction."),
@@ -60,8 +61,7 @@ KEYS = {
                  "overwrites. `trigger` and `logical` are refused in this release."),
     "on_row_gone": ("`delete`, `reinsert`", "What a write means whose row SQL deleted: the object goes too, or the row comes back."),
     "fk_wait": ("time", "How long a row waits for the row its foreign key names before it is parked."),
-    "expires_column": ("column", "Do not use it in this release: keys of tables do not expire, and writing an object sets this column "
-                       "to NULL."),
+    "expires_column": ("column", "Refused in this release: keys of tables do not expire."),
     "on_delete": ("`refuse`, `delete`, `null:<column>`", "What DEL means for the row: an error, delete it, or set one column to NULL."),
     "max_value": ("size up to 8MiB", "Longest value: a string, or a hash with all its fields."),
     "max_dirty_bytes": ("size", "Limit for this namespace, per node, beside the cluster's."),

@@ -106,7 +106,7 @@ static void problems(void **state)
     problem(U "value=column:v\nconflict=merge-columns\n",
             "c:4: conflict = merge-columns needs value = row");
     problem(U "blind_writes=yes\n", "c:3: blind_writes needs value = column:<name>");
-    problem(U "format=json\n", "c:3: format = json is not available in this release");
+    problem(U "format=json\n", "c:3: format = json is for strings, and value = row has none");
     problem(U "expires_column=e\n", "c:3: expires_column is not available in this release");
     problem(U "key=a,a\n", "c:3: key: column \"a\" is in the key twice");
     problem(U "key=a,,b\n", "c:3: key: the name of the key column is empty");

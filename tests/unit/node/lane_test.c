@@ -90,6 +90,33 @@ static void test_strings(void **state)
     harness_close(&h);
 }
 
+/* format = json: what a command would leave is judged, not its argument; nothing else is. */
+static void test_format_json(void **state)
+{
+    static const char refusal[] = "ERR value is not JSON: ";
+    struct harness h;
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    assert_int_equal(DO(&h, SET, "old", 0, 0, 0, 0, 1, "{bytes").type, FB_REP_OK);
+    h.set->ns[0].format_json = true;
+    expect_bulk(DO(&h, GET, "old", 0, 0, 0, 0, 0), "{bytes");
+    expect_int(DO(&h, EXPIREAT, "old", 0, (int64_t)h.wall_ms + 60000, 0, 0, 0), 1);
+    expect_bulk(DO(&h, GET, "old", 0, 0, 0, 0, 0), "{bytes");
+    expect_err(DO(&h, APPEND, "old", 0, 0, 0, 0, 1, "x"), refusal);
+    assert_int_equal(DO(&h, APPEND, "old", 0, 0, 0, 0, 1, "}").type, FB_REP_ERR);
+    assert_int_equal(DO(&h, SET, "old", 0, 0, 0, 0, 1, "[1").type, FB_REP_ERR);
+    expect_bulk(DO(&h, GET, "old", 0, 0, 0, 0, 0), "{bytes");
+    assert_int_equal(DO(&h, SET, "old", 0, 0, 0, 0, 1, "[1]").type, FB_REP_OK);
+    expect_err(DO(&h, APPEND, "old", 0, 0, 0, 0, 1, "2"), refusal);
+    expect_int(DO(&h, APPEND, "old", 0, 0, 0, 0, 1, " "), 4);
+    expect_err(DO(&h, SET, "old", 0, 0, 0, 0, 1, ""), refusal);
+    expect_err(DO(&h, SET, "old", 0, 0, 0, 0, 1, "\"\xff\""), refusal);
+    expect_bulk(DO(&h, GET, "old", 0, 0, 0, 0, 0), "[1] ");
+    expect_int(DO(&h, DEL, "old", 0, 0, 0, 0, 0), 1);
+    expect_int(DO(&h, HSET, "old", 0, 0, 0, 0, 2, "f", "{"), 1);
+    harness_close(&h);
+}
 static void test_not_primary(void **state)
 {
     struct harness h;
@@ -474,6 +501,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_format_json),
         cmocka_unit_test(test_not_primary),
         cmocka_unit_test(test_loads),
         cmocka_unit_test(test_levels_and_feed),
