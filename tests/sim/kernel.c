@@ -147,13 +147,18 @@ bool sim_healed(const struct sim *s)
     return s->healed;
 }
 
+bool sim_dangerous(const struct sim *s, const char *danger)
+{
+    return s->plan.danger != NULL && strcmp(s->plan.danger, danger) == 0;
+}
+
 static void draw_plan(struct sim *s)
 {
     static const char *const dangers[] = {"openat",    "fsync",    "fdatasync", "pwrite",
                                           "fallocate", "renameat", "unlinkat"};
     static const char *const behind[] = {SIM_DANGER_FEED, SIM_DANGER_PARK, SIM_DANGER_START,
                                          SIM_DANGER_SNAPSHOT};
-    static const char *const lingers[] = {"pwritev", "fdatasync", "fdatasync", "openat"};
+    static const char *const lingers[] = {"pwritev", "fdatasync", "pwrite", "openat"};
     struct sim_plan *p = &s->plan;
     bool quiet = sim_chance(s, SIM_PLAN, 30000); /* some runs have no fault at all */
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
@@ -169,11 +174,18 @@ static void draw_plan(struct sim *s)
         p->danger = dangers[sim_range(s, SIM_PLAN, 0, FB_COUNT_OF(dangers) - 1)];
     } else if (sim_chance(s, SIM_PLAN, 400000)) {
         p->danger = behind[sim_range(s, SIM_PLAN, 0, FB_COUNT_OF(behind) - 1)];
+        /* dense: something has always just been written */
+        p->storm_ns = sim_range(s, SIM_PLAN, 3, 12) * SIM_S;
+        p->ops *= 2;
         if (!quiet && s->config.fault_on == NULL)
             p->on[SIM_FAULT_NODE_POWER] = true;
     }
     if (sim_chance(s, SIM_PLAN, 400000))
         p->linger = lingers[sim_range(s, SIM_PLAN, 0, FB_COUNT_OF(lingers) - 1)];
+    if (p->danger == behind[0] || p->danger == behind[1])
+        p->linger = "fdatasync"; /* what is promised too early is promised before this */
+    if (p->danger == behind[3])
+        p->linger = "pwrite"; /* and what a snapshot shows is written meanwhile */
 }
 
 /* ---- events ---- */

@@ -126,6 +126,8 @@ uint64_t sim_seed(const struct sim *s);
 bool sim_plain(const struct sim *s);
 const struct sim_plan *sim_plan(const struct sim *s);
 
+bool sim_dangerous(const struct sim *s, const char *danger); /* is this the run's danger? */
+
 uint64_t sim_now_ns(const struct sim *s);
 typedef void (*sim_fn)(void *arg, uint64_t tag);
 /* Call fn(arg, tag) at `at_ns` (now, when that is past). Events of one instant run in the order

@@ -140,7 +140,8 @@ static void configure(struct node_proc *n)
     arg(n, "--node.segment_bytes=%lluKiB", (unsigned long long)sim_spread(s, SIM_NODE, 4, 256));
     arg(n, "--node.log_sync_interval=%llums", (unsigned long long)sim_spread(s, SIM_NODE, 2, 400));
     arg(n, "--node.snapshot_interval=%llums",
-        (unsigned long long)sim_spread(s, SIM_NODE, 250, 30000));
+        (unsigned long long)sim_spread(s, SIM_NODE, 250,
+                                       sim_dangerous(s, SIM_DANGER_SNAPSHOT) ? 2000 : 30000));
     arg(n, "--node.snapshot_log_bytes=%lluKiB",
         (unsigned long long)sim_spread(s, SIM_NODE, 64, 4096));
     arg(n, "--node.snapshot_slice=%llu",

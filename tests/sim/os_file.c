@@ -76,11 +76,10 @@ struct fs_node *sim_os_file(int fd, struct fs_node **dir, const char **name)
 /* How likely a death in this call is: what happens seldom, and at a start, is looked at closer. */
 static uint32_t danger(const struct sim_proc *p, const char *call)
 {
-    const char *by_preference = sim_plan(p->sim)->danger;
     bool seldom = strcmp(call, "pread") != 0 && strcmp(call, "pwritev") != 0 &&
                   strcmp(call, "fdatasync") != 0 && strcmp(call, "pwrite") != 0;
     uint32_t per_million = seldom ? 1000 : 150;
-    if (by_preference != NULL && strcmp(by_preference, call) == 0)
+    if (sim_dangerous(p->sim, call))
         return 10000;
     if (sim_fault_on(p->sim, SIM_FAULT_NODE_STORM) &&
         sim_now_ns(p->sim) < p->started_ns + 100 * SIM_MS)

@@ -161,6 +161,8 @@ static void on_record(void *arg, const struct fb_record *r)
         fb_buf_put_bytes(&v->value, r->value);
 }
 
+static void check_feed(struct audit *a, const char *ns, uint16_t part, uint64_t ckpt);
+
 static void on_recovered(void *arg, uint16_t part, uint64_t last_ver, enum node_loss loss)
 {
     struct audit *a = arg;
@@ -180,8 +182,13 @@ static void on_recovered(void *arg, uint16_t part, uint64_t last_ver, enum node_
                               (int)o->key.n, (const char *)o->key.p, fb_ver_epoch(v->ver),
                               (unsigned long long)fb_ver_counter(v->ver));
         }
-    for (uint32_t ns = 0; ns < a->w->namespaces->count && loss == NODE_LOSS_ANY; ns++)
-        a->feed[ns][part].safe = 0;
+    for (uint32_t ns = 0; ns < a->w->namespaces->count; ns++) {
+        const char *name = a->w->namespaces->ns[ns].name;
+        if (loss == NODE_LOSS_ANY)
+            a->feed[ns][part].safe = 0;
+        else /* what was lost may have hidden that the checkpoint has passed too much */
+            check_feed(a, name, part, pg_model_checkpoint(a->w->pg, name, part));
+    }
 }
 
 /* ---- PostgreSQL ---- */

@@ -272,8 +272,7 @@ static void power_ev(void *arg, uint64_t tag)
 void sim_proc_endanger(struct sim_proc *p, const char *danger, uint32_t per_million,
                        uint64_t within_ns)
 {
-    const char *dangerous = sim_plan(p->sim)->danger;
-    if (dangerous != NULL && strcmp(dangerous, danger) == 0 &&
+    if (sim_dangerous(p->sim, danger) &&
         sim_strikes(p->sim, SIM_PROC, SIM_FAULT_NODE_POWER, per_million))
         sim_after(p->sim, sim_spread(p->sim, SIM_PROC, 10 * SIM_US, within_ns), power_ev, p,
                   p->number);
