@@ -44,6 +44,8 @@ struct audit_object {
     struct version *v;
     size_t n, cap;
     uint64_t our_xid; /* of the newest change of the row that is ours */
+    uint64_t foreign; /* columns that others wrote last */
+    uint64_t diff;    /* columns that the newest change of the row changed */
 };
 
 struct audit_feed {
@@ -253,6 +255,24 @@ static void object_changed(struct audit *a, struct fb_bytes key, const struct pg
                       fb_ver_epoch(now->ver), (unsigned long long)fb_ver_counter(now->ver));
 }
 
+static void note_columns(struct audit_object *o, const struct pg_image *was,
+                         const struct pg_image *now)
+{
+    const struct pg_column *c;
+    uint32_t n = pg_table_columns(pg_table_of(o->ns->table_name), &c);
+    o->diff = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct fb_bytes before = {0}, after = {0};
+        bool had =
+            was->exists && fb_hash_get(fb_buf_view(&was->value), fb_bytes_str(c[i].name), &before);
+        bool has =
+            now->exists && fb_hash_get(fb_buf_view(&now->value), fb_bytes_str(c[i].name), &after);
+        if (had != has || (had && !fb_bytes_equal(before, after)))
+            o->diff |= UINT64_C(1) << i;
+    }
+    o->foreign |= o->diff; /* pg_check_ours says when it is not so */
+}
+
 static void changed(void *arg, enum pg_table t, struct fb_bytes key, const struct pg_image *was,
                     const struct pg_image *now, bool lost)
 {
@@ -262,8 +282,10 @@ static void changed(void *arg, enum pg_table t, struct fb_bytes key, const struc
         checkpoint_changed(a, key, was, now, lost);
     else if (t == PG_T_OBJECTS && !lost)
         object_changed(a, key, was, now);
-    else if (t >= PG_T_TEAM && (o = object_of_row(a, t, key)) != NULL)
+    else if (t >= PG_T_TEAM && (o = object_of_row(a, t, key)) != NULL) {
         o->our_xid = 0; /* committed() says whether it is ours */
+        note_columns(o, was, now);
+    }
 }
 
 static int64_t number_of(struct fb_bytes text)
@@ -273,6 +295,20 @@ static int64_t number_of(struct fb_bytes text)
         text = fb_bytes(text.p + 1, text.n - 1);
     (void)!fb_parse_i64(text, &n);
     return n;
+}
+
+/* An older version gave this column the same text: it may have been written with that one, and by
+ * others since. The record of the newer one does not tell, it was made before that was known. */
+static bool text_is_older(const struct audit_object *o, const struct version *v, const char *column,
+                          struct fb_bytes text)
+{
+    struct fb_bytes t;
+    for (const struct version *u = o->v; u < v; u++)
+        if (u->fate == THERE && u->kind != FB_KIND_NONE &&
+            fb_hash_get(fb_buf_view(&u->value), fb_bytes_str(column), &t) &&
+            fb_bytes_equal(t, text))
+            return true;
+    return false;
 }
 
 /* Do the columns that the object gives have its texts? */
@@ -290,6 +326,8 @@ static bool columns_equal(const struct audit_object *o, const struct version *v,
         struct fb_bytes want, have;
         if (c[i].key || c[i].generated || (v->changed >> i & 1) == 0 ||
             !fb_hash_get(fb_buf_view(&v->value), fb_bytes_str(c[i].name), &want))
+            continue;
+        if ((o->foreign >> i & 1) != 0 && text_is_older(o, v, c[i].name, want))
             continue;
         if (!fb_hash_get(fb_buf_view(&row->value), fb_bytes_str(c[i].name), &have))
             return false;
@@ -361,8 +399,10 @@ static void committed(void *arg, bool ours)
 void pg_check_ours(struct fb_bytes key, enum pg_table t, uint64_t xid)
 {
     struct audit_object *o = the_audit == NULL ? NULL : object_of_row(the_audit, t, key);
-    if (o != NULL)
+    if (o != NULL) {
         o->our_xid = xid;
+        o->foreign &= ~o->diff;
+    }
 }
 
 void pg_check_on_revived(void (*fn)(void *arg, const char *key), void *arg)
