@@ -147,6 +147,7 @@ enum sync_event_kind {
     SYNC_EVENT_NAMESPACE_STOPPED, /* ns, text; once until it works again. Read its schema again */
     SYNC_EVENT_NAMESPACE_BACK,    /* ns */
     SYNC_EVENT_PARKED,            /* ns, part, ver, text: SQLSTATE (the message may hold the row) */
+    SYNC_EVENT_NO_LETTER,         /* ns, part, ver = how many parked objects are tried again */
     SYNC_EVENT_LOST,              /* ns, part: another process moved the checkpoint */
     SYNC_EVENT_CONFLICT,          /* ns, part, ver = how many */
     SYNC_EVENT_BAD_BATCH,         /* ns, part, text: what a node sent makes no sense */

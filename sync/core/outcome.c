@@ -228,7 +228,9 @@ static void lost(struct sync_core *s, struct pg_batch *b, const struct pg_error 
     s->lanes[feed_of(s, &b->feeds[0])->lane].want_attach = true;
 }
 
-static void conflict(struct sync_core *s, struct pg_batch *b)
+/* What the batch met is for the node to decide: a conflict is resolved there as a new version, and
+ * what was parked, with its letter lost by a fail-over, is tried again as one. */
+static void ask_node(struct sync_core *s, struct pg_batch *b, uint8_t verdict)
 {
     for (size_t i = 0; i < b->feed_count; i++) {
         struct feed *f = feed_of(s, &b->feeds[i]);
@@ -237,7 +239,7 @@ static void conflict(struct sync_core *s, struct pg_batch *b)
         f->verdict_first = s->verdicts + 1;
         for (size_t c = 0; c < b->conflict_count; c++) {
             const struct pg_conflict *r = &b->conflicts[c];
-            struct fb_verdict v = {.verdict = FB_VERDICT_CONFLICT};
+            struct fb_verdict v = {.verdict = verdict};
             if (r->feed != i)
                 continue;
             fb_assert(r->object < b->feeds[i].count);
@@ -259,8 +261,11 @@ static void conflict(struct sync_core *s, struct pg_batch *b)
             keep(s, f);
             continue;
         }
-        f->ns->conflicts += f->acks;
-        sync_event_put(s, SYNC_EVENT_CONFLICT, f, f->acks, "");
+        if (verdict == FB_VERDICT_CONFLICT)
+            f->ns->conflicts += f->acks;
+        sync_event_put(s,
+                       verdict == FB_VERDICT_CONFLICT ? SYNC_EVENT_CONFLICT : SYNC_EVENT_NO_LETTER,
+                       f, f->acks, "");
         f->until = s->now + ACK_TIMEOUT;
         sync_feed_state(s, f, f->stray ? FEED_IDLE : FEED_VERDICT);
     }
@@ -327,7 +332,10 @@ void sync_apply_outcome(struct sync_core *s, struct sync_op *op)
         lost(s, b, &op->err);
         break;
     case PG_CONFLICT:
-        conflict(s, b);
+        ask_node(s, b, FB_VERDICT_CONFLICT);
+        break;
+    case PG_NO_LETTER:
+        ask_node(s, b, FB_VERDICT_RETRY);
         break;
     }
 }

@@ -39,6 +39,10 @@ void sync_engine_log(struct sync_engine *g, const struct sync_event *e)
         FB_LOG(WARN, "object parked, see forebayctl deadletter list", FB_KS("namespace", e->ns),
                FB_KU("part", e->part), FB_KU("ver", e->ver), FB_KS("sqlstate", e->text));
         break;
+    case SYNC_EVENT_NO_LETTER:
+        FB_LOG(WARN, "PostgreSQL lost dead letters, their objects are tried again",
+               FB_KS("namespace", e->ns), FB_KU("part", e->part), FB_KU("objects", e->ver));
+        break;
     case SYNC_EVENT_LOST:
         FB_LOG(INFO, "another sync process moved the checkpoint", FB_KS("namespace", e->ns),
                FB_KU("part", e->part));

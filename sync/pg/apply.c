@@ -378,6 +378,25 @@ static enum pg_class txn_missing(struct pg_txn *t, struct pg_error *err)
     return PG_OK;
 }
 
+/* Are the letters there of what was parked before, and is passed now? */
+static enum pg_class txn_letters(struct pg_txn *t, const uint8_t cluster[16], struct pg_error *err)
+{
+    PGresult *res;
+    enum pg_class c;
+    fb_buf_clear(&t->sql);
+    if (!pg_letters_missing_statement(t->b, cluster, &t->sql, &t->args))
+        return PG_OK;
+    c = txn_ask(t, &res, err);
+    if (c != PG_OK)
+        return c;
+    pg_letters_missing_result(t->b, res);
+    PQclear(res);
+    if (t->b->conflict_count > 0)
+        return pg_error_set(err, PG_NO_LETTER, "", "%zu parked objects have no dead letter",
+                            t->b->conflict_count);
+    return PG_OK;
+}
+
 static enum pg_class txn_settle(struct pg_txn *t, const uint8_t cluster[16], struct pg_error *err)
 {
     const bool wanted[PG_SETTLE_COUNT] = {
@@ -485,6 +504,8 @@ enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch
         c = txn_synced(&t, err);
     if (c == PG_OK)
         c = txn_missing(&t, err);
+    if (c == PG_OK)
+        c = txn_letters(&t, cluster, err);
     if (c == PG_OK)
         c = txn_settle(&t, cluster, err);
     if (c == PG_OK) {

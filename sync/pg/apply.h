@@ -80,6 +80,12 @@ enum pg_class pg_row_not_inserted_again(const struct pg_op *op, struct pg_error 
  * forebay.conflict_log (column 1) of the batch's namespaces? */
 extern const char pg_settle_open_sql[];
 void pg_settle_open_args(const struct pg_batch *b, const uint8_t cluster[16], struct pg_args *a);
+/* Parked objects that have no letter, as numbers from 1 in the order of the batch. False: it has no
+ * parked object. */
+bool pg_letters_missing_statement(const struct pg_batch *b, const uint8_t cluster[16],
+                                  struct fb_buf *sql, struct pg_args *args);
+/* Its result as conflicts: feed and object. */
+void pg_letters_missing_result(struct pg_batch *b, const PGresult *res);
 /* Deletes the letters, closes the conflicts. False: the batch has no object that could. */
 enum pg_settle { PG_SETTLE_LETTERS, PG_SETTLE_CONFLICTS, PG_SETTLE_COUNT };
 bool pg_settle_statement(enum pg_settle what, const struct pg_batch *b, const uint8_t cluster[16],

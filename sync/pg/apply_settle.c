@@ -3,6 +3,15 @@
  * depends on what this process has heard or lives to tell. */
 #include "sync/pg/apply.h"
 
+#include <stdlib.h>
+
+/* A letter and the checkpoint that passes its object are two transactions: a fail-over may lose the
+ * first alone, before there was the second, and the object would be in no list for ever. */
+static const char missing_sql[] =
+    "select u.n from unnest($2::text[], $3::text[], $4::int8[]) with ordinality u(ns, id, ver, n)"
+    " where not exists (select from forebay.dead_letter d where d.cluster = $1::uuid"
+    " and d.ns = u.ns and d.id = u.id and d.version >= u.ver)";
+
 /* A statement of its own behind the locks: it sees what was committed while they were waited for.
  */
 const char pg_settle_open_sql[] =
@@ -21,6 +30,11 @@ static const char conflicts_sql[] =
     " from unnest($2::text[], $3::text[], $4::int8[]) u(ns, id, ver) where l.cluster = $1::uuid"
     " and l.ns = u.ns and l.id = u.id and l.version < u.ver and l.outcome = 'open'";
 
+static bool is_parked(const struct fb_feed_object *o)
+{
+    return (o->flags & FB_OBJECT_PARKED) != 0;
+}
+
 /* Each namespace once: the feeds are sorted by it. */
 void pg_settle_open_args(const struct pg_batch *b, const uint8_t cluster[16], struct pg_args *a)
 {
@@ -38,9 +52,11 @@ void pg_settle_open_args(const struct pg_batch *b, const uint8_t cluster[16], st
     pg_args_end(a);
 }
 
-/* Every object of the batch but the parked ones, which are not written: namespace, id, version.
- * False: there is none. */
-static bool objects_args(const struct pg_batch *b, const uint8_t cluster[16], struct pg_args *a)
+/* Every object of the batch that is parked, or is not: namespace, id, version. False: there is
+ * none.
+ */
+static bool objects_args(const struct pg_batch *b, const uint8_t cluster[16], bool parked,
+                         struct pg_args *a)
 {
     struct fb_buf id = {0};
     char uuid[37];
@@ -50,7 +66,7 @@ static bool objects_args(const struct pg_batch *b, const uint8_t cluster[16], st
     pg_args_text(a, uuid);
     for (size_t i = 0; i < b->feed_count; i++)
         for (size_t k = 0; k < b->feeds[i].count; k++)
-            n += (b->feeds[i].objects[k].flags & FB_OBJECT_PARKED) == 0;
+            n += is_parked(&b->feeds[i].objects[k]) == parked;
     if (n == 0)
         return false;
     for (int column = 0; column < 3; column++) {
@@ -58,7 +74,7 @@ static bool objects_args(const struct pg_batch *b, const uint8_t cluster[16], st
         for (size_t i = 0; i < b->feed_count; i++)
             for (size_t k = 0; k < b->feeds[i].count; k++) {
                 const struct fb_feed_object *o = &b->feeds[i].objects[k];
-                if ((o->flags & FB_OBJECT_PARKED) != 0)
+                if (is_parked(o) != parked)
                     continue;
                 if (column == 0) {
                     pg_item(a, fb_bytes_str(b->feeds[i].ns->name));
@@ -80,5 +96,33 @@ bool pg_settle_statement(enum pg_settle what, const struct pg_batch *b, const ui
                          struct fb_buf *sql, struct pg_args *args)
 {
     fb_buf_put_str(sql, what == PG_SETTLE_LETTERS ? letters_sql : conflicts_sql);
-    return objects_args(b, cluster, args);
+    return objects_args(b, cluster, false, args); /* parked ones are not written */
+}
+
+bool pg_letters_missing_statement(const struct pg_batch *b, const uint8_t cluster[16],
+                                  struct fb_buf *sql, struct pg_args *args)
+{
+    fb_buf_put_str(sql, missing_sql);
+    return objects_args(b, cluster, true, args);
+}
+
+static bool is_listed(const PGresult *res, uint64_t number)
+{
+    for (int i = 0; i < PQntuples(res); i++)
+        if (strtoull(PQgetvalue(res, i, 0), NULL, 10) == number)
+            return true;
+    return false;
+}
+
+void pg_letters_missing_result(struct pg_batch *b, const PGresult *res)
+{
+    uint64_t number = 0;
+    for (uint32_t i = 0; i < b->feed_count; i++)
+        for (uint32_t k = 0; k < b->feeds[i].count; k++) {
+            if (!is_parked(&b->feeds[i].objects[k]) || !is_listed(res, ++number))
+                continue;
+            b->conflicts =
+                fb_xrealloc(b->conflicts, (b->conflict_count + 1) * sizeof(*b->conflicts));
+            b->conflicts[b->conflict_count++] = (struct pg_conflict){.feed = i, .object = k};
+        }
 }

@@ -33,6 +33,8 @@ enum pg_class {
     PG_ROW,         /* 22, other 23: one object is at fault: bisect */
     PG_LOST,        /* the checkpoint compare failed: somebody else moved it; read it again */
     PG_CONFLICT,    /* rows were changed by somebody else: see pg_batch.conflicts; rolled back */
+    PG_NO_LETTER,   /* parked objects have no dead letter: see pg_batch.conflicts, of which feed and
+                       object are set; rolled back */
     PG_UNKNOWN, /* the connection broke around COMMIT: read the checkpoint, continue from what it
                    says */
 };
@@ -147,7 +149,7 @@ struct pg_batch {
     const char *owner;
     /* Results: */
     uint64_t xid;                  /* of the transaction */
-    struct pg_conflict *conflicts; /* class PG_CONFLICT; heap, freed by pg_batch_fini */
+    struct pg_conflict *conflicts; /* PG_CONFLICT, PG_NO_LETTER; heap, freed by pg_batch_fini */
     size_t conflict_count;
     struct pg_conflict
         *refreshes; /* class PG_OK: rows of value=row namespaces whose stored text or columns differ
@@ -166,7 +168,8 @@ struct pg_batch {
  *
  * begin; compare-and-swap of all checkpoints (first statement; else PG_LOST and ROLLBACK); update
  * of changed columns, insert, delete by unnest; letters about older versions of the objects are
- * deleted and open conflicts of theirs closed as "unheard"; COMMIT only after the counts were read.
+ * deleted and open conflicts of theirs closed as "unheard"; COMMIT only after the counts were read,
+ * and the letters of parked objects, which the checkpoint passes, were seen (PG_NO_LETTER).
  * Statements are sent in pipeline mode. */
 enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch *b,
                        struct pg_error *err);

@@ -399,6 +399,13 @@ static void fail_record(struct history *h, struct object *o, const struct fb_rec
     fb_buf_fini(&text);
 }
 
+/* What was parked is tried again under a fresh version. */
+static bool is_retry(const struct object *o, uint32_t i)
+{
+    return o->parked_ver != 0 && o->v[i - 1].ver == o->parked_ver &&
+           shadow_equal(&o->v[i - 1].state, &o->v[i].state);
+}
+
 static void record_write(struct history *h, uint64_t now_ns, struct partition *p, struct object *o,
                          const struct fb_record *r)
 {
@@ -415,7 +422,7 @@ static void record_write(struct history *h, uint64_t now_ns, struct partition *p
         fb_buf_put_bytes(&v->state.value, r->value);
     if (o->others || p->group_left > 0) /* a GROUP is judged as a whole */
         return;
-    if (!assign(o, i, NULL, ++h->stamp))
+    if (!assign(o, i, NULL, ++h->stamp) && !is_retry(o, i))
         fail_record(h, o, r);
 }
 
@@ -518,6 +525,9 @@ void history_record(struct history *h, uint64_t now_ns, const struct fb_record *
     case FB_RECORD_DEL:
     case FB_RECORD_EXPIRE:
         record_key(h, now_ns, p, r, key);
+        break;
+    case FB_RECORD_PARK:
+        object_of(h, key, true)->parked_ver = r->obj_ver;
         break;
     default:
         break;

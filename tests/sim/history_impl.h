@@ -25,8 +25,9 @@ struct object {
     char key[SHADOW_TEXT_MAX];
     struct object *next; /* of its bucket */
     uint16_t part;
-    bool others;       /* others write it, too */
-    struct version *v; /* v[0]: absent, before everything */
+    bool others;         /* others write it, too */
+    uint64_t parked_ver; /* of its last PARK record */
+    struct version *v;   /* v[0]: absent, before everything */
     uint32_t n, cap;
     uint32_t
         known; /* a version somebody was told of; what is sent from now on sees this or newer */

@@ -213,10 +213,36 @@ static bool write_row(struct pg_session *s, struct pg_apply_call *a, struct pg_r
     return true;
 }
 
+/* Is the letter there of each object that is passed as parked? */
+static bool letters_there(struct pg_session *s, struct pg_apply_call *a)
+{
+    for (uint32_t i = 0; i < a->b.feed_count; i++)
+        for (uint32_t k = 0; k < a->b.feeds[i].count; k++) {
+            const struct fb_feed_object *o = &a->b.feeds[i].objects[k];
+            struct fb_buf key = {0};
+            struct pg_row *r;
+            bool there;
+            if ((o->flags & FB_OBJECT_PARKED) == 0)
+                continue;
+            pg_object_key(&key, a->b.feeds[i].ns->name, o->id);
+            r = pg_row_find(s->m, PG_T_DEAD, fb_buf_view(&key), false);
+            fb_buf_fini(&key);
+            there = r != NULL && pg_see(s, r)->exists && pg_see(s, r)->ver >= o->ver;
+            if (!there && !FB_MUTANT(letter_unlooked))
+                add_row(a, &a->b.conflicts, &a->b.conflict_count,
+                        &(struct pg_ref){.feed = i, .object = k}, NULL);
+        }
+    if (a->b.conflict_count == 0)
+        return true;
+    (void)pg_fail(s, "", "parked objects have no dead letter");
+    s->err.class = PG_NO_LETTER;
+    return false;
+}
+
 /* Letters about older versions of what is written go in the same transaction. */
 static bool settle(struct pg_session *s, struct pg_apply_call *a)
 {
-    if (!pg_statement(s, PG_T_DEAD))
+    if (!pg_statement(s, PG_T_DEAD) || !letters_there(s, a))
         return false;
     for (size_t i = 0; i < a->b.feed_count; i++)
         for (size_t k = 0; k < a->b.feeds[i].count; k++) {

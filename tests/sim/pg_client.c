@@ -235,6 +235,7 @@ static void run_dead(struct pg_session *s, struct pg_call *c)
         next->xid = xid;
     }
     pg_commit(s);
+    pg_fail_over_soon(s->m); /* a moment that matters: the checkpoint has not passed it yet */
 }
 
 enum pg_class pg_dead_letter_put(struct pg *pg, const uint8_t cluster[16], const char *ns,

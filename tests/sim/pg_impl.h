@@ -80,6 +80,8 @@ struct pg_model {
 };
 
 /* pg_model.c: rows and transactions. Calls that may wait are for backends. */
+/* pg_proc.c: perhaps the standby takes over within a tenth of a second. */
+void pg_fail_over_soon(struct pg_model *m);
 struct pg_row *pg_row_find(struct pg_model *m, enum pg_table t, struct fb_bytes key, bool make);
 void pg_image_copy(struct pg_image *to, const struct pg_image *from);
 void pg_image_fini(struct pg_image *i);

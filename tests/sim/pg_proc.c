@@ -187,6 +187,27 @@ static void trouble(struct pg_model *m, uint64_t tag, uint64_t ns)
     sim_after(m->sim, ns, over_ev, m, tag);
 }
 
+static void fail_over(struct pg_model *m)
+{
+    uint64_t lag = sim_spread(m->sim, SIM_PG, 10 * SIM_MS, PG_STANDBY_LAG_NS);
+    sim_proc_end(&m->proc, SIM_KILLED, 0);
+    pg_model_regress(m, m->standby == PG_SYNC ? sim_now_ns(m->sim) - m->replicated_ns : lag);
+}
+
+static void fail_over_ev(void *arg, uint64_t tag)
+{
+    struct pg_model *m = arg;
+    if (m->proc.alive && m->proc.number == tag && !sim_healed(m->sim))
+        fail_over(m);
+}
+
+void pg_fail_over_soon(struct pg_model *m)
+{
+    if (m->standby != PG_ALONE && sim_strikes(m->sim, SIM_PG, SIM_FAULT_PG_REGRESS, 150000))
+        sim_after(m->sim, sim_spread(m->sim, SIM_PG, 10 * SIM_US, 100 * SIM_MS), fail_over_ev, m,
+                  m->proc.number);
+}
+
 static void faults_ev(void *arg, uint64_t tag)
 {
     struct pg_model *m = arg;
@@ -196,9 +217,7 @@ static void faults_ev(void *arg, uint64_t tag)
     sim_after(s, sim_range(s, SIM_PG, 20, 180) * SIM_MS, faults_ev, m, 0);
     if (m->proc.alive && m->standby != PG_ALONE &&
         sim_strikes(s, SIM_PG, SIM_FAULT_PG_REGRESS, 4000)) {
-        uint64_t lag = sim_spread(s, SIM_PG, 10 * SIM_MS, PG_STANDBY_LAG_NS);
-        sim_proc_end(&m->proc, SIM_KILLED, 0);
-        pg_model_regress(m, m->standby == PG_SYNC ? sim_now_ns(s) - m->replicated_ns : lag);
+        fail_over(m);
     } else if (m->proc.alive && sim_strikes(s, SIM_PG, SIM_FAULT_PG_RESTART, 6000)) {
         sim_proc_end(&m->proc, SIM_KILLED, 0);
     }

@@ -170,6 +170,50 @@ static void a_newer_version_takes_its_letter_away(void **state)
     fb_schema_free(s);
 }
 
+/* A fail-over took it. Nothing else of the batch is committed either. */
+static void what_is_passed_has_its_letter(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct fb_namespace ns = rows_mapping("gone", "passed", "id");
+    struct fb_buf row = {0};
+    struct fb_feed_object o[4];
+    struct pg_batch b = {0};
+    struct pg_error err;
+    struct fb_schema *s;
+
+    fixture_sql(f, "create table app.passed (id int primary key, v int)");
+    s = rows_usable(f, &ns);
+    rows_put(&row, "v", "1");
+    for (unsigned i = 0; i < 4; i++) {
+        static const char *const ids[] = {"0", "1", "2", "3"};
+        o[i] = fixture_object(10 + i, FB_KIND_HASH, fb_bytes_str(ids[i]), fb_buf_view(&row));
+        o[i].flags = i == 0 ? 0 : FB_OBJECT_PARKED;
+    }
+    rows_must(pg_dead_letter_put(f->pg, fixture_cluster, "gone", 7, &o[1], "23514", "", &err),
+              &err);
+    o[3].ver = 12; /* a letter about an older version is none */
+    rows_must(pg_dead_letter_put(f->pg, fixture_cluster, "gone", 7, &o[3], "23514", "", &err),
+              &err);
+    o[3].ver = 13;
+    assert_int_equal(rows_apply(f, &b, &ns, s, o, 4, &err), PG_NO_LETTER);
+    assert_int_equal(b.conflict_count, 2);
+    assert_int_equal(b.conflicts[0].feed, 0);
+    assert_int_equal(b.conflicts[0].object, 2);
+    assert_int_equal(b.conflicts[1].object, 3);
+    assert_string_equal(fixture_text(f, "select count(*) from app.passed"), "0");
+    rows_must(pg_dead_letter_put(f->pg, fixture_cluster, "gone", 7, &o[2], "23514", "", &err),
+              &err);
+    rows_must(pg_dead_letter_put(f->pg, fixture_cluster, "gone", 7, &o[3], "23514", "", &err),
+              &err);
+    rows_must(rows_apply(f, &b, &ns, s, o, 4, &err), &err);
+    assert_string_equal(fixture_text(f, "select count(*) from app.passed"), "1");
+    assert_string_equal(fixture_text(f, "select count(*) from forebay.dead_letter"), "3");
+    fixture_sql(f, "delete from forebay.dead_letter");
+    pg_batch_fini(&b);
+    fb_buf_fini(&row);
+    fb_schema_free(s);
+}
+
 /* A process that was paused between the refusal and its letter: the object was written since, so
  * nothing would ever take the letter away. */
 static void a_late_letter_is_not_written(void **state)
@@ -276,6 +320,7 @@ int main(void)
         cmocka_unit_test(letters_that_are_not_ours),
         cmocka_unit_test(pages),
         cmocka_unit_test(a_newer_version_takes_its_letter_away),
+        cmocka_unit_test(what_is_passed_has_its_letter),
         cmocka_unit_test(a_late_letter_is_not_written),
         cmocka_unit_test(open_conflicts_are_closed),
     };

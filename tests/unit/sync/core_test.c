@@ -294,6 +294,27 @@ static void conflicts_are_resolved_by_the_node(void **state)
     script_free(s);
 }
 
+/* A fail-over took the letter before the checkpoint passed its object. */
+static void what_has_no_letter_is_tried_again(void **state)
+{
+    struct script *s = script_new();
+
+    (void)state;
+    script_fill(s, 0, 1, 5);
+    s->poison = "0/3";
+    s->poison_class = PG_ROW;
+    s->letters_lost = true;
+    script_note(s, 0, 6000, false);
+    script_pass(s, 2000);
+    assert_int_equal(s->events[SYNC_EVENT_NO_LETTER], 1);
+    assert_int_equal(s->retries, 1);
+    assert_int_equal(s->parks, 2);
+    assert_int_equal(s->dead_letters, 2);
+    assert_int_equal(s->rows, 4);
+    assert_int_equal(s->synced[0], 6);
+    script_free(s);
+}
+
 static void a_namespace_stops_and_comes_back(void **state)
 {
     struct script *s = script_new();
@@ -409,6 +430,7 @@ int main(void)
         cmocka_unit_test(lost_compare_reads_the_checkpoint),
         cmocka_unit_test(takeover_starts_from_the_checkpoint),
         cmocka_unit_test(conflicts_are_resolved_by_the_node),
+        cmocka_unit_test(what_has_no_letter_is_tried_again),
         cmocka_unit_test(a_namespace_stops_and_comes_back),
         cmocka_unit_test(silent_node_and_reconnect),
         cmocka_unit_test(feeds_are_shared_and_taken_over),

@@ -109,6 +109,23 @@ static void answer(struct script *s, const struct fb_feed_req *q)
     fb_buf_fini(&objects);
 }
 
+/* A fresh version, as the node makes it. */
+static void retry(struct script *s, const struct fb_verdict *v)
+{
+    struct script_object *o = s->objects[v->part];
+    size_t n = s->count[v->part];
+    s->retries++;
+    for (size_t i = 0; i < n; i++)
+        if (o[i].ver == v->ver && o[i].parked) {
+            struct script_object again = o[i];
+            again.ver = o[n - 1].ver + 1;
+            again.parked = false;
+            memmove(&o[i], &o[i + 1], (n - 1 - i) * sizeof *o);
+            o[n - 1] = again;
+            return;
+        }
+}
+
 static void verdict(struct script *s, const struct fb_verdict *v)
 {
     struct fb_verdict_ack ack = {.part = v->part, .id64 = v->id64, .status = s->ack_status};
@@ -117,6 +134,8 @@ static void verdict(struct script *s, const struct fb_verdict *v)
         s->parks++;
     else if (v->verdict == FB_VERDICT_CONFLICT)
         s->conflicts++;
+    else if (v->verdict == FB_VERDICT_RETRY)
+        retry(s, v);
     for (size_t i = 0; v->verdict == FB_VERDICT_PARK && i < s->count[v->part]; i++)
         if (s->objects[v->part][i].ver == v->ver)
             s->objects[v->part][i].parked = true;
@@ -165,8 +184,21 @@ static bool node_turn(struct script *s)
 
 /* ---- the database ---- */
 
+static bool has_parked(const struct pg_batch *b)
+{
+    for (size_t i = 0; i < b->feed_count; i++)
+        for (size_t o = 0; o < b->feeds[i].count; o++)
+            if ((b->feeds[i].objects[o].flags & FB_OBJECT_PARKED) != 0)
+                return true;
+    return false;
+}
+
 static enum pg_class decide(struct script *s, struct pg_batch *b, struct pg_error *err)
 {
+    if (s->letters_lost && has_parked(b)) {
+        s->letters_lost = false;
+        return PG_NO_LETTER;
+    }
     if (s->next != PG_OK)
         return s->next;
     for (size_t i = 0; i < b->feed_count; i++) {
@@ -181,6 +213,15 @@ static enum pg_class decide(struct script *s, struct pg_batch *b, struct pg_erro
     return PG_OK;
 }
 
+static uint32_t first_parked(const struct pg_feed *f)
+{
+    for (uint32_t o = 0; o < f->count; o++)
+        if ((f->objects[o].flags & FB_OBJECT_PARKED) != 0)
+            return o;
+    fb_assert(!"no object is parked");
+    return 0;
+}
+
 static void apply(struct script *s, struct sync_op *op)
 {
     struct pg_batch *b = &op->batch;
@@ -190,9 +231,11 @@ static void apply(struct script *s, struct sync_op *op)
     op->class = decide(s, b, &op->err);
     b->replicated = s->replicated;
     b->sync_cancelled = s->standbys.sync_names && !s->replicated;
-    if (op->class == PG_CONFLICT) {
+    if (op->class == PG_CONFLICT || op->class == PG_NO_LETTER) {
         b->conflicts = fb_xcalloc(1, sizeof(*b->conflicts));
         b->conflict_count = 1;
+        if (op->class == PG_NO_LETTER)
+            b->conflicts[0].object = first_parked(&b->feeds[0]);
     }
     if (op->class == PG_OK || (op->class == PG_UNKNOWN && s->next_commits)) {
         for (size_t i = 0; i < b->feed_count; i++) {

@@ -24,7 +24,8 @@ struct script {
     struct script_object objects[SCRIPT_PARTS][SCRIPT_OBJECTS];
     size_t count[SCRIPT_PARTS];
     uint64_t synced[SCRIPT_PARTS]; /* last FEED_POS */
-    uint32_t parks, conflicts, positions, requests;
+    uint32_t parks, conflicts, retries, positions, requests;
+    bool letters_lost; /* the next batch that passes a parked object finds no letter of it */
     uint64_t note_age; /* of the notes of script_pass */
     bool mute;         /* the node does not answer */
     uint16_t ack_status;
