@@ -278,7 +278,11 @@ static bool fate_parked(struct lane *l, struct rep_wait *w, const void *arg)
         group_one_less(l, w->group, FB_LEVEL_LOCAL);
         return true;
     }
-    struct fb_rep rep = {.seq = w->rep.seq, .type = FB_REP_ERR, .ver = a->ver, .payload = a->text};
+    struct fb_rep rep = {.seq = w->rep.seq,
+                         .type = FB_REP_ERR,
+                         .level = FB_LEVEL_LOCAL, /* it was written: others tell by this */
+                         .ver = a->ver,
+                         .payload = a->text};
     rep.queue_us = w->rep.queue_us;
     tell_wait(l, w, &rep);
     if (!w->dest->closed)

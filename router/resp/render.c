@@ -333,15 +333,19 @@ static bool put_partial(struct fb_buf *out, const struct resp_shape *shape, stru
                         const struct fb_rep *err)
 {
     struct fb_rep rep;
-    bool changed = false;
+    bool changed = false, refused = false;
     size_t at;
     if (err->num == FB_REP_ERR_UNKNOWN ||
         (shape->gather != RESP_GATHER_ALL_OK && shape->gather != RESP_GATHER_SUM))
         return false;
-    while (source_next(&s, &rep)) /* reads have no level */
-        changed |= rep.level != FB_LEVEL_NONE &&
-                   (rep.type == FB_REP_OK || (rep.type == FB_REP_INT && rep.num != 0));
-    if (!changed || FB_MUTANT(partial_definite))
+    while (source_next(&s, &rep)) {
+        /* reads have no level; an error that has one is about something that was written */
+        bool written = rep.level != FB_LEVEL_NONE;
+        changed |= written && (rep.type == FB_REP_OK || rep.type == FB_REP_ERR ||
+                               (rep.type == FB_REP_INT && rep.num != 0));
+        refused |= !written && rep.type == FB_REP_ERR;
+    }
+    if (!changed || !refused || FB_MUTANT(partial_definite))
         return false;
     fb_buf_put_str(out, "-INDETERMINATE some of the keys were changed and some were not:");
     at = out->n;

@@ -279,6 +279,7 @@ static void test_park(void **state)
     assert_int_equal(h.feeds.held, 1);
     assert_true(harness_pop(&h, &rep));
     expect_err(rep, "REJECTED 22001 too long (version ");
+    assert_int_equal(rep.level, FB_LEVEL_LOCAL); /* it was written all the same */
     harness_sync(&h);
     assert_int_equal(h.feeds.ack_count, 1);
     assert_int_equal(h.feeds.held, 0);

@@ -161,6 +161,8 @@ static void test_gather(void **state)
     struct fb_rep keys[] = {rep(FB_REP_BULK, 0, "a"), rep(FB_REP_NIL, 0, ""),
                             rep(FB_REP_BULK, 0, "b")};
     struct fb_rep deleted[] = {rep(FB_REP_INT, 1, ""), rep(FB_REP_ERR, FB_REP_ERR_NOT_PRIMARY, "")};
+    struct fb_rep rejected[] = {rep(FB_REP_ERR, FB_REP_ERR_PLAIN, "REJECTED x"),
+                                rep(FB_REP_ERR, FB_REP_ERR_PLAIN, "DBDOWN x")};
     (void)state;
     many(RESP_GATHER_SUM, RESP_FORM_AS_IS, ints, 2, ":5\r\n");
     many(RESP_GATHER_NODES_SUM, RESP_FORM_OK, ints, 2, "+OK\r\n");
@@ -181,6 +183,14 @@ static void test_gather(void **state)
     many(RESP_GATHER_SUM, RESP_FORM_AS_IS, deleted, 2,
          "-CLUSTERDOWN no primary serves this key now (nothing changed)\r\n");
     many(RESP_GATHER_ARRAY, RESP_FORM_AS_IS, bad, 2, "-DBDOWN x\r\n");
+    /* PostgreSQL refused what was written: it was written */
+    rejected[0].level = FB_LEVEL_LOCAL;
+    many(RESP_GATHER_SUM, RESP_FORM_AS_IS, rejected, 2,
+         "-INDETERMINATE some of the keys were changed and some were not: REJECTED x\r\n");
+    rejected[1] = rejected[0];
+    many(RESP_GATHER_SUM, RESP_FORM_AS_IS, rejected, 2, "-REJECTED x\r\n");
+    rejected[1] = bad[0];
+    many(RESP_GATHER_ALL_OK, RESP_FORM_AS_IS, rejected, 2, "-REJECTED x\r\n");
     many(RESP_GATHER_NODES_ANY, RESP_FORM_AS_IS, keys, 3, "$1\r\nb\r\n");
     many(RESP_GATHER_NODES_ANY, RESP_FORM_AS_IS, keys + 1, 1, "$-1\r\n");
 }
