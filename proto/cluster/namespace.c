@@ -127,6 +127,9 @@ static enum fb_status read_name(struct fb_bytes v, const char *what,
         return fb_err_set(
             err, FB_EINVAL,
             "write the name of the %s without quotes, in the case it has in the database", what);
+    if (v.p[0] == ';' || v.p[0] == '#') /* behind "key = " it would be read as a comment */
+        return fb_err_set(err, FB_EINVAL,
+                          "the name of the %s begins with %c, which begins comments", what, v.p[0]);
     memcpy(out, v.p, v.n);
     out[v.n] = '\0';
     return FB_OK;
