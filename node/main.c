@@ -309,9 +309,11 @@ int main(int argc, char **argv)
         n->worker_count = NODE_WORKERS_MAX;
     snprintf(n->name, sizeof(n->name), "%s", fb_options_text(o, "process", "name"));
     fb_process_setup(o, "node", n->name);
+    fb_thread_main_begin(); /* it empties the store while liburcu's thread may resize the table */
     if (fb_process_start(o, &err) != FB_OK || start(n, &err) != FB_OK) {
         FB_LOG(ERROR, "node does not start", FB_KS("error", err.msg));
         stop(n);
+        fb_thread_main_end();
         fb_options_free(o);
         free(n);
         return 1;
@@ -322,6 +324,7 @@ int main(int argc, char **argv)
     fb_process_serve(&o, argc, argv, &hooks, second);
     FB_LOG(INFO, "stopping", FB_KS("name", n->name));
     stop(n);
+    fb_thread_main_end();
     FB_LOG(INFO, "stopped", FB_KS("name", n->name));
     fb_options_free(o);
     free(n);

@@ -210,8 +210,10 @@ static void op_run(struct op *op, struct reply_dest *dest)
     if (op->wrote) {
         reply_write(dest, op, level_wanted(op));
     } else {
-        if (fb_op_class(op->req->op) == FB_OP_WRITE)
-            op->rep.level = level_wanted(op); /* nothing was written, so nothing can be lost */
+        /* Nothing was written, so nothing can be lost. An error with a level would be about a
+         * write. */
+        if (fb_op_class(op->req->op) == FB_OP_WRITE && op->rep.type != FB_REP_ERR)
+            op->rep.level = level_wanted(op);
         reply_seen(dest, op);
     }
 }

@@ -82,7 +82,7 @@ static void each_object(struct store *s, void (*fn)(struct store *s, struct obje
 
 static void take_out(struct store *s, struct object *o)
 {
-    rcu_read_lock();
+    fb_rcu_lock();
     cds_lfht_del(s->table, (struct cds_lfht_node *)o->link);
     rcu_read_unlock();
 }
@@ -125,7 +125,7 @@ uint32_t store_partitions(const struct store *s)
 
 void store_read_lock(void)
 {
-    rcu_read_lock();
+    fb_rcu_lock();
 }
 
 void store_read_unlock(void)
@@ -154,7 +154,7 @@ struct object *store_find(struct store *s, struct fb_bytes key, uint64_t hash)
 struct object *store_find_own(struct store *s, struct fb_bytes key, uint64_t hash)
 {
     struct object *o;
-    rcu_read_lock();
+    fb_rcu_lock();
     o = store_find(s, key, hash);
     rcu_read_unlock();
     return o;
@@ -203,7 +203,7 @@ void store_publish(struct store_writer *w, struct object *next, uint64_t hash)
 
     fb_owner_assert(&p->owner);
     fb_assert(next->slot == SLOT_NONE);
-    rcu_read_lock();
+    fb_rcu_lock();
     cds_lfht_lookup(s->table, hash, match, &key, &it);
     was = cds_lfht_iter_get_node(&it);
     old = was == NULL ? NULL : FB_CONTAINER_OF(was, struct object, link);
@@ -242,7 +242,7 @@ void store_remove(struct store_writer *w, struct object *o)
 
     fb_owner_assert(&p->owner);
     fb_assert(atomic_load_explicit(&slot->obj, memory_order_relaxed) == o);
-    rcu_read_lock();
+    fb_rcu_lock();
     gone = cds_lfht_del(s->table, (struct cds_lfht_node *)o->link);
     rcu_read_unlock();
     fb_assert(gone == 0);

@@ -9,6 +9,17 @@
 #include <urcu.h>
 #include <urcu/rculfhash.h>
 
+#include "proto/base/assert.h"
+
+/* Grace periods do not wait for a thread that is not registered: what it reads may be freed under
+ * it, and a table it changes may shrink under it. liburcu itself checks this in debug builds only.
+ */
+static inline void fb_rcu_lock(void)
+{
+    fb_assert(URCU_TLS(urcu_memb_reader).registered);
+    rcu_read_lock();
+}
+
 /* liburcu 0.13 orders memory in ways ThreadSanitizer does not see: publication and grace periods
  * are told to it. */
 #ifdef __SANITIZE_THREAD__

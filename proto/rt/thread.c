@@ -90,6 +90,16 @@ enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg, str
     return FB_OK;
 }
 
+void fb_thread_main_begin(void)
+{
+    rcu_register_thread();
+}
+
+void fb_thread_main_end(void)
+{
+    rcu_unregister_thread();
+}
+
 void fb_thread_join(struct fb_thread *t)
 {
     int rc;

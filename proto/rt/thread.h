@@ -15,6 +15,10 @@ typedef void (*fb_thread_fn)(void *arg);
 FB_MUST_USE enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg,
                                            struct fb_thread **out, struct fb_err *err);
 void fb_thread_join(struct fb_thread *t); /* waits, frees */
+/* The main thread, as one that is registered with RCU: before and after it reads or changes what is
+ * under RCU, where that may happen while other threads run. */
+void fb_thread_main_begin(void);
+void fb_thread_main_end(void);
 /* A thread without RCU and without a watchdog, for the watchdog itself. 0 or an errno. */
 FB_MUST_USE int fb_thread_plain(pthread_t *id, const char *name, void *(*fn)(void *));
 

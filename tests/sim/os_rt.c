@@ -191,6 +191,13 @@ enum fb_status fb_thread_start(const char *name, fb_thread_fn fn, void *arg, str
     return FB_OK;
 }
 
+void fb_thread_main_begin(void)
+{
+} /* the store here is store_sim.c, without RCU */
+void fb_thread_main_end(void)
+{
+}
+
 void fb_thread_join(struct fb_thread *t)
 {
     sim_coro_join(t->coro);

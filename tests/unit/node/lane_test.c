@@ -65,6 +65,7 @@ static void test_strings(void **state)
 {
     struct harness h;
     enum read_outcome o;
+    struct fb_rep rep;
     (void)state;
     harness_init(&h);
     harness_open(&h, 0, 0);
@@ -78,7 +79,9 @@ static void test_strings(void **state)
     expect_bulk(DO(&h, SET, "k", 0, 0, FB_REQ_GET, 0, 1, "10"), "9");
     expect_int(DO(&h, INCRBY, "k", 5, 0, 0, 0, 0), 15);
     expect_bulk(DO(&h, INCRBYFLOAT, "k", 0, 0, 0, 0, 1, "0.1"), "15.1");
-    expect_err(DO(&h, INCRBY, "k", 1, 0, 0, 0, 0), "ERR value is not an integer or out of range");
+    rep = DO(&h, INCRBY, "k", 1, 0, 0, FB_LEVEL_LOCAL, 0);
+    expect_err(rep, "ERR value is not an integer or out of range");
+    assert_int_equal(rep.level, FB_LEVEL_NONE); /* nothing was written */
     expect_err(DO(&h, HSET, "k", 0, 0, 0, 0, 2, "a", "b"), "WRONGTYPE");
     assert_int_equal(DO(&h, SET, "k", 0, 0, FB_REQ_NX, 0, 1, "n").type, FB_REP_NIL);
     expect_int(DO(&h, DEL, "k", 0, 0, 0, 0, 0), 1);

@@ -71,6 +71,8 @@ static void conflicts(void **state)
     assert_int_equal(b.conflicts[0].object, 1);
     assert_string_equal(fixture_text(f, "select count(*) from app.account"), "2");
     o[1].flags = FB_OBJECT_PARKED;
+    rows_must(pg_dead_letter_put(f->pg, fixture_cluster, ns.name, 7, &o[1], "23505", "", &err),
+              &err);
     rows_must(rows_apply(f, &b, &ns, s, o, 3, &err), &err);
     assert_int_equal(b.rows_inserted, 2);
     assert_int_equal(b.refresh_count, 2); /* the key columns */
