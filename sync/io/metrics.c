@@ -14,7 +14,17 @@ static struct {
 } m;
 
 static const char *const class_name[PG_UNKNOWN + 1] = {
-    "ok", "outage", "retry", "namespace", "foreign_key", "row", "lost", "conflict", "unknown"};
+    [PG_OK] = "ok",
+    [PG_OUTAGE] = "outage",
+    [PG_RETRY] = "retry",
+    [PG_NAMESPACE] = "namespace",
+    [PG_FOREIGN_KEY] = "foreign_key",
+    [PG_ROW] = "row",
+    [PG_LOST] = "lost",
+    [PG_CONFLICT] = "conflict",
+    [PG_NO_LETTER] = "no_letter",
+    [PG_UNKNOWN] = "unknown",
+};
 
 static const char *const policy_name[FB_CONFLICT_LAST_WRITE_WINS + 1] = {
     "cache-wins", "db-wins", "merge-columns", "last-write-wins"};

@@ -297,7 +297,7 @@ static void finish(struct world *w, uint32_t lane, struct fuzz_in *in)
     } else if (op->kind == SYNC_OP_APPLY) {
         if (how & 1)
             op->err.feed = fuzz_u8(in) % (uint32_t)op->batch.feed_count;
-        if (op->class == PG_CONFLICT)
+        if (op->class == PG_CONFLICT || op->class == PG_NO_LETTER)
             put_results(in, &op->batch, &op->batch.conflicts, &op->batch.conflict_count);
         else if (op->class == PG_OK)
             put_results(in, &op->batch, &op->batch.refreshes, &op->batch.refresh_count);
