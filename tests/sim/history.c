@@ -336,6 +336,14 @@ bool version_may_be(const struct history_op *op, uint32_t i, const struct reply 
     return shadow_reply_fits(&op->cmd, state_before(op->o, i, v->ptime_ms), true, &v->state, r);
 }
 
+bool version_has_rival(const struct object *o, uint32_t i)
+{
+    for (const struct history_op *op = o->first; op != NULL && o->v[i].guessed; op = op->next)
+        if (op != o->v[i].by && likely(op, i) != 0)
+            return true;
+    return false;
+}
+
 bool version_is_named(const struct history_op *op)
 {
     return likely(op, op->made) == 5;

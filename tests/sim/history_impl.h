@@ -117,6 +117,8 @@ bool version_may_be(const struct history_op *op, uint32_t i, const struct reply 
 /* The same when it was made by one that was answered already, and what that one was thought to have
  * made by another: of commands that nobody can tell apart. */
 bool version_regive_guessed(struct history *h, struct object *o, uint32_t i);
+/* May another command under way have made version i, for all that its record says? */
+bool version_has_rival(const struct object *o, uint32_t i);
 /* Was it sure from its bytes that op made the version it is thought to have made? */
 bool version_is_named(const struct history_op *op);
 /* Take a version that another command was thought to have made, and of which `r` is the answer. */

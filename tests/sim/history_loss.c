@@ -50,8 +50,8 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
                  (unsigned long long)fb_ver_counter(v->rec_ver), v->promised, loss_text(loss));
             return;
         }
-        if (v->by != NULL && v->guessed && v->by->txn == NULL)
-            v->by->made = NONE; /* another of its kind may have made it, and this one come later */
+        if (v->by != NULL && v->by->txn == NULL && version_has_rival(o, o->n - 1))
+            v->by->made = NONE; /* the other one may have made it, and this one come later */
         else if (v->by != NULL)
             burn(h, v->by, loss);
         if (o->lost_n == o->lost_cap) {

@@ -55,6 +55,23 @@ static void test_twin_done_twice(void **state)
     expect(f, "I15");
 }
 
+/* ... nor because of what the power took: the one whose record is gone may be the other one. */
+static void test_twin_and_power(void **state)
+{
+    struct fixture *f = *state;
+    struct history_op *a, *b;
+    uint64_t kept = have(f, "k", "1");
+    a = send_as(f, 1, FB_LEVEL_DURABLE, cmd(SHADOW_DEL, "k", NULL, 0));
+    b = send_as(f, 2, FB_LEVEL_LOCAL, cmd(SHADOW_DEL, "k", NULL, 0));
+    del(f, "k");
+    history_recovered(f->h, f->now_ns, part_of("k"), kept, HISTORY_POWER);
+    f->last[part_of("k")] = kept;
+    history_unknown(f->h, b, f->now_ns);
+    del(f, "k");
+    answer(f, a, ":1\r\n");
+    expect(f, "");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -62,6 +79,7 @@ int main(void)
         T(test_twin_deletes),
         T(test_twin_refused),
         T(test_twin_done_twice),
+        T(test_twin_and_power),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
