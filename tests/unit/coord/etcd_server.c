@@ -116,6 +116,20 @@ void etcd_server_kill(struct etcd_server *s, unsigned m)
     s->pid[m] = 0;
 }
 
+/* A signal is under way for a while: its threads still answer until each has taken notice. */
+void etcd_server_pause(struct etcd_server *s, unsigned m)
+{
+    int status;
+    assert_int_equal(kill(s->pid[m], SIGSTOP), 0);
+    assert_int_equal(waitpid(s->pid[m], &status, WUNTRACED), s->pid[m]);
+    assert_true(WIFSTOPPED(status));
+}
+
+void etcd_server_resume(struct etcd_server *s, unsigned m)
+{
+    assert_int_equal(kill(s->pid[m], SIGCONT), 0);
+}
+
 void etcd_server_shell(const struct etcd_server *s, const char *command)
 {
     char port[8];

@@ -18,6 +18,8 @@ struct etcd_server {
 void etcd_server_start(struct etcd_server *s, unsigned members);
 void etcd_server_run(struct etcd_server *s, unsigned member); /* again, on its data */
 void etcd_server_kill(struct etcd_server *s, unsigned member);
+void etcd_server_pause(struct etcd_server *s, unsigned member); /* returns when all of it stands */
+void etcd_server_resume(struct etcd_server *s, unsigned member);
 void etcd_server_stop(struct etcd_server *s); /* all, and the directory */
 /* "etcd://..." of all members and the cluster `name`. `out` has at least 256 bytes. */
 void etcd_server_url(const struct etcd_server *s, const char *name, char *out);

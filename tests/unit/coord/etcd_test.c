@@ -293,11 +293,11 @@ static void stopped_etcd(void **state)
     (void)state;
     assert_int_equal(fb_coord_session(c, "node/n1", &err), FB_OK);
     assert_int_equal(fb_coord_txn(c, &op, 1, &rev, &err), FB_OK);
-    kill(server.pid[0], SIGSTOP);
+    etcd_server_pause(&server, 0);
     t0 = fb_mono_ns();
     assert_int_equal(fb_coord_list(c, "", &l, &err), FB_ETIMEOUT);
     assert_true(fb_mono_ns() - t0 < UINT64_C(7000000000));
-    kill(server.pid[0], SIGCONT);
+    etcd_server_resume(&server, 0);
     etcd_server_wait(&server);
     t0 = fb_mono_ns();
     while (!alive && fb_mono_ns() - t0 < UINT64_C(20000000000)) {
@@ -381,7 +381,7 @@ static void three_members(void **state)
     assert_int_equal(fb_coord_session(c, "node/n1", &err), FB_OK);
     rev = listed(d);
     assert_int_equal(fb_coord_wait(d, rev, 50), FB_ETIMEOUT);
-    kill(three.pid[0], SIGSTOP); /* the one that both ask */
+    etcd_server_pause(&three, 0); /* the one that both ask */
     t0 = fb_mono_ns();
     do /* it may have been the leader, and a write be unknown */
         s = fb_coord_cas(c, "k", UINT64_MAX, fb_bytes_str("v"), NULL, &err);
