@@ -5,6 +5,7 @@
 #include "node/store/store.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 #include "proto/base/random.h"
 #include "proto/coord/entry.h"
 #include "proto/rt/cpus.h"
@@ -297,7 +298,7 @@ int main(int argc, char **argv)
     }
     n->options = o;
     n->dir.fd = n->dir.lock_fd = -1;
-    n->inc = fb_random_u64();
+    n->inc = FB_MUTANT(inc_reused) ? 1 : fb_random_u64();
     n->started_wall_ms = fb_wall_ms();
     atomic_store(&n->memory_limit, fb_options_uint(o, "node", "memory"));
     n->worker_count = (uint32_t)fb_options_uint(o, "node", "threads");

@@ -9,11 +9,13 @@
 
 static struct node_check *the_check;
 
-struct node_check *node_check_new(struct sim *s, uint32_t partitions)
+struct node_check *node_check_new(struct sim *s, uint32_t partitions,
+                                  const struct fb_nsset *namespaces)
 {
     struct node_check *c = fb_xcalloc(1, sizeof *c);
     c->sim = s;
     c->partitions = partitions;
+    c->namespaces = namespaces;
     c->parts = fb_xcalloc(partitions, sizeof *c->parts);
     the_check = c;
     return c;
@@ -34,6 +36,7 @@ void node_check_free(struct node_check *c)
     free(c->parts);
     free(c->batches);
     free(c->marks);
+    free(c->incs);
     free(c);
     the_check = NULL;
 }
@@ -48,6 +51,7 @@ void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss l
 {
     c->proc = p;
     c->node = NULL;
+    node_check_snapshots(c);
     c->loss = loss;
     c->recovered = false;
     c->generation = 0;
@@ -217,6 +221,7 @@ enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
     uint64_t synced = atomic_load(&l->synced_seq);
     enum fb_status s;
 
+    node_check_open(c);
     fb_buf_clear(&c->in_flight[lane]);
     fb_buf_put_bytes(&c->in_flight[lane], records);
     s = __real_log_append(log, lane, seq, records, urgent, err);
@@ -341,6 +346,20 @@ static void recovered_in_flight(struct node_check *c, uint32_t i, const struct n
     fb_buf_clear(&c->in_flight[i]);
 }
 
+/* I17: acknowledgements and records of the process before are told from its own by this alone. */
+static void check_incarnation(struct node_check *c, uint64_t inc)
+{
+    for (uint32_t i = 0; i < c->inc_n; i++)
+        if (c->incs[i] == inc)
+            sim_violation(c->sim, "I17", "the node starts as incarnation %016llx a second time",
+                          (unsigned long long)inc);
+    if (c->inc_n == c->inc_cap) {
+        c->inc_cap = c->inc_cap == 0 ? 16 : c->inc_cap * 2;
+        c->incs = fb_xrealloc(c->incs, c->inc_cap * sizeof *c->incs);
+    }
+    c->incs[c->inc_n++] = inc;
+}
+
 enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
                                    struct fb_err *err);
 enum fb_status __real_node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
@@ -352,6 +371,7 @@ enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t
     enum fb_status s = __real_node_recover(n, lanes, last_generation, err);
     if (s != FB_OK)
         return s;
+    check_incarnation(c, n->inc);
     if (c->must_refuse)
         sim_violation(c->sim, "I31", "the node starts on a log of which a synced batch is damaged");
     for (uint32_t i = 0; i < NODE_WORKERS_MAX; i++)

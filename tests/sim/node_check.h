@@ -1,6 +1,6 @@
 /* What a node may never do, checked from outside: every record that reaches its log is kept here as
- * well, and what the node publishes, sends and recovers is held against that (I2, I3, I9-I11, I13,
- * I18-I20, I25, I26, I28, I30, I32, I33).
+ * well, and what the node publishes, sends and recovers is held against that (I2, I3, I9, I11, I13,
+ * I17-I22, I25, I26, I28, I30-I32).
  */
 #ifndef FB_TESTS_SIM_NODE_CHECK_H_
 #define FB_TESTS_SIM_NODE_CHECK_H_
@@ -18,7 +18,8 @@ enum node_loss {
     NODE_LOSS_ANY       /* an fsync had lied, or the directory was lost */
 };
 
-struct node_check *node_check_new(struct sim *s, uint32_t partitions);
+struct node_check *node_check_new(struct sim *s, uint32_t partitions,
+                                  const struct fb_nsset *namespaces);
 void node_check_free(struct node_check *c);
 /* Who else wants to know: each record when it was written, and what each partition has after a
  * recovery. */

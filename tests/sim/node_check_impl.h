@@ -61,6 +61,7 @@ struct node_check {
     struct sim_proc *proc;
     struct node *node;
     uint32_t partitions;
+    const struct fb_nsset *namespaces;
     enum node_loss loss;
     struct part_view *parts;
     struct batch *batches;
@@ -75,8 +76,15 @@ struct node_check {
     bool replaying, must_refuse, recovered;
     struct node_observer observer[4];
     uint32_t observer_n;
+    uint64_t *incs; /* of every start that came through its recovery */
+    uint32_t inc_n, inc_cap;
     struct asked asked[ASKED_MAX];
 };
+
+/* node_check_snapshot.c: looks at the snapshots of the process that starts now. */
+void node_check_snapshots(struct node_check *c);
+/* node_check_state.c: I9, an epoch that other workers see has its start in the log. */
+void node_check_open(const struct node_check *c);
 
 static inline uint32_t node_check_lane_of(const struct node *n, uint32_t part)
 {

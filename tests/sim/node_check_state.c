@@ -114,10 +114,23 @@ static void check_part(struct node_check *c, struct lane *l, uint16_t part)
     }
 }
 
+void node_check_open(const struct node_check *c)
+{
+    for (uint32_t p = 0; c->node != NULL && c->node->open_epoch != NULL && p < c->partitions; p++) {
+        uint32_t open = atomic_load(&c->node->open_epoch[p]);
+        if (open != 0 && open != c->parts[p].epoch_started)
+            sim_violation(c->sim, "I9",
+                          "partition %u is open in epoch %u, and the last epoch whose start this "
+                          "process wrote is %u",
+                          p, open, c->parts[p].epoch_started);
+    }
+}
+
 void node_check_state(struct node_check *c)
 {
     if (node_check_node(c) == NULL || !c->proc->alive)
         return;
+    node_check_open(c);
     for (uint32_t p = 0; p < c->partitions; p++) {
         struct worker *w = c->node->workers[node_check_lane_of(c->node, p)];
         if (w == NULL || w->lane == NULL || w->lane->pending.n > 0)

@@ -3,6 +3,8 @@
 
 #include "proto/base/hash.h"
 
+#include <stdlib.h>
+
 static struct asked *asked_at(struct node_check *c, const struct sim_conn *conn, uint32_t seq)
 {
     uint64_t h = ((uint64_t)sim_conn_id(conn) << 32 | seq) * UINT64_C(0x9e3779b97f4a7c15);
@@ -74,6 +76,51 @@ static bool refreshed(const struct part_view *v, const struct seen *s)
     return false;
 }
 
+/* I21, I22: PostgreSQL is at `end` when it has the batch. Each key with a record in (from, end] is
+ * in the batch with the newest of those, or has a newer one above `end`, which must be on disk by
+ * now: were that one lost, the key would be passed and never written. */
+static void check_passed(const struct node_check *c, const struct fb_feed_batch *b, uint64_t end)
+{
+    const struct part_view *v = &c->parts[b->part];
+    struct passed {
+        uint64_t newest, above; /* up to end; above it and on disk */
+        bool given;
+    } *k = fb_xcalloc(v->key_n + 1, sizeof *k);
+    struct fb_reader r = fb_reader(b->objects);
+    const struct seen *s = v->r + v->n;
+
+    while (s > v->r && s[-1].ver > b->from_ver)
+        s--;
+    for (; s < v->r + v->n && s->ver <= v->durable; s++) {
+        if (s->type != FB_RECORD_PUT && s->type != FB_RECORD_DEL && s->type != FB_RECORD_EXPIRE)
+            continue;
+        if (s->ver <= end)
+            k[s->key - 1].newest = s->ver;
+        else
+            k[s->key - 1].above = s->ver;
+    }
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct fb_feed_object o;
+        const struct seen *given;
+        if (fb_feed_object_decode(&r, &o) == FB_OK && (given = seen_find(v, o.ver)) != NULL)
+            k[given->key - 1].given = k[given->key - 1].newest == o.ver;
+    }
+    for (uint32_t i = 0; i < v->key_n; i++) {
+        struct fb_bytes key = fb_buf_view(&v->keys[i].key);
+        uint8_t ns_len;
+        if (k[i].newest == 0 || k[i].given || k[i].above != 0 ||
+            !fb_bytes_is(b->ns,
+                         c->namespaces->ns[fb_nsset_of_key(c->namespaces, key, &ns_len)].name))
+            continue;
+        sim_violation(c->sim, "I22",
+                      "a feed of partition %u passes \"%.*s\" at version %u/%llu without giving it "
+                      "out, and no newer version of it is on disk",
+                      b->part, (int)key.n, (const char *)key.p, fb_ver_epoch(k[i].newest),
+                      (unsigned long long)fb_ver_counter(k[i].newest));
+    }
+    free(k);
+}
+
 static void sent_batch(struct node_check *c, const struct fb_feed_batch *b)
 {
     struct fb_reader r = fb_reader(b->objects);
@@ -106,6 +153,8 @@ static void sent_batch(struct node_check *c, const struct fb_feed_batch *b)
             fb_hash64(o.value.p, o.value.n, 7) != s->value_hash)
             sim_violation(c->sim, "I20", "a feed gives out another value than the record's");
     }
+    if (b->purge_ver <= b->from_ver) /* else PostgreSQL lost more than it said it could */
+        check_passed(c, b, b->last ? b->scan_end : last);
     if (b->last && b->scan_end > v->durable && b->scan_end > b->from_ver)
         sim_violation(c->sim, "I20", "a feed of partition %u scans beyond what is on disk",
                       b->part);

@@ -488,7 +488,7 @@ static void module_start(struct world *w)
                                 .ended = ended};
     (void)fs_make(n->proc.fs, n->proc.fs->nodes[0], "data", true);
     fs_sync(n->proc.fs->nodes[0]);
-    n->check = node_check_new(w->sim, w->partitions);
+    n->check = node_check_new(w->sim, w->partitions, w->namespaces);
     sim_os_net_world(w->wire, on_sent, on_received);
     configure(n);
     start(n);

@@ -20,11 +20,27 @@ static const struct world_module *const full[] = {
 static const struct world_module *const plain[] = {&node_module, &raw_sync_module,
                                                    &raw_client_module, NULL};
 
+/* What a namespace may also say, behind its section's other lines. */
+static void config_limits(struct world *w, struct fb_buf *conf)
+{
+    struct sim *s = w->sim;
+    if (sim_chance(s, SIM_WORLD, 300000)) /* so that a feed is given out in parts */
+        fb_buf_printf(conf, "max_batch = %llu\n",
+                      (unsigned long long)sim_spread(s, SIM_WORLD, 1, 40));
+    if (sim_chance(s, SIM_WORLD, 150000))
+        fb_buf_printf(conf, "max_dirty_bytes = %lluB\n",
+                      (unsigned long long)sim_spread(s, SIM_WORLD, 500, 64000));
+    if (sim_chance(s, SIM_WORLD, 150000))
+        fb_buf_printf(conf, "max_dirty_age = %llums\n",
+                      (unsigned long long)sim_spread(s, SIM_WORLD, 300, 20000));
+}
+
 static void config_make(struct world *w, bool with_tables)
 {
     struct fb_err err = {0};
     static const char *const more[] = {
-        "[namespace dur]\ndurability = durable\n", "[namespace db]\ndurability = database\n",
+        "[namespace default]\n", "[namespace dur]\ndurability = durable\n",
+        "[namespace db]\ndurability = database\n",
         "[namespace small]\nmax_value = 1000B\nsync_interval = 50ms\n"};
     static const char *const tables =
         "[namespace team]\ntable = public.team\nkey = id\nvalue = row\non_delete = delete\n"
@@ -38,10 +54,14 @@ static void config_make(struct world *w, bool with_tables)
     const char *text;
     fb_buf_put_str(&conf, "[cluster]\n");
     for (size_t i = 0; i < FB_COUNT_OF(more); i++)
-        if (sim_chance(w->sim, SIM_WORLD, 350000))
+        if (sim_chance(w->sim, SIM_WORLD, 350000)) {
             fb_buf_put_str(&conf, more[i]);
-    if (with_tables)
+            config_limits(w, &conf);
+        }
+    if (with_tables) {
         fb_buf_printf(&conf, tables, conflict[sim_range(w->sim, SIM_WORLD, 0, 3)]);
+        config_limits(w, &conf); /* of the last one, "note" */
+    }
     fb_buf_put_u8(&conf, 0);
     text = (const char *)conf.p;
     if (fb_nsset_parse("cluster.conf", fb_bytes_str(text), &w->namespaces, NULL, &err) != FB_OK)

@@ -1,0 +1,88 @@
+/* A snapshot is only there when the log has on disk what it shows: half of a group would be left by
+ * a power loss, and objects whose older version the snapshot has not and whose newer one the log
+ * has not (I13, I14). */
+#include "tests/sim/node_check_impl.h"
+
+#include "node/disk/log_format.h"
+#include "node/disk/log_internal.h"
+#include "node/disk/snapshot.h"
+
+/* The one that is being written; a node has one thread for snapshots. */
+static struct {
+    struct node_check *check;
+    uint16_t part;
+    uint64_t shown; /* newest version in it */
+} now;
+
+void node_check_snapshots(struct node_check *c)
+{
+    now.check = c;
+    now.shown = 0;
+}
+
+enum fb_status __wrap_snapshot_create(const char *dir, const struct snapshot_info *info,
+                                      struct snapshot_writer **out, struct fb_err *err);
+enum fb_status __real_snapshot_create(const char *dir, const struct snapshot_info *info,
+                                      struct snapshot_writer **out, struct fb_err *err);
+enum fb_status __wrap_snapshot_create(const char *dir, const struct snapshot_info *info,
+                                      struct snapshot_writer **out, struct fb_err *err)
+{
+    now.part = info->part;
+    now.shown = info->start_ver;
+    return __real_snapshot_create(dir, info, out, err);
+}
+
+enum fb_status __wrap_snapshot_append(struct snapshot_writer *w, struct fb_bytes items,
+                                      struct fb_err *err);
+enum fb_status __real_snapshot_append(struct snapshot_writer *w, struct fb_bytes items,
+                                      struct fb_err *err);
+enum fb_status __wrap_snapshot_append(struct snapshot_writer *w, struct fb_bytes items,
+                                      struct fb_err *err)
+{
+    struct fb_reader in = fb_reader(items);
+    while (in.n > 0) {
+        struct fb_record r;
+        if (fb_record_decode(&in, &r) != FB_OK)
+            sim_violation(now.check->sim, "record", "a snapshot holds what is no record");
+        if (r.ver > now.shown)
+            now.shown = r.ver;
+    }
+    return __real_snapshot_append(w, items, err);
+}
+
+static bool batch_durable(const struct node_check *c, const struct batch *b)
+{
+    char name[LOG_NAME_BYTES];
+    log_name_format(name, b->generation, b->lane, b->segment);
+    if (b->checked || fs_child(c->proc->fs, b->dir, name) == NULL)
+        return true; /* it was, or it was trimmed */
+    return fs_durable(b->file, b->at, b->n) && fs_name_durable(c->proc->fs, b->dir, name);
+}
+
+enum fb_status __wrap_snapshot_commit(struct snapshot_writer *w, uint64_t wall_ms,
+                                      struct fb_err *err);
+enum fb_status __real_snapshot_commit(struct snapshot_writer *w, uint64_t wall_ms,
+                                      struct fb_err *err);
+enum fb_status __wrap_snapshot_commit(struct snapshot_writer *w, uint64_t wall_ms,
+                                      struct fb_err *err)
+{
+    const struct node_check *c = now.check;
+    uint64_t before = 0; /* the partition's last version in the batches before */
+    for (uint32_t i = c->first_batch; i < c->batch_n && !c->proc->fs->lied; i++) {
+        const struct batch *b = &c->batches[i];
+        for (uint32_t k = 0; k < b->mark_n && before < now.shown; k++) {
+            const struct mark *m = &c->marks[b->first_mark + k];
+            if (m->part != now.part)
+                continue;
+            if (!batch_durable(c, b))
+                sim_violation(c->sim, "I18",
+                              "a snapshot of partition %u shows version %u/%llu and gets its name; "
+                              "of the log that is on disk up to %u/%llu",
+                              now.part, fb_ver_epoch(now.shown),
+                              (unsigned long long)fb_ver_counter(now.shown), fb_ver_epoch(before),
+                              (unsigned long long)fb_ver_counter(before));
+            before = m->ver;
+        }
+    }
+    return __real_snapshot_commit(w, wall_ms, err);
+}
