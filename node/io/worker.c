@@ -344,6 +344,10 @@ static void run_job(struct worker *w, struct job *j)
         job_close(w, fb_buf_view(&j->items));
         break;
     case JOB_CALL:
+        /* a snapshot shows what jobs before it did (a checkpoint that moved), and then waits for
+         * what was written */
+        if (!w->stop && !FB_MUTANT(call_unwritten))
+            write_out(w);
         j->call(j->arg, w);
         break;
     case JOB_STOP:

@@ -26,6 +26,7 @@
     X(snapshot_no_fsync, "a snapshot gets its name before its bytes are on disk")                  \
     X(trim_unsaved, "the log is trimmed as if a partition without snapshot needed none of it")     \
     X(snapshot_unsynced, "a snapshot is completed before the log has what it shows")               \
+    X(call_unwritten, "a slice of a snapshot is taken in the middle of a tick")                    \
     X(publish_unwritten, "versions are visible before they are in the log")                        \
     X(open_unwritten, "a partition is open to other workers before its epoch is in the log")       \
     X(inc_reused, "a node is the same incarnation at each start")                                  \

@@ -324,7 +324,7 @@ static void recovered_part(struct node_check *c, uint16_t part, uint64_t last)
         sim_trace(c->sim, "check partition %u: %u records are lost, last is %u/%llu", part,
                   v->n - n, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last));
     v->n = n;
-    v->written = v->durable = last; /* recovery sealed and synced what it replayed */
+    v->written = v->durable = v->recovered = last; /* recovery sealed and synced what it replayed */
     for (uint32_t i = 0; i < c->observer_n; i++)
         if (c->observer[i].recovered != NULL)
             c->observer[i].recovered(c->observer[i].arg, part, last, c->loss);

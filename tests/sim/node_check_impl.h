@@ -27,6 +27,7 @@ struct part_view {
     struct known_key *keys;
     uint32_t key_n, key_cap;
     uint64_t written, durable, floor; /* floor: durable before the present process began */
+    uint64_t recovered;               /* what the present process began with */
     uint32_t epoch_started;           /* this incarnation's */
     /* every version there ever was, also those lost: open addressing, ver -> content */
     struct {

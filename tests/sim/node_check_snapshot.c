@@ -67,7 +67,7 @@ enum fb_status __wrap_snapshot_commit(struct snapshot_writer *w, uint64_t wall_m
                                       struct fb_err *err)
 {
     const struct node_check *c = now.check;
-    uint64_t before = 0; /* the partition's last version in the batches before */
+    uint64_t before = c->parts[now.part].recovered; /* the last version in the batches before */
     for (uint32_t i = c->first_batch; i < c->batch_n && !c->proc->fs->lied; i++) {
         const struct batch *b = &c->batches[i];
         for (uint32_t k = 0; k < b->mark_n && before < now.shown; k++) {
