@@ -144,31 +144,50 @@ static void isolate(struct sync_core *s, struct feed *f, const struct pg_error *
     keep(s, f);
 }
 
+/* How many feeds may be at fault: those of the statement that failed; all, where none was. */
+static size_t blamed_feeds(struct pg_batch *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->feed_count; i++)
+        n += b->feeds[i].blamed;
+    for (size_t i = 0; i < b->feed_count && n == 0; i++)
+        b->feeds[i].blamed = true;
+    return n > 0 ? n : b->feed_count;
+}
+
+/* The other side of the reference may be on its way in another feed. What else is in the
+ * transaction goes first, as it may bring it; only then is it worth looking at each feed alone.
+ * False: it was waited for long enough. */
+static bool wait_for_other_side(struct sync_core *s, struct feed *f, bool alone, bool others)
+{
+    bool first = f->fk_since == 0;
+
+    if (first)
+        f->fk_since = s->now;
+    if (s->now - f->fk_since >= f->ns->cfg->fk_wait_ms)
+        return false;
+    f->solo = f->solo || !(first && others);
+    if (alone || (first && others))
+        sync_feed_back_off(s, f);
+    else
+        keep(s, f);
+    return true;
+}
+
 static void refused_row(struct sync_core *s, struct pg_batch *b, const struct pg_error *err)
 {
-    bool alone = b->feed_count == 1;
+    bool alone = b->feed_count == 1, others = blamed_feeds(b) < b->feed_count;
 
     for (size_t i = 0; i < b->feed_count; i++) {
         struct feed *f = feed_of(s, &b->feeds[i]);
-        if (err->feed != i && err->feed < b->feed_count) {
+        if (!b->feeds[i].blamed) {
             keep(s, f);
             continue;
         }
         note_error(f->ns, err);
-        if (err->class == PG_FOREIGN_KEY) {
-            if (f->fk_since == 0)
-                f->fk_since = s->now;
-            if (s->now - f->fk_since < b->feeds[i].ns->fk_wait_ms) {
-                /* The parent may be on its way in another feed. */
-                f->solo = true;
-                if (alone)
-                    sync_feed_back_off(s, f);
-                else
-                    keep(s, f);
-                continue;
-            }
-        }
-        isolate(s, f, err, alone);
+        if (err->class != PG_FOREIGN_KEY || !wait_for_other_side(s, f, alone, others))
+            isolate(s, f, err, alone);
     }
 }
 

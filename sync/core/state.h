@@ -116,6 +116,7 @@ struct sync_lane {
     struct feed *head, *tail; /* active feeds, in order of arrival */
     uint32_t asked;
     uint64_t collect_since;         /* when nodes were asked last */
+    bool was_solo;                  /* the last transaction was that of a feed alone */
     struct sync_op *op;             /* made, not taken yet */
     bool busy;                      /* an operation is made or under way */
     uint64_t server;                /* pg_standbys.server of its connection */

@@ -73,16 +73,34 @@ static bool start_park(struct sync_core *s, uint32_t lane)
     return false;
 }
 
+static bool may_apply(const struct sync_core *s, const struct feed *f)
+{
+    return f->state == FEED_HAVE && f->bad != 1 && sync_feed_may_run(s, f);
+}
+
+/* Feeds that go alone and those that go together take turns: either might fail for ever until the
+ * others have written their rows. */
+static bool is_solo_turn(const struct sync_core *s, const struct sync_lane *l)
+{
+    bool solo = false, shared = false;
+
+    for (const struct feed *f = l->head; f != NULL; f = f->next) {
+        solo = solo || (f->solo && may_apply(s, f));
+        shared = shared || (!f->solo && may_apply(s, f));
+    }
+    return solo && !(shared && l->was_solo);
+}
+
 static bool start_apply(struct sync_core *s, uint32_t lane)
 {
     struct sync_op *op = NULL;
     size_t cap = 0;
     uint64_t used = 0;
+    bool solo = is_solo_turn(s, &s->lanes[lane]);
 
     for (struct feed *f = s->lanes[lane].head; f != NULL; f = f->next) {
         size_t n;
-        if (f->state != FEED_HAVE || f->bad == 1 || !sync_feed_may_run(s, f) ||
-            (f->solo && op != NULL))
+        if (f->solo != solo || !may_apply(s, f))
             continue;
         n = rows_to_take(f);
         if (op != NULL && used + n * row_cost(f) > BUDGET)
@@ -96,9 +114,11 @@ static bool start_apply(struct sync_core *s, uint32_t lane)
         fill(f, n, &op->batch.feeds[op->batch.feed_count++]);
         used += n * row_cost(f);
         sync_feed_state(s, f, FEED_APPLYING);
-        if (f->solo)
+        if (solo)
             break;
     }
+    if (op != NULL)
+        s->lanes[lane].was_solo = solo;
     return op != NULL;
 }
 

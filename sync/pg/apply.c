@@ -97,6 +97,7 @@ static enum pg_class plan_init(struct pg_plan *plan, struct pg_batch *b, struct 
                 enum pg_class c = pg_row_plan(plan, f, r, &skip, err);
                 if (c != PG_OK) {
                     err->feed = i;
+                    b->feeds[i].blamed = true;
                     return c;
                 }
             } else {
@@ -283,6 +284,14 @@ static void count_rows(struct pg_batch *b, const struct pg_op *op, const PGresul
     }
 }
 
+/* A statement writes rows of many feeds, and its error does not say of which. */
+static void blame(struct pg_txn *t, const struct pg_op *op, struct pg_error *err)
+{
+    err->feed = op->refs[0].feed;
+    for (uint32_t i = 0; i < op->count; i++)
+        t->b->feeds[op->refs[i].feed].blamed = true;
+}
+
 static enum pg_class txn_pull_ops(struct pg_txn *t, struct pg_error *err)
 {
     for (size_t i = 0; i < t->plan.op_count; i++) {
@@ -290,7 +299,7 @@ static enum pg_class txn_pull_ops(struct pg_txn *t, struct pg_error *err)
         PGresult *res;
         enum pg_class c = pg_pull(t->pg, op->prepares, &res, err);
         if (c != PG_OK) {
-            err->feed = op->refs[0].feed;
+            blame(t, op, err);
             return c;
         }
         count_rows(t->b, op, res);
@@ -368,7 +377,7 @@ static enum pg_class txn_missing(struct pg_txn *t, struct pg_error *err)
             c = rest.count == 0 ? PG_OK : txn_insert_again(t, &rest, err);
         }
         if (c != PG_OK) {
-            err->feed = op->refs[0].feed;
+            blame(t, op, err);
             return c;
         }
     }

@@ -134,6 +134,8 @@ struct pg_feed {
     bool consistent;
     const struct fb_feed_object *objects; /* PARKED ones are skipped */
     size_t count;
+    bool blamed; /* result: a row of it was in the statement that failed, which may be about any of
+                    them */
 };
 struct pg_conflict { /* or a row read back after commit (refresh) */
     uint32_t feed;

@@ -295,8 +295,11 @@ static void finish(struct world *w, uint32_t lane, struct fuzz_in *in)
                                    fuzz_u8(in) % 2, fuzz_u8(in));
         }
     } else if (op->kind == SYNC_OP_APPLY) {
-        if (how & 1)
+        if (how & 1) {
             op->err.feed = fuzz_u8(in) % (uint32_t)op->batch.feed_count;
+            op->batch.feeds[op->err.feed].blamed = true;
+            op->batch.feeds[fuzz_u8(in) % op->batch.feed_count].blamed = true;
+        }
         if (op->class == PG_CONFLICT || op->class == PG_NO_LETTER)
             put_results(in, &op->batch, &op->batch.conflicts, &op->batch.conflict_count);
         else if (op->class == PG_OK)

@@ -78,8 +78,8 @@ class Limit(Memory):
     def test_kinds_add_up(self):
         node = self.cluster.nodes[0]
         r = connect(self.cluster)
-        for at in range(0, 80000, 10000):
-            self.fill(r, 10000, lambda i: 1500, first=at)
+        for at in range(0, 80000, 4000):  # less than may wait for PostgreSQL at a time
+            self.fill(r, 4000, lambda i: 1500, first=at)
             self.synced(60)
         kinds = self.check(node, "full")
         held = sum(v for k, v in kinds.items() if k not in ("program", "allocator_free", "metrics", "other"))

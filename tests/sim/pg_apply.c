@@ -263,6 +263,20 @@ static bool settle(struct pg_session *s, struct pg_apply_call *a)
     return true;
 }
 
+/* As sync/pg does it: all rows of a kind of a namespace are one statement, which says of none. */
+static void blame(struct pg_session *s, struct pg_apply_call *a, const struct pg_ref *failed)
+{
+    s->err.feed = UINT32_MAX;
+    for (size_t i = 0; i < a->ref_n; i++) {
+        const struct pg_ref *r = &a->refs[i];
+        if (r->kind != failed->kind || a->b.feeds[r->feed].ns != a->b.feeds[failed->feed].ns)
+            continue;
+        a->b.feeds[r->feed].blamed = true;
+        if (s->err.feed == UINT32_MAX)
+            s->err.feed = r->feed;
+    }
+}
+
 void pg_run_apply(struct pg_session *s, struct pg_call *c)
 {
     struct pg_apply_call *a = (struct pg_apply_call *)c;
@@ -280,7 +294,7 @@ void pg_run_apply(struct pg_session *s, struct pg_call *c)
             i == 0 || a->refs[i - 1].kind != r->kind || a->b.feeds[a->refs[i - 1].feed].ns != f->ns;
         if ((statement && !pg_statement(s, t)) ||
             !(f->ns->mapped ? write_row(s, a, r) : write_object(s, f, object_of(a, r), a))) {
-            s->err.feed = r->feed;
+            blame(s, a, r);
             return;
         }
     }
@@ -300,7 +314,7 @@ void pg_run_missing(struct pg_session *s, struct pg_call *c)
             (ref->kind == PG_DO_DELETE && f->ns->external == FB_EXTERNAL_NONE))
             continue;
         if (!pg_statement(s, pg_table_of(f->ns->table_name))) {
-            s->err.feed = ref->feed;
+            blame(s, a, ref);
             return;
         }
         now = pg_see(s, pg_row_find(s->m, pg_table_of(f->ns->table_name), o->id, true));
@@ -308,7 +322,7 @@ void pg_run_missing(struct pg_session *s, struct pg_call *c)
             continue;
         if (!now->exists && ref->kind == PG_DO_INSERT) { /* what was in the way is gone */
             if (!write_row(s, a, ref)) {
-                s->err.feed = ref->feed;
+                blame(s, a, ref);
                 return;
             }
             if (ref->done)
@@ -320,7 +334,7 @@ void pg_run_missing(struct pg_session *s, struct pg_call *c)
                         : ref->kind == PG_DO_INSERT) {
             (void)pg_fail(s, "09000", "a trigger or policy keeps the row from being written");
             s->err.class = PG_ROW;
-            s->err.feed = ref->feed;
+            blame(s, a, ref);
             return;
         }
         add_row(a, &a->b.conflicts, &a->b.conflict_count, ref, now->exists ? now : NULL);

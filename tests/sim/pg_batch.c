@@ -200,6 +200,8 @@ static void take_results(struct pg_batch *b, struct pg_apply_call *a)
     b->replicated = a->b.replicated;
     b->sync_cancelled = a->b.sync_cancelled;
     b->xid = a->b.xid;
+    for (size_t i = 0; i < b->feed_count; i++)
+        b->feeds[i].blamed = a->b.feeds[i].blamed;
     b->rows_updated = a->b.rows_updated;
     b->rows_deleted = a->b.rows_deleted;
     free(b->conflicts);
@@ -234,6 +236,7 @@ enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch
     copy_objects(a, b);
     cls = plan(a, err);
     if (cls != PG_OK) {
+        b->feeds[err->feed].blamed = true;
         apply_free(a);
         return cls;
     }

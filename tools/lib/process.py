@@ -1,7 +1,7 @@
 """Real processes of ours: started, waited for, ended by pid."""
 
+import itertools
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -14,11 +14,16 @@ class Failure(Exception):
     """Something a user should read as one message."""
 
 
+PORTS = range(12000, 32000)
+_next_port = itertools.count(os.getpid() * 61)
+
+
 def free_port():
     """A port that nobody listens on, below the range from which the kernel takes those of outgoing connections: one of that range
-    may be somebody's before we listen on it."""
-    for _ in range(200):
-        port = random.randint(12000, 32000)
+    may be somebody's before we listen on it. Never the same twice, and processes that run side by side begin at different places: what
+    was free just now may have been promised to another."""
+    for _ in PORTS:
+        port = PORTS[next(_next_port) % len(PORTS)]
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))

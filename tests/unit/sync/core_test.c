@@ -174,6 +174,58 @@ static void foreign_key_waits_then_parks(void **state)
     script_free(s);
 }
 
+/* The error of a statement does not say which of its rows it is about: the feeds in it go alone
+ * then, once each, and it is not the shared transaction that fails again and again. */
+static void a_refused_statement_is_taken_apart_once(void **state)
+{
+    enum { FEEDS = 32 };
+    struct script *s = script_new();
+
+    (void)state;
+    for (uint16_t p = 0; p < FEEDS; p++)
+        script_fill(s, p, 1, 4);
+    s->poison = "20/3";
+    s->poison_class = PG_ROW;
+    s->vague = true;
+    for (uint16_t p = 0; p < FEEDS; p++)
+        script_note(s, p, 6000, false);
+    script_pass(s, 2000);
+    assert_int_equal(s->parks, 1);
+    for (uint16_t p = 0; p < FEEDS; p++)
+        assert_int_equal(s->synced[p], 4);
+    assert_in_range(s->attempts, FEEDS, FEEDS + 8);
+    script_free(s);
+}
+
+/* The row that a reference needs is in another feed of the same statement, or comes later. */
+static void what_a_reference_needs_comes_first(void **state)
+{
+    (void)state;
+    for (int later = 0; later < 2; later++) {
+        enum { FEEDS = 16 };
+        struct script *s = script_new();
+        for (uint16_t p = 0; p < FEEDS; p++)
+            script_fill(s, p, 1, 4);
+        s->poison = "0/1";
+        s->needs = "9/7";
+        s->poison_class = PG_FOREIGN_KEY;
+        s->vague = true;
+        for (uint16_t p = 0; p < FEEDS; p++)
+            script_note(s, p, 6000, false);
+        script_settle(s);
+        assert_int_equal(s->synced[0], 0);
+        if (later)
+            script_pass(s, 3000);
+        script_fill(s, 9, 5, 4);
+        script_note(s, 9, 6000, false);
+        script_pass(s, later ? 5500 : 1000);
+        assert_int_equal(s->parks, 0);
+        for (uint16_t p = 0; p < FEEDS; p++)
+            assert_int_equal(s->synced[p], p == 9 ? 8 : 4);
+        script_free(s);
+    }
+}
+
 static void parent_arrives_in_time(void **state)
 {
     struct script *s = script_new();
@@ -423,6 +475,8 @@ int main(void)
         cmocka_unit_test(late_letter_asks_again),
         cmocka_unit_test(overtaken_verdict_asks_again),
         cmocka_unit_test(foreign_key_waits_then_parks),
+        cmocka_unit_test(a_refused_statement_is_taken_apart_once),
+        cmocka_unit_test(what_a_reference_needs_comes_first),
         cmocka_unit_test(parent_arrives_in_time),
         cmocka_unit_test(outage_keeps_order_and_never_parks),
         cmocka_unit_test(goes_on_at_once_when_told),

@@ -193,6 +193,22 @@ static bool has_parked(const struct pg_batch *b)
     return false;
 }
 
+static bool has(const struct pg_batch *b, const char *id)
+{
+    for (size_t i = 0; id != NULL && i < b->feed_count; i++)
+        for (size_t o = 0; o < b->feeds[i].count; o++)
+            if (fb_bytes_is(b->feeds[i].objects[o].id, id))
+                return true;
+    return false;
+}
+
+static bool is_poison(const struct script *s, const struct pg_batch *b,
+                      const struct fb_feed_object *o)
+{
+    return s->poison != NULL && (o->flags & FB_OBJECT_PARKED) == 0 &&
+           fb_bytes_is(o->id, s->poison) && !s->needed && !has(b, s->needs);
+}
+
 static enum pg_class decide(struct script *s, struct pg_batch *b, struct pg_error *err)
 {
     if (s->letters_lost && has_parked(b)) {
@@ -206,9 +222,12 @@ static enum pg_class decide(struct script *s, struct pg_batch *b, struct pg_erro
         if (b->feeds[i].prev != s->ckpt[b->feeds[i].part])
             return PG_LOST;
         for (size_t o = 0; o < b->feeds[i].count; o++)
-            if (s->poison != NULL && (b->feeds[i].objects[o].flags & FB_OBJECT_PARKED) == 0 &&
-                fb_bytes_is(b->feeds[i].objects[o].id, s->poison))
+            if (is_poison(s, b, &b->feeds[i].objects[o])) {
+                for (size_t k = 0; k < b->feed_count; k++)
+                    b->feeds[k].blamed = s->vague || k == i;
+                err->feed = s->vague ? 0 : err->feed;
                 return s->poison_class;
+            }
     }
     return PG_OK;
 }
@@ -244,6 +263,7 @@ static void apply(struct script *s, struct sync_op *op)
             for (size_t o = 0; o < b->feeds[i].count; o++)
                 rows += (b->feeds[i].objects[o].flags & FB_OBJECT_PARKED) == 0;
         }
+        s->needed = s->needed || has(b, s->needs);
         s->rows += (uint32_t)rows;
         s->transactions++;
         s->most_rows = rows > s->most_rows ? rows : s->most_rows;

@@ -39,6 +39,9 @@ struct script {
     unsigned park_lost; /* so many letters come too late */
     const char *poison; /* id that PostgreSQL refuses */
     enum pg_class poison_class;
+    bool vague;         /* the error is one of the whole statement: of all the feeds in it */
+    const char *needs;  /* `poison` is refused until this id has been written */
+    bool needed;        /* it has */
     enum pg_class next; /* outcome of the next apply, PG_OK = decide by value */
     bool next_commits;  /* PG_UNKNOWN: committed all the same */
     bool down;
