@@ -323,10 +323,13 @@ bool copy_full(const struct lane *l, const struct part *p)
     return p->copy != NULL && l->copies->own_bytes >= l->copies->tail_bytes / 2;
 }
 
-bool copy_refuses(const struct part *p, const struct ns_state *ns, uint8_t level)
+bool copy_refuses(const struct part *p, const struct ns_state *ns, uint8_t level, bool asked)
 {
-    return p->copy != NULL && ns->conf != NULL && ns->conf->on_degraded_refuse &&
-           level >= FB_LEVEL_REPLICATED && replica_degraded(p->copy->r);
+    if (p->copy == NULL || ns->conf == NULL || level < FB_LEVEL_REPLICATED)
+        return false;
+    /* of the levels above only PostgreSQL's can be reached without another copy */
+    return (ns->conf->on_degraded_refuse || (asked && level <= FB_LEVEL_DURABLE)) &&
+           replica_degraded(p->copy->r);
 }
 
 uint64_t copies_wait_bytes(const struct lane *l)

@@ -17,7 +17,7 @@ struct copy_wait {
     uint64_t token, since_ns, delay_ns;
     uint32_t epoch;
     uint8_t level, reads;
-    bool pooled;
+    bool pooled, asked;
     struct fb_rep rep;
     uint8_t payload[];
 };
@@ -82,12 +82,25 @@ void copy_reply(struct lane *l, struct part *p, struct reply_dest *dest, const s
     if (c->commit.tail != NULL && c->commit.tail->at > w->at)
         w->at = c->commit.tail->at; /* answers leave in order */
     w->level = want->level;
+    w->asked = want->asked;
     w->reads = want->reads;
     w->delay_ns = want->delay_ns;
     w->since_ns = l->mono_ns;
     dest->held++;
     append(&c->commit, w);
     copy_due(l, c);
+}
+
+/* A copy was lost while the write was under way, and the level that was asked for with it: no
+ * success, nor a definite error (I13, I14). */
+static void level_missed(const struct copy_wait *w, struct fb_rep *rep)
+{
+    if (!w->asked || w->wrote_ver == 0 || rep->type == FB_REP_ERR || rep->level >= w->level ||
+        FB_MUTANT(copy_level_missed))
+        return;
+    rep->type = FB_REP_ERR;
+    rep->num = FB_REP_ERR_UNKNOWN;
+    rep->payload = fb_bytes_str("it was carried out, and fewer copies have it than were asked for");
 }
 
 static void finish(struct lane *l, struct copy_wait *w)
@@ -98,6 +111,7 @@ static void finish(struct lane *l, struct copy_wait *w)
 
     fb_assert(w->dest->held > 0);
     w->dest->held--;
+    level_missed(w, &w->rep);
     if (w->dest->closed) {
         dest_touch(l, w->dest); /* so that the caller sees held reach 0 */
     } else if (w->delay_ns > waited_ns) {

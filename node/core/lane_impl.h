@@ -358,7 +358,8 @@ bool copy_full(const struct lane *l, const struct part *p);
 /* No write at level `replicated` is possible and the namespace refuses less. */
 #define COPIES_MISSING                                                                             \
     "NOREPLICAS Not enough good replicas to write: nothing happened, try again later"
-bool copy_refuses(const struct part *p, const struct ns_state *ns, uint8_t level);
+/* asked: the request names the level itself, so nothing less will do. */
+bool copy_refuses(const struct part *p, const struct ns_state *ns, uint8_t level, bool asked);
 void copies_tick(struct lane *l);
 void copies_events_clear(struct lane *l);
 bool copies_busy(const struct lane *l);
@@ -370,6 +371,7 @@ struct copy_want {
     uint64_t wrote_ver; /* 0: it wrote nothing */
     uint64_t need;      /* version it has seen, 0 = only published ones */
     uint8_t level;      /* of a write: DURABLE at most */
+    bool asked;         /* for that level: a lower one is no success */
     uint8_t reads;      /* enum fb_reads */
     uint64_t delay_ns;  /* to be held back so long */
 };

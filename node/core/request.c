@@ -128,6 +128,7 @@ static void reply_write(struct reply_dest *dest, struct op *op, uint8_t level)
                    &(struct copy_want){
                        .wrote_ver = op->wrote_ver,
                        .level = level,
+                       .asked = op->req->level != FB_LEVEL_NONE,
                        .delay_ns = op_grows(op->req->op) ? admission_delay_ns(l, op->ns) : 0});
     } else if (level <= FB_LEVEL_REPLICATED) {
         uint64_t delay_ns = op_grows(op->req->op) ? admission_delay_ns(l, op->ns) : 0;
@@ -200,7 +201,8 @@ static void op_run(struct op *op, struct reply_dest *dest)
             return;
         }
     }
-    if (fb_op_class(op->req->op) == FB_OP_WRITE && copy_refuses(op->p, op->ns, level_wanted(op))) {
+    if (fb_op_class(op->req->op) == FB_OP_WRITE &&
+        copy_refuses(op->p, op->ns, level_wanted(op), op->req->level != FB_LEVEL_NONE)) {
         op_err(op, COPIES_MISSING);
         reply_now(l, dest, &op->rep);
         return;

@@ -46,7 +46,7 @@ static bool txn_lacks_copies(struct lane *l, const struct part *p, const struct 
 
     if (level == FB_LEVEL_NONE && ns->conf != NULL)
         level = ns->conf->durability;
-    return copy_refuses(p, ns, level);
+    return copy_refuses(p, ns, level, req->level != FB_LEVEL_NONE);
 }
 
 /* Everything that must refuse the whole before anything is written. True: refused and answered. */
@@ -121,7 +121,8 @@ static uint8_t stricter(uint8_t a, uint8_t b)
 }
 
 static void reply_txn(struct lane *l, struct reply_dest *dest, struct part *p,
-                      const struct fb_rep *rep, uint8_t level, uint8_t reads, uint64_t first)
+                      const struct fb_rep *rep, uint8_t level, bool asked, uint8_t reads,
+                      uint64_t first)
 {
     uint64_t delay_ns = rep->ver != 0 ? admission_delay_ns(l, NULL) : 0;
 
@@ -130,6 +131,7 @@ static void reply_txn(struct lane *l, struct reply_dest *dest, struct part *p,
                    &(struct copy_want){.wrote_ver = rep->ver,
                                        .need = p->pending_n > 0 ? p->last_ver : 0,
                                        .level = level,
+                                       .asked = asked,
                                        .reads = reads,
                                        .delay_ns = delay_ns});
     else if (level <= FB_LEVEL_REPLICATED && delay_ns > 0)
@@ -213,5 +215,5 @@ void txn_run(struct lane *l, struct reply_dest *dest, struct part *p, const stru
     }
     if (rep.type == FB_REP_REPS)
         rep.payload = fb_buf_view(&l->txn_reps);
-    reply_txn(l, dest, p, &rep, level, reads, before + 2);
+    reply_txn(l, dest, p, &rep, level, req->level != FB_LEVEL_NONE, reads, before + 2);
 }

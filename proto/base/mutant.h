@@ -92,6 +92,7 @@
     X(control_epoch_kept, "a new primary starts no epoch")                                         \
     X(copy_publish_early, "versions are visible before they are committed")                        \
     X(copy_reply_early, "writes are answered before they are committed")                           \
+    X(copy_level_missed, "a write that reaches less than was asked for is a success")              \
     X(copy_seen_early, "a reply that shows an uncommitted version does not wait for it")           \
     X(copy_read_unleased, "the writer answers reads without lease or confirmation")                \
     X(copy_group_split, "a transaction is applied as far as it is committed")                      \

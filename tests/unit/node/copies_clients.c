@@ -78,8 +78,10 @@ void cclient_send(struct cworld *w, uint32_t i)
     k = &w->key[key];
     r.seq = w->op_n;
     r.level = cchance(w, 20)   ? FB_LEVEL_DURABLE
+              : cchance(w, 20) ? FB_LEVEL_REPLICATED
               : cchance(w, 20) ? FB_LEVEL_DATABASE
                                : FB_LEVEL_NONE;
+    o->level = r.level;
     snprintf(value, sizeof value, "v%u", w->op_n);
     if (r.op == FB_OP_INCRBY) {
         r.a = 1;
@@ -147,6 +149,9 @@ static void reply_write(struct cworld *w, struct cop *o, const struct fb_rep *re
         broken_rule("I12: a write of %s got a version at or below a known one", k->name);
     if (rep->ver > w->committed[k->part])
         broken_rule("I13: a write was answered that is not committed");
+    if (rep->level < o->level)
+        broken_rule("I13: a write for which level %u was asked succeeds with %u", o->level,
+                    rep->level);
     o->state = OP_DONE;
     o->ver = rep->ver;
     w->answered++;

@@ -66,7 +66,7 @@ enum op_state { OP_OPEN, OP_DONE, OP_UNKNOWN, OP_FAILED };
 struct cop {
     uint8_t kind; /* enum fb_op, FB_OP_TXN: both keys of a pair */
     uint8_t state;
-    uint8_t key, node;
+    uint8_t key, node, level; /* level asked for, 0 = none */
     uint64_t floor; /* greatest version of the key that was known when it was sent */
     uint64_t ver;
     uint64_t logged_ver;
