@@ -1,5 +1,8 @@
 /* forebay-node: wiring only. */
+#include "node/core/copies.h"
 #include "node/disk/data_dir.h"
+#include "node/io/control.h"
+#include "node/io/links.h"
 #include "node/io/snapshotter.h"
 #include "node/io/worker.h"
 #include "node/store/store.h"
@@ -15,6 +18,10 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Of newest records, kept to be sent to copies that were away: by all threads, by one at least. */
+#define TAIL_BYTES ((size_t)64 << 20)
+#define TAIL_BYTES_MIN ((size_t)8 << 20)
 
 static const struct fb_option option_table[] = {
     {"process", "name", FB_OPT_TEXT, "node-1",
@@ -74,7 +81,9 @@ static enum fb_status check_fresh_dir(struct node *n, const struct fb_map *map, 
     if (dir_is_used(path) || fb_options_bool(n->options, "node", "accept_empty_data_dir"))
         return FB_OK;
     for (uint32_t p = 0; p < map->partitions; p++)
-        led += map->parts[p].epoch != 0 && strcmp(map->parts[p].primary.node, n->name) == 0;
+        /* others of a set of several have what it had, or the set waits for it (reports.h) */
+        led += map->parts[p].isr_count == 1 && strcmp(map->parts[p].primary.node, n->name) == 0;
+    n->lost_data = true;
     if (led == 0)
         return FB_OK;
     return fb_err_set(
@@ -127,10 +136,28 @@ static void synced_cb(void *arg, uint32_t lane, uint64_t seq)
     fb_mailbox_wake(n->workers[lane]->frames);
 }
 
+/* The times are those of PROTOCOL 4 and 7. */
+static struct replica_config replica_config(const struct node *n)
+{
+    struct replica_config c = {.inc = n->inc,
+                               .partitions = n->partitions,
+                               .tail_bytes = TAIL_BYTES,
+                               .lease_ns = UINT64_C(1000000000),
+                               .beat_ns = UINT64_C(200000000),
+                               .silence_ns = UINT64_C(1500000000),
+                               .cas_retry_ns = UINT64_C(500000000)};
+
+    memcpy(c.node, n->name, sizeof(c.node));
+    while (c.tail_bytes * n->worker_count > TAIL_BYTES && c.tail_bytes > TAIL_BYTES_MIN)
+        c.tail_bytes /= 2;
+    return c;
+}
+
 static enum fb_status build_engine(struct node *n, struct fb_cluster_state *state,
                                    struct fb_err *err)
 {
     struct lane *lanes[NODE_WORKERS_MAX];
+    const struct replica_config rc = replica_config(n);
     struct log_config lc = {
         .dir = n->dir.log_path, .lanes = n->worker_count, .arg = n, .synced = synced_cb};
     uint64_t dirty = node_dirty_limit(n, state->namespaces);
@@ -148,6 +175,7 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
                                 .accept_database_ahead =
                                     fb_options_bool(n->options, "node", "accept_empty_data_dir")};
         lanes[i] = lane_new(&c, n->store);
+        lane_copies_new(lanes[i], &rc);
         n->workers[i] = worker_new(n, i, lanes[i]);
         configure_lane(n->workers[i], state);
         lane_now(lanes[i], fb_mono_ns(), fb_wall_ms());
@@ -159,7 +187,10 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
     lc.generation = n->generation;
     lc.segment_bytes = fb_options_uint(n->options, "node", "segment_bytes");
     lc.sync_interval_ms = (uint32_t)fb_options_uint(n->options, "node", "log_sync_interval");
-    return log_open(&lc, &n->log, err);
+    s = log_open(&lc, &n->log, err);
+    if (s == FB_OK)
+        atomic_store(&n->recovered, true); /* /statusz looks at the log from now on */
+    return s;
 }
 
 static struct snapshotter_limits snapshot_limits(const struct fb_options *o)
@@ -184,6 +215,10 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     n->partitions = state->map->partitions;
     n->open_epoch = fb_xcalloc(n->partitions, sizeof(*n->open_epoch));
     n->last_epoch = fb_xcalloc(n->partitions, sizeof(*n->last_epoch));
+    n->silent_ns = fb_xcalloc(n->partitions, sizeof(*n->silent_ns));
+    n->recovered_parts = fb_xcalloc(n->partitions, sizeof(*n->recovered_parts));
+    n->links = node_links_new();
+    n->control = node_control_new(n);
     n->applied = fb_applied_new(n->coord, FB_MEMBER_NODE, n->name, n->inc, n->worker_count);
     s = check_fresh_dir(n, state->map, path, err);
     if (s == FB_OK)
@@ -255,6 +290,10 @@ static void stop(struct node *n)
         fb_coord_close(n->coord);
     free(n->open_epoch);
     free(n->last_epoch);
+    free(n->silent_ns);
+    free(n->recovered_parts);
+    node_links_free(n->links);
+    node_control_free(n->control);
 }
 
 /* What runs already cannot refuse these; their ranges were checked with the options. */

@@ -20,7 +20,9 @@ enum read_outcome {
 enum read_outcome node_read(struct store *s, const struct fb_req *req, struct fb_buf *out,
                             bool batched);
 /* SCAN, DBSIZE, RANDOMKEY (class NODE, not FLUSHALL): walks the slab index in bounded steps. Always
- * appends one fb_rep. random: caller's random number. */
-void node_read_all(struct store *s, const struct fb_req *req, uint64_t random, struct fb_buf *out);
+ * appends one fb_rep. random: caller's random number. open: by partition, the epoch at which this
+ * node serves it, 0 = left out; NULL: it serves all. */
+void node_read_all(struct store *s, const struct fb_req *req, uint64_t random,
+                   const _Atomic uint32_t *open, struct fb_buf *out);
 
 #endif

@@ -16,8 +16,15 @@ static bool served(const struct store *s, const struct object *o)
     return (object_flags(o) & OBJECT_MAPPED) || until == 0 || store_now(s) < (uint64_t)until;
 }
 
+/* Does this node lead the partition? What a backup holds is another node's to tell of. */
+static bool led(const _Atomic uint32_t *open, uint32_t part)
+{
+    return open == NULL || atomic_load_explicit(&open[part], memory_order_acquire) != 0;
+}
+
 /* Cursor: partition << 32 | slot + 1 within it, so that 0 is both the start and the end. */
-static void scan(struct store *s, const struct fb_req *req, struct fb_buf *list)
+static void scan(struct store *s, const struct fb_req *req, const _Atomic uint32_t *open,
+                 struct fb_buf *list)
 {
     uint64_t cursor = req->a > 0 ? (uint64_t)req->a : 0;
     uint32_t part = (uint32_t)(cursor >> 32), slot = (uint32_t)cursor, parts = store_partitions(s);
@@ -34,8 +41,9 @@ static void scan(struct store *s, const struct fb_req *req, struct fb_buf *list)
     while (part < parts && found < want && budget > 0) {
         struct store_part *p = store_part(s, (uint16_t)part);
         const struct object *o;
-        if (slot >=
-            atomic_load_explicit(&p->used, memory_order_acquire)) { /* pairs with slab_take */
+        if (!led(open, part) ||
+            slot >=
+                atomic_load_explicit(&p->used, memory_order_acquire)) { /* pairs with slab_take */
             part++;
             slot = 0;
             if (empty-- == 0)
@@ -65,17 +73,20 @@ static void scan(struct store *s, const struct fb_req *req, struct fb_buf *list)
     fb_buf_fini(&keys);
 }
 
-static bool random_key(struct store *s, uint64_t random, struct fb_buf *out)
+static bool random_key(struct store *s, uint64_t random, const _Atomic uint32_t *open,
+                       struct fb_buf *out)
 {
     uint32_t parts = store_partitions(s), first = (uint32_t)(random % parts);
     bool found = false;
 
     store_read_lock();
     for (uint32_t i = 0; i < parts && !found; i++) {
-        struct store_part *p = store_part(s, (uint16_t)((first + i) % parts));
-        uint32_t used =
-            atomic_load_explicit(&p->used, memory_order_acquire); /* pairs with slab_take */
+        uint32_t part = (first + i) % parts;
+        struct store_part *p = store_part(s, (uint16_t)part);
+        uint32_t used = atomic_load_explicit(&p->used, memory_order_acquire); /* slab_take */
         uint32_t at = used == 0 ? 0 : (uint32_t)((random >> 32) % used);
+        if (!led(open, part))
+            continue;
         for (uint32_t n = 0; n < used && n < SCAN_SLOTS_MAX && !found; n++) {
             const struct object *o = slab_object(p, (at + n) % used);
             if (o != NULL && served(s, o)) {
@@ -88,7 +99,8 @@ static bool random_key(struct store *s, uint64_t random, struct fb_buf *out)
     return found;
 }
 
-void node_read_all(struct store *s, const struct fb_req *req, uint64_t random, struct fb_buf *out)
+void node_read_all(struct store *s, const struct fb_req *req, uint64_t random,
+                   const _Atomic uint32_t *open, struct fb_buf *out)
 {
     struct fb_rep rep = {.seq = req->seq, .type = FB_REP_NIL};
     struct fb_buf payload = {0};
@@ -96,17 +108,18 @@ void node_read_all(struct store *s, const struct fb_req *req, uint64_t random, s
 
     switch (req->op) {
     case FB_OP_SCAN:
-        scan(s, req, &payload);
+        scan(s, req, open, &payload);
         rep.type = FB_REP_LIST;
         break;
     case FB_OP_DBSIZE:
         for (uint32_t i = 0; i < store_partitions(s); i++)
-            n += atomic_load_explicit(&store_part(s, (uint16_t)i)->live, memory_order_relaxed);
+            if (led(open, i))
+                n += atomic_load_explicit(&store_part(s, (uint16_t)i)->live, memory_order_relaxed);
         rep.type = FB_REP_INT;
         rep.num = n;
         break;
     case FB_OP_RANDOMKEY:
-        rep.type = random_key(s, random, &payload) ? FB_REP_BULK : FB_REP_NIL;
+        rep.type = random_key(s, random, open, &payload) ? FB_REP_BULK : FB_REP_NIL;
         break;
     default:
         rep.type = FB_REP_ERR;

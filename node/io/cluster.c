@@ -1,8 +1,7 @@
-/* What the coordinator says, and what this node does about it: configuration to the lanes,
- * takeover, first placement. */
+/* What the coordinator says: states and configurations go where they are needed. */
 #include "node/io/node.h"
 
-#include "node/control/assign.h"
+#include "node/io/control.h"
 #include "node/io/worker.h"
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
@@ -13,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define SETTLE_NS UINT64_C(1500000000)
 
 static pthread_mutex_t state_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -80,90 +77,6 @@ static void post_config(struct node *n, struct fb_cluster_state *s)
            FB_KU("schemas", s->schema_count), FB_KU("rev", s->config_rev));
 }
 
-/* True when the set of live nodes has been the same for SETTLE_NS. */
-static bool settled(struct node *n, const struct fb_map *map)
-{
-    uint64_t print = 1, now = fb_mono_ns();
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        const struct fb_member_info *m = &map->members[i];
-        if (m->kind == FB_MEMBER_NODE && m->alive)
-            print = fb_hash64(&m->inc, sizeof(m->inc), print);
-    }
-    if (print != n->alive_fingerprint) {
-        n->alive_fingerprint = print;
-        n->alive_since_ns = now;
-    }
-    return now - n->alive_since_ns >= SETTLE_NS;
-}
-
-/* Carries out the compare-and-swaps in as few transactions as the store takes. A mismatch is
- * somebody else's success: the next state tells. */
-static void commit_steps(struct node *n, const struct assign_step *steps, uint32_t count)
-{
-    struct fb_coord_op ops[FB_COORD_TXN_MAX];
-    char keys[FB_COORD_TXN_MAX][32];
-    struct fb_buf values[FB_COORD_TXN_MAX] = {{0}};
-    uint32_t used = 0, done = 0;
-
-    for (uint32_t i = 0; i <= count; i++) {
-        if (used == FB_COORD_TXN_MAX || (i == count && used > 0)) {
-            struct fb_err err;
-            uint64_t rev;
-            enum fb_status s = fb_coord_txn(n->coord, ops, used, &rev, &err);
-            if (s != FB_OK && s != FB_EMISMATCH)
-                FB_LOG(WARN, "coordinator did not take the partition records, trying again",
-                       FB_KS("error", err.msg));
-            done += s == FB_OK ? used : 0;
-            used = 0;
-        }
-        if (i == count || steps[i].action != ASSIGN_CAS)
-            continue;
-        snprintf(keys[used], sizeof(keys[used]), "part/%u", steps[i].part);
-        fb_buf_clear(&values[used]);
-        fb_part_record_encode(&values[used], &steps[i].next);
-        ops[used] = (struct fb_coord_op){
-            .key = keys[used], .rev = steps[i].rev, .value = fb_buf_view(&values[used])};
-        used++;
-    }
-    for (uint32_t i = 0; i < FB_COORD_TXN_MAX; i++)
-        fb_buf_fini(&values[i]);
-    if (done > 0)
-        FB_LOG(INFO, "partition records written", FB_KU("partitions", done));
-}
-
-static void post_parts(struct node *n, const struct assign_step *steps, uint32_t count)
-{
-    struct job *open[NODE_WORKERS_MAX] = {0}, *close[NODE_WORKERS_MAX] = {0};
-    uint32_t owned = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t lane = node_lane_of(n, steps[i].part);
-        uint32_t epoch = atomic_load(&n->open_epoch[steps[i].part]);
-        if (steps[i].action == ASSIGN_SERVE) {
-            owned++;
-            if (n->last_epoch[steps[i].part] >= steps[i].next.epoch)
-                continue; /* asked for already */
-            n->last_epoch[steps[i].part] = steps[i].next.epoch;
-            if (open[lane] == NULL)
-                open[lane] = job_new(JOB_OPEN);
-            fb_buf_put_u16(&open[lane]->items, steps[i].part);
-            fb_buf_put_u32(&open[lane]->items, steps[i].next.epoch);
-            fb_buf_put_u64(&open[lane]->items, steps[i].next.history);
-        } else if (steps[i].action == ASSIGN_CLOSE && epoch != 0) {
-            if (close[lane] == NULL)
-                close[lane] = job_new(JOB_CLOSE);
-            fb_buf_put_u16(&close[lane]->items, steps[i].part);
-        }
-    }
-    atomic_store(&n->owned_count, owned);
-    for (uint32_t i = 0; i < n->worker_count; i++) {
-        if (close[i] != NULL)
-            worker_post(n->workers[i], close[i]);
-        if (open[i] != NULL)
-            worker_post(n->workers[i], open[i]);
-    }
-}
-
 enum fb_status node_register(struct node *n, struct fb_err *err)
 {
     struct fb_member_info m = {.kind = FB_MEMBER_NODE,
@@ -179,26 +92,6 @@ enum fb_status node_register(struct node *n, struct fb_err *err)
     return fb_entry_of_member(n->coord, &m, &n->entry, err);
 }
 
-static void act(struct node *n, const struct fb_map *map)
-{
-    struct assign_self self = {.inc = n->inc, .settled = settled(n, map)};
-    struct assign_step *steps = fb_xcalloc(map->partitions, sizeof(*steps));
-    uint32_t count;
-    struct fb_err err = {0};
-
-    memcpy(self.node, n->name, sizeof(self.node));
-    if (assign_plan(map, &self, n->last_epoch, steps, &count, &err) != FB_OK) {
-        if (strcmp(err.msg, n->last_problem) != 0)
-            FB_LOG(ERROR, "this node does not act on the map", FB_KS("error", err.msg));
-        snprintf(n->last_problem, sizeof(n->last_problem), "%s", err.msg);
-    } else {
-        n->last_problem[0] = '\0';
-        post_parts(n, steps, count);
-        commit_steps(n, steps, count);
-    }
-    free(steps);
-}
-
 void node_cluster_changed(void *arg, struct fb_cluster_state *s)
 {
     struct node *n = arg;
@@ -208,7 +101,7 @@ void node_cluster_changed(void *arg, struct fb_cluster_state *s)
         post_config(n, s);
     if (old != NULL)
         fb_cluster_state_put(old);
-    act(n, s->map);
+    node_control_act(n, s);
     state_set(n, s);
 }
 
@@ -219,7 +112,7 @@ static void poke(void *arg, struct fb_coord *c)
     (void)c;
     if (s == NULL)
         return;
-    act(n, s->map);
+    node_control_act(n, s);
     fb_cluster_state_put(s);
 }
 

@@ -1,5 +1,5 @@
 /* The end of a tick: replies, feed data, loads and notes go out, one send a connection. */
-#include "node/io/worker.h"
+#include "node/io/parts.h"
 
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
@@ -197,8 +197,7 @@ static void report_refused(struct worker *w, struct lane_effects *e)
     while (r.n > 0) {
         uint16_t part = fb_take_u16(&r);
         uint64_t ckpt = fb_take_u64(&r), ver = fb_take_u64(&r);
-        atomic_store_explicit(&w->node->open_epoch[part], 0, memory_order_release);
-        atomic_fetch_sub(&w->node->open_count, 1);
+        parts_serve(w, part, 0);
         atomic_fetch_add(&w->node->refused_count, 1);
         FB_LOG(ERROR,
                "partition is not served: PostgreSQL has changes that this data directory never "

@@ -20,6 +20,8 @@
 #define NODE_WORKERS_MAX 64u
 
 struct worker;
+struct node_control;
+struct node_links;
 struct snapshotter;
 
 /* One cluster configuration as lanes use it: schemas in the order of the namespaces.
@@ -49,6 +51,7 @@ struct node {
     struct fb_agent *agent;
     struct fb_entry *entry;     /* in the coordinator; the agent keeps it */
     struct fb_applied *applied; /* a part for each worker */
+    struct node_links *links;   /* to other nodes */
     struct fb_admin *admin;
     struct snapshotter *snapshotter;
     uint32_t worker_count;
@@ -58,15 +61,27 @@ struct node {
      * read by every worker. */
     _Atomic uint32_t *open_epoch;
 
+    /* By partition of which this node is a backup: how long its primary is silent, else 0. Written
+     * by its writer. */
+    _Atomic uint64_t *silent_ns;
+    _Atomic bool promote_asked;
+
+    /* const after recovery: what its log had, by partition */
+    struct node_recovered {
+        uint64_t last_ver, history;
+    } * recovered_parts;
+    bool lost_data; /* the data directory is new, and that was not said to be meant */
+
     /* agent thread */
-    uint32_t *last_epoch; /* highest epoch in our log, by partition */
-    uint64_t alive_fingerprint;
-    uint64_t alive_since_ns;
-    char last_problem[FB_ERR_MSG_BYTES_MAX];
+    uint32_t *last_epoch; /* by partition: highest epoch in our log, or told to a worker */
+    struct node_control *control;
+    char last_problem[FB_ERR_MSG_BYTES_MAX]; /* why it does not act on the map, "" = it does */
 
     /* newest state, under `state_mutex`: agent writes, admin reads */
     struct fb_cluster_state *state;
     _Atomic uint32_t open_count, owned_count, refused_count;
+    /* by the map: copies here in sync and not, partitions led here with fewer than wanted */
+    _Atomic uint32_t backup_count, learner_count, under_replicated_count;
     _Atomic int64_t db_clock_ms; /* PostgreSQL's clock less the monotonic one, 0 = not told yet */
     _Atomic bool stopping;
     _Atomic uint32_t next_worker;
@@ -108,7 +123,7 @@ struct node_config *node_config_new(struct fb_cluster_state *s, uint32_t refs);
 /* cluster.c: this process's entry among the members. Main thread at the start, then the agent's. */
 FB_MUST_USE enum fb_status node_register(struct node *n, struct fb_err *err);
 
-/* cluster.c: agent callback; assignment and takeover. */
+/* cluster.c: agent callback; see control.h. */
 void node_cluster_changed(void *arg, struct fb_cluster_state *s);
 /* Again after a while: first placement waits until the set of live nodes has settled. Any thread.
  */

@@ -146,12 +146,14 @@ enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_
     free(r.damaged);
     if (s != FB_OK)
         return fb_err_wrap(err, s, "recover %s", n->dir.path);
-    for (uint32_t p = 0; p < n->partitions; p++)
-        n->last_epoch[p] =
-            fb_ver_epoch(lane_last_ver(lanes[node_lane_of(n, (uint16_t)p)], (uint16_t)p));
+    for (uint32_t p = 0; p < n->partitions; p++) {
+        const struct lane *lane = lanes[node_lane_of(n, (uint16_t)p)];
+        n->recovered_parts[p].last_ver = lane_last_ver(lane, (uint16_t)p);
+        n->recovered_parts[p].history = lane_history(lane, (uint16_t)p);
+        n->last_epoch[p] = fb_ver_epoch(n->recovered_parts[p].last_ver);
+    }
     *last_generation = lr.last_generation;
     n->recovery_ms = (fb_mono_ns() - start) / 1000000;
-    atomic_store(&n->recovered, true);
     if (r.records > 0)
         FB_LOG(INFO, "recovered", FB_KU("records", r.records), FB_KU("log_bytes", lr.bytes),
                FB_KU("torn_tails", lr.torn_tails), FB_KU("ms", n->recovery_ms));

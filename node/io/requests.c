@@ -2,6 +2,7 @@
  * their partition. */
 #include "node/io/worker.h"
 
+#include "node/core/copies.h"
 #include "node/core/read.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -78,11 +79,29 @@ static bool check_epoch(struct worker *w, struct peer *p, const struct fb_req *r
     return false;
 }
 
+/* May what was just read from the published state be told? With one copy always; with several
+ * another node may lead by now, unless a lease says that none can (PROTOCOL 4). */
+static bool may_tell(struct worker *w, const struct fb_req *req)
+{
+    const struct worker *of = w->node->workers[node_lane_of(w->node, req->part)];
+    uint64_t until = lane_read_until(of->lane, req->part);
+    const struct fb_nsset *set;
+    uint8_t ns_len, reads;
+
+    if (until == UINT64_MAX)
+        return true;
+    set = w->config->state->namespaces;
+    reads = set->ns[fb_nsset_of_key(set, req->key, &ns_len)].reads;
+    if (reads != FB_READS_LEASE)
+        return reads == FB_READS_STALE;
+    return fb_boot_ns() < until;
+}
+
 static void node_wide(struct worker *w, struct peer *p, const struct fb_req *req)
 {
     struct reply_dest *d = worker_dest(w, p);
     w->rng = w->rng * UINT64_C(6364136223846793005) + 1442695040888963407u;
-    node_read_all(w->node->store, req, w->rng >> 16, &d->out);
+    node_read_all(w->node->store, req, w->rng >> 16, w->node->open_epoch, &d->out);
     d->items++;
     worker_touch(w, d);
 }
@@ -157,7 +176,9 @@ static void one_request(struct worker *w, struct peer *p, const struct fb_req *r
         return;
     if (cls == FB_OP_READ && !(req->flags & FB_REQ_ORDERED)) {
         struct reply_dest *d = worker_dest(w, p);
-        if (node_read(w->node->store, req, &d->out, false) == READ_DONE) {
+        size_t before = d->out.n;
+        bool done = node_read(w->node->store, req, &d->out, false) == READ_DONE;
+        if (done && may_tell(w, req)) {
             /* one writer: no locked instruction needed */
             atomic_store_explicit(&w->hits,
                                   atomic_load_explicit(&w->hits, memory_order_relaxed) + 1,
@@ -166,6 +187,7 @@ static void one_request(struct worker *w, struct peer *p, const struct fb_req *r
             worker_touch(w, d);
             return;
         }
+        d->out.n = before;
     }
     lane = node_lane_of(w->node, req->part);
     FB_PROBE3(route, w->index, req->part, lane);

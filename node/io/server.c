@@ -1,6 +1,8 @@
 /* Connections: who they are and which worker reads them. Callbacks run on nng's threads. */
+#include "node/io/links.h"
 #include "node/io/worker.h"
 
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 
 #include <stdlib.h>
@@ -29,6 +31,8 @@ static void opened_cb(void *arg, struct fb_conn *c, const struct fb_hello *peer)
         p->lane[i].feed.owner = p;
     }
     p->lane[n->worker_count].released = true; /* ends the array */
+    if (p->role == FB_ROLE_NODE)
+        p->heard_ns = node_links_opened(n, c, peer);
     fb_conn_set_user(c, p);
     FB_LOG(DEBUG, "peer connected", FB_KS("peer", peer->name), FB_KU("role", peer->role));
     post_all(n, p, JOB_OPENED);
@@ -38,6 +42,8 @@ static void received_cb(void *arg, struct fb_conn *c, struct fb_net_frame *f)
 {
     struct node *n = arg;
     struct peer *p = fb_conn_user(c);
+    if (p->heard_ns != NULL)
+        atomic_store_explicit(p->heard_ns, fb_mono_ns(), memory_order_relaxed);
     atomic_fetch_add(&p->refs, 1); /* dropped when the frame was worked on */
     if (fb_mailbox_put(n->workers[p->worker]->frames, (struct fb_mail *)(void *)f) != FB_OK) {
         FB_LOG(WARN, "worker is overrun, connection closed", FB_KS("peer", fb_conn_peer(c)->name));
@@ -51,6 +57,8 @@ static void closed_cb(void *arg, struct fb_conn *c, const char *why)
 {
     struct node *n = arg;
     struct peer *p = fb_conn_user(c);
+    if (p == NULL || p->role == FB_ROLE_NODE)
+        node_links_closed(n, c);
     if (p == NULL)
         return;
     FB_LOG(DEBUG, "peer gone", FB_KS("peer", fb_conn_peer(c)->name), FB_KS("why", why));

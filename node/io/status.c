@@ -88,7 +88,12 @@ bool node_ready(void *arg, struct fb_buf *why)
             atomic_load(&n->refused_count));
         return false;
     }
-    if (atomic_load(&n->owned_count) == 0) {
+    if (atomic_load(&n->learner_count) > 0) {
+        fb_buf_printf(why, "%u copies of partitions are being filled",
+                      atomic_load(&n->learner_count));
+        return false;
+    }
+    if (atomic_load(&n->owned_count) + atomic_load(&n->backup_count) == 0) {
         fb_buf_put_str(why, "no partition is assigned to this node yet");
         return false;
     }
@@ -120,10 +125,12 @@ void node_status(void *arg, struct fb_buf *json)
     fb_buf_printf(
         json,
         "{\"node\":\"%s\",\"state\":\"%s\",\"inc\":\"%016llx\",\"listen\":\"%s\",\"workers\":%u,"
-        "\"partitions_owned\":%u,\"partitions_open\":%u,\"config_revision\":%llu,",
+        "\"partitions_owned\":%u,\"partitions_open\":%u,\"partitions_backup\":%u,"
+        "\"partitions_learner\":%u,\"partitions_under_replicated\":%u,\"config_revision\":%llu,",
         n->name, atomic_load(&n->stopping) ? "stopping" : "serving", (unsigned long long)n->inc,
         n->listen, n->worker_count, atomic_load(&n->owned_count), atomic_load(&n->open_count),
-        (unsigned long long)fb_applied_rev(n->applied));
+        atomic_load(&n->backup_count), atomic_load(&n->learner_count),
+        atomic_load(&n->under_replicated_count), (unsigned long long)fb_applied_rev(n->applied));
     fb_buf_printf(
         json,
         "\"objects\":{\"clean\":%llu,\"dirty\":%llu,\"tombstone\":%llu,\"negative\":%llu,"
@@ -192,6 +199,9 @@ static void memory_gauge(void *arg, struct fb_buf *out)
     X(log_bytes, "forebay_log_bytes", "Bytes of log on disk.", log_bytes(((struct node *)arg)->log)) \
     X(recovery, "forebay_recovery_duration_seconds", "How long the last start's recovery took.",   \
       ((struct node *)arg)->recovery_ms / 1e3)                                                     \
+    X(under_replicated, "forebay_partitions_under_replicated",                                     \
+      "Partitions led here with fewer copies in sync than wanted.",                                \
+      atomic_load(&((struct node *)arg)->under_replicated_count))                                  \
     X(coord_up, "forebay_coordinator_up", "1 while the coordinator answers.",                      \
       fb_agent_up(((struct node *)arg)->agent))
 /* clang-format on */
@@ -237,6 +247,10 @@ static void partitions_gauge(void *arg, struct fb_buf *out)
 {
     struct node *n = arg;
     uint32_t open = atomic_load(&n->open_count), owned = atomic_load(&n->owned_count);
+    fb_gauge_emit(out, "forebay_partitions", "role=\"backup\",state=\"in_sync\"",
+                  atomic_load(&n->backup_count));
+    fb_gauge_emit(out, "forebay_partitions", "role=\"learner\",state=\"filling\"",
+                  atomic_load(&n->learner_count));
     fb_gauge_emit(out, "forebay_partitions", "role=\"primary\",state=\"closed\"",
                   owned > open ? owned - open : 0);
     fb_gauge_emit(out, "forebay_partitions", "role=\"primary\",state=\"open\"", open);

@@ -1,7 +1,9 @@
 /* The loop of a writer thread: jobs, frames, one log write, publish, send. */
 #include "node/io/worker.h"
 
-#include "node/core/read.h"
+#include "node/io/copies.h"
+#include "node/io/parts.h"
+#include "node/io/peers.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/base/mutant.h"
@@ -12,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PARTS_TOLD 30u /* in a line of the log */
 #define NO_SYNC_GRACE_NS UINT64_C(2000000000)
 
 struct job *job_new(enum job_kind kind)
@@ -56,6 +57,8 @@ static void array_add(struct peer ***a, uint32_t *count, uint32_t *cap, struct p
 
 static void job_opened(struct worker *w, struct peer *p)
 {
+    if (p->role == FB_ROLE_NODE)
+        peers_opened(w, p);
     if (p->role != FB_ROLE_SYNC)
         return;
     array_add(&w->syncs, &w->sync_count, &w->sync_cap, p);
@@ -76,6 +79,8 @@ static void job_closed(struct worker *w, struct peer *p)
             break;
         }
     }
+    if (p->role == FB_ROLE_NODE)
+        peers_closed(w, p);
     pl->reply.closed = true;
     pl->feed.closed = true;
     array_add(&w->zombies, &w->zombie_count, &w->zombie_cap, p);
@@ -162,27 +167,6 @@ static void job_config(struct worker *w, struct node_config *c)
     fb_applied_took(w->node->applied, w->index, c->state->config_rev);
 }
 
-/* One line for all partitions of a job: a start opens hundreds. */
-static void told(const char *text, const struct worker *w, struct fb_buf *list, uint32_t count)
-{
-    if (count > 0) {
-        fb_buf_put_u8(list, 0);
-        fb_log_emit(FB_LOG_INFO, text,
-                    (const struct fb_kv[]){FB_KU("count", count), FB_KU("worker", w->index),
-                                           FB_KS("partitions", (const char *)list->p)},
-                    3);
-    }
-    fb_buf_fini(list);
-}
-
-static void list_part(struct fb_buf *list, uint16_t part, uint32_t count)
-{
-    if (count < PARTS_TOLD)
-        fb_buf_printf(list, "%s%u", count ? " " : "", part);
-    else if (count == PARTS_TOLD)
-        fb_buf_put_str(list, " ...");
-}
-
 static void write_log(struct worker *w)
 {
     struct lane_effects *e = lane_effects(w->lane);
@@ -213,53 +197,12 @@ static void write_log(struct worker *w)
     FB_PROBE3(commit, w->index, w->log_seq, e->log.n);
 }
 
-static void write_out(struct worker *w)
+void worker_write_out(struct worker *w)
 {
     write_log(w);
+    if (w->copied)
+        worker_copies_written(w);
     worker_flush(w);
-}
-
-static void open_parts(struct worker *w, struct fb_bytes items)
-{
-    struct fb_reader r = fb_reader(items), again = r;
-    struct fb_buf list = {0};
-    uint32_t count = 0;
-    while (r.n > 0) {
-        uint16_t part = fb_take_u16(&r);
-        uint32_t epoch = fb_take_u32(&r);
-        uint64_t history = fb_take_u64(&r);
-        lane_open_partition(w->lane, part, epoch, history, fb_wall_ms());
-    }
-    /* other workers answer reads of an epoch that they see: its start is in the log by then (I9) */
-    if (!FB_MUTANT(open_unwritten))
-        write_out(w);
-    while (again.n > 0) {
-        uint16_t part = fb_take_u16(&again);
-        uint32_t epoch = fb_take_u32(&again);
-        (void)fb_take_u64(&again);
-        /* pairs with the acquire load in requests.c: whoever sees the epoch may ask this lane */
-        atomic_store_explicit(&w->node->open_epoch[part], epoch, memory_order_release);
-        atomic_fetch_add(&w->node->open_count, 1);
-        list_part(&list, part, count++);
-    }
-    told("partitions opened", w, &list, count);
-}
-
-static void job_open(struct worker *w, struct fb_bytes items)
-{
-    if (!lane_clock_ready(w->lane)) {
-        fb_buf_put_bytes(&w->open_later, items);
-        return;
-    }
-    open_parts(w, items);
-}
-
-static void open_later(struct worker *w)
-{
-    struct fb_buf items = w->open_later;
-    w->open_later = (struct fb_buf){0};
-    open_parts(w, fb_buf_view(&items));
-    fb_buf_fini(&items);
 }
 
 /* The lane's clock for this tick: ours, and what is known of PostgreSQL's. */
@@ -282,36 +225,13 @@ static void take_clocks(struct worker *w, uint64_t now)
     w->clock_held = held > 0;
 }
 
-static void job_close_waiting(struct worker *w)
-{
-    if (w->open_later.n > 0)
-        open_later(w); /* what is closed was opened before */
-}
-
-static void job_close(struct worker *w, struct fb_bytes items)
-{
-    struct fb_reader r = fb_reader(items);
-    struct fb_buf list = {0};
-    uint32_t count = 0;
-    while (r.n > 0) {
-        uint16_t part = fb_take_u16(&r);
-        if (!lane_partition_open(w->lane, part))
-            continue;
-        atomic_store_explicit(&w->node->open_epoch[part], 0, memory_order_release);
-        atomic_fetch_sub(&w->node->open_count, 1);
-        lane_close_partition(w->lane, part);
-        list_part(&list, part, count++);
-    }
-    told("partitions closed", w, &list, count);
-}
-
 static const char *const job_notes[] = {[JOB_OPENED] = "takes a connection",
                                         [JOB_CLOSED] = "lets go of a connection",
                                         [JOB_FORWARD] = "requests of another worker",
                                         [JOB_FEED] = "feeds of a sync process",
                                         [JOB_CONFIG] = "takes a configuration",
-                                        [JOB_OPEN] = "opens partitions",
-                                        [JOB_CLOSE] = "closes partitions",
+                                        [JOB_REPLICA] = "another node's stream",
+                                        [JOB_RECORD] = "opens and closes partitions",
                                         [JOB_CALL] = "snapshots or limits",
                                         [JOB_STOP] = "stops"};
 
@@ -336,13 +256,13 @@ static void run_job(struct worker *w, struct job *j)
     case JOB_CONFIG:
         job_config(w, j->config);
         break;
-    case JOB_OPEN:
-        job_open(w, fb_buf_view(&j->items));
+    case JOB_REPLICA:
+        peers_items(w, j->peer, j->frame_kind, fb_buf_view(&j->items), j->count);
+        release = j->peer;
         break;
-    case JOB_CLOSE:
-        job_close_waiting(w);
-        job_close(w, fb_buf_view(&j->items));
-        break;
+    case JOB_RECORD:
+        parts_record(w, j);
+        return;
     case JOB_CALL:
         /* a snapshot shows what jobs before it did (a checkpoint that moved), and then waits for
          * what was written */
@@ -364,7 +284,7 @@ void worker_relieve(struct worker *w)
 {
     if (lane_effects(w->lane)->log.n < LANE_TICK_LOG_BYTES)
         return;
-    write_out(w);
+    worker_write_out(w);
 }
 
 static void run_jobs(struct worker *w)
@@ -396,6 +316,13 @@ static void run_frame(struct worker *w, struct fb_net_frame *f, struct peer *p)
     case FB_FRAME_LOAD_REP:
     case FB_FRAME_VERDICT:
         worker_sync_frame(w, p, &f->f);
+        break;
+    case FB_FRAME_APPEND:
+    case FB_FRAME_APPEND_ACK:
+    case FB_FRAME_REPLICA_HELLO:
+        peers_frame(w, p, &f->f);
+        break;
+    case FB_FRAME_PONG: /* its arrival was noted (links.h) */
         break;
     case FB_FRAME_DB_CLOCK:
         worker_clock_frame(w, &f->f);
@@ -477,8 +404,10 @@ static void worker_main(void *arg)
         fb_mailbox_wait(w->frames, wait_ns(w, now));
         w->tick_ns = now = fb_mono_ns();
         take_clocks(w, now);
-        if (w->open_later.n > 0 && lane_clock_ready(w->lane))
-            open_later(w);
+        if (w->copied)
+            worker_copies_tick(w, now);
+        if (w->later_head != NULL)
+            parts_later(w);
         lane_set_disk_low(w->lane, log_disk_low(w->node->log));
         run_jobs(w);
         fb_beat("requests");
@@ -491,9 +420,7 @@ static void worker_main(void *arg)
         count_memory(w, now);
         if (FB_MUTANT(answer_before_write))
             worker_flush(w);
-        write_log(w);
-        fb_beat("sends replies");
-        worker_flush(w);
+        worker_write_out(w);
         release_zombies(w);
         atomic_fetch_add_explicit(&w->ticks, 1, memory_order_relaxed);
     }
@@ -559,7 +486,7 @@ void worker_free(struct worker *w)
     free(w->syncs);
     free(w->zombies);
     fb_buf_fini(&w->scratch);
-    fb_buf_fini(&w->open_later);
+    parts_drop_later(w);
     fb_mailbox_free(w->frames);
     fb_mailbox_free(w->jobs);
     lane_free(w->lane);

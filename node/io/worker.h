@@ -15,13 +15,16 @@ struct peer {
     _Atomic uint32_t refs;
     struct fb_conn *conn;
     enum fb_role role;
-    uint32_t worker; /* that decodes its frames */
+    uint32_t worker;            /* that decodes its frames */
+    _Atomic uint64_t *heard_ns; /* of a node: when a frame of it came last; else NULL */
     struct peer_lane {
         struct reply_dest reply; /* out always starts with an open REP frame (frame_mark) */
         struct feed_dest feed;
         size_t frame_mark;
         uint32_t queue_us; /* the longest of this tick */
-        bool open;         /* reply.out has its frame begun */
+        uint16_t node;     /* of a node, once linked: the lane's number of it */
+        bool linked;
+        bool open; /* reply.out has its frame begun */
         bool released;
     } lane[]; /* one per worker, each touched only by that worker */
 };
@@ -33,8 +36,8 @@ enum job_kind {
     JOB_FEED,    /* peer + frame: FEED_REQ, FEED_POS, LOAD_REP, VERDICT items for this lane, already
                     sorted out */
     JOB_CONFIG,  /* config */
-    JOB_OPEN,    /* parts to open: items = {u16 part, u32 epoch, u64 history} */
-    JOB_CLOSE,   /* parts to close: items = {u16 part} */
+    JOB_REPLICA, /* peer + frame_kind + items of the replica stream, sorted out */
+    JOB_RECORD,  /* state + items = {u16 part}: their records in the coordinator are new */
     JOB_CALL,    /* call(arg, lane): runs between ticks */
     JOB_STOP,
 };
@@ -42,11 +45,12 @@ enum job_kind {
 struct job {
     struct fb_mail mail;
     enum job_kind kind;
-    enum fb_frame_kind frame_kind; /* FEED */
+    enum fb_frame_kind frame_kind; /* FEED, REPLICA */
     uint32_t count;
-    uint64_t received_ns;       /* FORWARD: when their frame came */
-    struct peer *peer;          /* referenced */
-    struct node_config *config; /* referenced */
+    uint64_t received_ns;           /* FORWARD: when their frame came */
+    struct peer *peer;              /* referenced */
+    struct node_config *config;     /* referenced */
+    struct fb_cluster_state *state; /* referenced */
     struct fb_buf items;
     void (*call)(void *arg, struct worker *w);
     void *arg;
@@ -66,9 +70,12 @@ struct worker {
     uint64_t tick_ns;     /* when it began */
     uint64_t *refused_in; /* by partition: frame in which a request was refused last */
     struct fb_buf scratch;
-    struct fb_buf open_later; /* items of JOB_OPEN that wait for lane_clock_ready */
-    bool clock_held;          /* and was said */
-    struct peer **syncs;      /* connected sync processes */
+    struct job *later_head, *later_tail; /* JOB_RECORD that wait for lane_clock_ready */
+    bool clock_held;                     /* and was said */
+    bool copied; /* a partition has several copies: a tick is one of copies.h, too */
+    struct peer *links[FB_NODES_MAX]; /* newest connection of the lane's node of this number */
+    uint64_t silence_at_ns;           /* when it is told again how long primaries are silent */
+    struct peer **syncs;              /* connected sync processes */
     uint32_t sync_count, sync_cap;
     struct peer **zombies; /* closed connections that still owe replies to nobody */
     uint32_t zombie_count, zombie_cap;
@@ -110,6 +117,8 @@ void worker_sync_items(struct worker *w, struct peer *p, enum fb_frame_kind kind
                        struct fb_bytes items, uint32_t count);
 /* flush.c: everything the tick produced goes out. */
 void worker_flush(struct worker *w);
+/* The end of a tick: its log is written, then what it may show is shown. */
+void worker_write_out(struct worker *w);
 /* Ends the tick early when its log has grown: between two requests, never within one. */
 void worker_relieve(struct worker *w);
 struct reply_dest *worker_dest(struct worker *w, struct peer *p);

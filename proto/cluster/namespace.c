@@ -363,9 +363,6 @@ static enum fb_status read_cluster_key(struct fb_nsset *set, size_t key, struct 
     case 1:
         st = read_number(v, 0, FB_REPLICAS_MAX, &n, err);
         set->replicas = (uint32_t)n;
-        if (st == FB_OK && n > 0) /* a promise that is not kept would be worse than none */
-            st = fb_err_set(err, FB_EUNSUPPORTED,
-                            "this release keeps one copy of each partition; say replicas = 0");
         return st;
     case 2:
         return read_size(v, 0, &set->max_dirty_bytes, err);

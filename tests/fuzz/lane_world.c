@@ -177,7 +177,7 @@ void world_request(struct world *w, const struct fb_req *req)
     uint64_t random = req->seq * UINT64_C(0x9e3779b97f4a7c15);
 
     if (fb_op_class(req->op) == FB_OP_NODE && req->op != FB_OP_FLUSHALL) {
-        node_read_all(w->store, req, random, &w->dest->out);
+        node_read_all(w->store, req, random, NULL, &w->dest->out);
         w->dest->items++;
         return;
     }

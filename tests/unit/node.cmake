@@ -51,4 +51,4 @@ fb_add_test(node_control_sim LABELS unit TIMEOUT 120
 target_compile_definitions(node_control_sim PRIVATE FB_MUTANTS=1)
 add_test(NAME node_control_mutants COMMAND node_control_sim --mutants)
 set_tests_properties(node_control_mutants PROPERTIES LABELS unit TIMEOUT 120)
-fb_add_test(node_assign LABELS unit TIMEOUT 60 SOURCES unit/node/assign_test.c LIBS node_control fb_cluster fb_base)
+fb_add_test(node_restart LABELS unit TIMEOUT 60 SOURCES unit/node/restart_test.c LIBS node_control fb_cluster fb_base)

@@ -5,7 +5,7 @@
  */
 #include "tests/unit/alloc/fail.h"
 
-#include "node/control/assign.h"
+#include "node/control/controller.h"
 #include "node/disk/dump.h"
 #include "node/disk/log.h"
 #include "node/disk/snapshot.h"
@@ -66,22 +66,18 @@ static void each(const char *what, enum fb_status (*call)(void *arg, struct fb_e
 
 static enum fb_status plan(void *arg, struct fb_err *err)
 {
-    static struct assign_step steps[4];
-    struct fb_member_info m = {.kind = FB_MEMBER_NODE, .name = "n1", .inc = 7, .alive = true};
+    static struct control_step steps[4];
+    const struct control_node node = {
+        .place = {.name = "n1", .weight = 100}, .inc = 7, .alive = true};
+    const struct control_in in = {.settled = true, .nodes = &node, .node_count = 1};
+    struct control_plan made = {.steps = steps};
     struct fb_part_record parts[4] = {{.epoch = 0}};
     uint64_t revs[4] = {0};
-    uint32_t last_epoch[4] = {0}, count = 0;
-    struct fb_map map = {.partitions = 4,
-                         .member_count = 1,
-                         .members = &m,
-                         .parts = parts,
-                         .part_revs = revs,
-                         .hash_seed = 1};
-    struct assign_self self = {.node = "n1", .inc = 7, .settled = true};
-    enum fb_status s = assign_plan(&map, &self, last_epoch, steps, &count, err);
+    struct fb_map map = {.partitions = 4, .parts = parts, .part_revs = revs, .hash_seed = 1};
+    enum fb_status s = control_plan(&map, &in, &made, err);
     (void)arg;
     if (s == FB_OK)
-        assert_int_equal(count, 4);
+        assert_int_equal(made.count, 4);
     return s;
 }
 
