@@ -103,7 +103,7 @@ class Quickstart(unittest.TestCase):
                 p.wait(60)
 
     def test_bad_arguments(self):
-        for args in (["--nodes", "0"], ["--nope"], ["--table", "a.b"], ["--replicas", "2"]):
+        for args in (["--nodes", "0"], ["--nope"], ["--table", "a.b"], ["--replicas", "7"], ["--nodes", "2", "--replicas", "2"]):
             r = self.run_it(*args)
             self.assertEqual(r.returncode, 2, r.stderr)
         r = self.run_it("--help")

@@ -27,7 +27,8 @@ PROCESSES = ("node", "router", "sync")
 CLUSTER_KEYS = {
     "partitions": ("1 to 4096", "256", "Ranges of slots. Fixed when the cluster is created, which the first `config apply` or the "
                    "first node does: apply first when you want another number."),
-    "replicas": ("0", "0", "Backups of each partition. This release keeps one copy and refuses anything but 0."),
+    "replicas": ("0 to 6", "0", "Further copies of each partition, on other nodes: set it before the first node starts. Partitions that were placed "
+                 "before with 0 get copies when the node that leads them is started again, and level `replicated` stays `local` for them."),
     "max_dirty_bytes": ("size", "a quarter of `[node] memory`", "Bytes of one node that may wait for PostgreSQL. At the limit writes "
                         "that grow answer `-OVERLOADED`."),
     "multi": ("`strict`, `relaxed`", "`strict`", "`strict`: MULTI needs the keys of one partition and is atomic. `relaxed`: keys of "
@@ -52,9 +53,11 @@ KEYS = {
     "ttl": ("time, 0 = none", "Without a table: expiry that a write gets when it names none; the row goes too. With a table: age at "
             "which a clean copy is loaded again; never deletes a row."),
     "negative_ttl": ("time", "How long \"PostgreSQL has no such row\" is remembered."),
-    "durability": ("`local`, `replicated`, `durable`, `database`", "What a write waits for. With one copy `replicated` is `local`."),
-    "reads": ("`lease`, `confirmed`, `stale`", "For replication. With one copy all three are the same."),
-    "on_degraded": ("`downgrade`, `refuse`", "For replication. No effect with one copy."),
+    "durability": ("`local`, `replicated`, `durable`, `database`", "What a write waits for. `replicated`: the log of every copy in sync; with `replicas = 0` it is `local`."),
+    "reads": ("`lease`, `confirmed`, `stale`", "`lease`: from memory while the other copies have promised not to lead. `confirmed`: after asking them, no clock is trusted. `stale`: whatever the node has. "
+              "With one copy all three are the same."),
+    "on_degraded": ("`downgrade`, `refuse`", "What a write does while a partition has one copy left of several. `downgrade`: fsynced there and answered, as level `local`. `refuse`: `-NOREPLICAS`, "
+                    "nothing happened."),
     "conflict": ("`cache-wins`, `db-wins`, `merge-columns`", "Who wins when SQL changed the row too, see [mappings](mappings.md). "
                  "`last-write-wins` is refused in this release."),
     "external": ("`none`, `detect`", "`detect`: a write only applies to the row it was based on, else it is a conflict. `none`: it "

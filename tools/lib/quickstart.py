@@ -44,8 +44,8 @@ def parse(argv):
                                 "sync processes and a router. Stays until Ctrl-C, or runs COMMAND and stops.")
     p.add_argument("--bin", default=None, help=argparse.SUPPRESS)
     p.add_argument("--nodes", type=int, default=3, metavar="N", help="number of nodes (default 3)")
-    p.add_argument("--replicas", type=int, default=0, metavar="R",
-                   help="backups of each partition; this release keeps one copy, so only 0 is taken (default 0)")
+    p.add_argument("--replicas", type=int, default=None, metavar="R",
+                   help="further copies of each partition (default 1, with one node 0)")
     p.add_argument("--port", type=int, default=6380, metavar="P", help="port of the router, 0 = a free one (default 6380; with a COMMAND 0)")
     p.add_argument("--dir", metavar="DIR", help="where everything lives (default: a new directory below /tmp)")
     p.add_argument("--config", metavar="FILE", help="cluster.conf to apply instead of the demo's")
@@ -61,10 +61,12 @@ def parse(argv):
     a = p.parse_args(argv)
     if a.command and a.command[0] == "--":
         a.command = a.command[1:]
-    if a.replicas != 0:
-        p.error("--replicas: this release keeps one copy of each partition; use --replicas 0")
     if not 1 <= a.nodes <= 16:
         p.error("--nodes must be between 1 and 16")
+    if a.replicas is None:
+        a.replicas = min(1, a.nodes - 1)
+    if not 0 <= a.replicas <= min(6, a.nodes - 1):
+        p.error("--replicas must be between 0 and 6, and less than --nodes")
     if a.table and not a.pg:
         p.error("--table needs --pg CONNINFO")
     if a.command and a.port == 6380 and "--port" not in " ".join(argv):
@@ -83,7 +85,7 @@ def settings_of(a):
             return f.read(), ""
     if a.pg:
         ns = a.table.split(".")[-1] if a.table else None
-        text = "[cluster]\nreplicas = 0\n"
+        text = f"[cluster]\nreplicas = {a.replicas}\n"
         if ns:
             text += f"\n[namespace {ns}]\ntable = {a.table}\nkey = {a.key}\nvalue = row\nread_only = yes\n"
         return text, ""

@@ -67,7 +67,7 @@ struct cop {
     uint8_t kind; /* enum fb_op, FB_OP_TXN: both keys of a pair */
     uint8_t state;
     uint8_t key, node, level; /* level asked for, 0 = none */
-    uint64_t floor; /* greatest version of the key that was known when it was sent */
+    uint64_t floor;           /* greatest version of the key that was known when it was sent */
     uint64_t ver;
     uint64_t logged_ver;
 };
