@@ -267,7 +267,7 @@ static void run_job(struct worker *w, struct job *j)
         /* a snapshot shows what jobs before it did (a checkpoint that moved), and then waits for
          * what was written */
         if (!w->stop && !FB_MUTANT(call_unwritten))
-            write_out(w);
+            worker_write_out(w);
         j->call(j->arg, w);
         break;
     case JOB_STOP:
