@@ -150,7 +150,7 @@ void node_set_memory_limit(struct node *n, uint64_t bytes)
 {
     if (atomic_exchange(&n->memory_limit, bytes) == bytes)
         return;
-    for (uint32_t i = 0; i < n->worker_count; i++) {
+    for (uint32_t i = 0; i < n->worker_count && !FB_MUTANT(reload_unheard); i++) {
         struct job *j = job_new(JOB_CALL);
         j->call = take_limits;
         j->arg = n;

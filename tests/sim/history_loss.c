@@ -70,6 +70,9 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
     for (uint32_t i = o->n; i-- > 1 && o->v[i].rec_ver > last_ver;) {
         o->v[i].rec_ver = o->v[i].cut = last_ver;
         o->v[i].only_row = true;
+        /* A log that has come back older than PostgreSQL is served until PostgreSQL is asked; an
+         * empty one has nothing to serve. */
+        o->others |= last_ver != 0;
     }
     if (o->known >= o->n)
         o->known = o->n - 1;

@@ -226,6 +226,30 @@ static void test_disk(void **state)
     expect(f, "I13");
 }
 
+/* The row alone has what the disk lost: a node that begins with an empty log reads it there, one
+ * with an older log has the older value until it is told. */
+static void test_disk_row(void **state)
+{
+    struct fixture *f = *state;
+    have(f, "k", "1");
+    f->row = have(f, "k", "2");
+    history_recovered(f->h, f->now_ns, part_of("k"), 0, HISTORY_DISK);
+    answer(f, send(f, get("k")), "$1\r\n2\r\n");
+    expect(f, "");
+    answer(f, send(f, get("k")), "$1\r\n1\r\n");
+    expect(f, "I12");
+}
+
+static void test_disk_old_log(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t old = have(f, "k", "1");
+    f->row = have(f, "k", "2");
+    history_recovered(f->h, f->now_ns, part_of("k"), old, HISTORY_DISK);
+    answer(f, send(f, get("k")), "$1\r\n1\r\n");
+    expect(f, "");
+}
+
 static void test_setif(void **state)
 {
     struct fixture *f = *state;
@@ -415,6 +439,8 @@ int main(void)
         T(test_kill_loses_nothing),
         T(test_power),
         T(test_disk),
+        T(test_disk_row),
+        T(test_disk_old_log),
         T(test_setif),
         T(test_early_expiry),
         T(test_clock_set_back),

@@ -185,7 +185,8 @@ static void draw_plan(struct sim *s)
     if (p->danger == behind[0] || p->danger == behind[1])
         p->linger = "fdatasync"; /* what is promised too early is promised before this */
     if (p->danger == behind[3])
-        p->linger = "pwrite"; /* and what a snapshot shows is written meanwhile */
+        /* and what a snapshot shows is written meanwhile, or waits to be */
+        p->linger = sim_chance(s, SIM_PLAN, 500000) ? "pwrite" : "pwritev";
 }
 
 /* ---- events ---- */

@@ -60,6 +60,7 @@ enum sim_stream {
     X(SIM_FAULT_NODE_STOP, "node-stop", 40)     /* clean stop and start */                         \
     X(SIM_FAULT_NODE_PAUSE, "node-pause", 40)   /* SIGSTOP for a while */                          \
     X(SIM_FAULT_NODE_STORM, "node-storm", 20)   /* killed again while it starts */                 \
+    X(SIM_FAULT_NODE_RELOAD, "node-reload", 40) /* SIGHUP: other options while it runs */          \
     X(SIM_FAULT_DISK_SLOW, "disk-slow", 50)     /* an fsync takes long */                          \
     X(SIM_FAULT_DISK_TORN, "disk-torn", 60)     /* power loss in the middle of a write */          \
     X(SIM_FAULT_DISK_LOST, "disk-lost", 60)     /* unsynced blocks gone in any order */            \

@@ -4,16 +4,14 @@
 #include "node/core/lane_impl.h"
 #include "node/io/worker.h"
 #include "tests/sim/coord.h"
+#include "tests/sim/node_args.h"
 #include "tests/sim/node_main.h"
 #include "tests/sim/os_net.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define LOSS_LISTENERS_MAX 8u
-#define ARGS_MAX 24u
-#define DATA_DIR "/data/n1"
 
 struct node_proc {
     struct world *w;
@@ -28,6 +26,7 @@ struct node_proc {
     enum node_loss loss;           /* for the next start */
     bool gone;                     /* the directory was taken away since it was last made */
     bool accept_empty;             /* the operator says so */
+    bool give_up;                  /* ... when it has stopped */
     bool broken_medium;            /* a bit is turned round: the start must notice */
     bool ever_lied;                /* an fsync lied before the last power loss */
     char lost_file[FS_NAME_BYTES]; /* a segment that went away; "" = none */
@@ -39,10 +38,7 @@ struct node_proc {
     uint64_t coord_failed; /* before this start */
     bool restarting;
     uint64_t faults_until_ns;
-    /* how it is configured in this run */
-    char args[ARGS_MAX][96];
-    char *argv[ARGS_MAX + 1];
-    int argc, base_argc;
+    struct node_args args;
 };
 
 static void start(struct node_proc *n);
@@ -113,45 +109,6 @@ uint64_t node_proc_dirty(struct world *w)
     return sum;
 }
 
-/* ---- its configuration ---- */
-
-static void arg(struct node_proc *n, const char *fmt, ...) FB_PRINTF(2, 3);
-static void arg(struct node_proc *n, const char *fmt, ...)
-{
-    va_list ap;
-    fb_assert(n->argc < (int)ARGS_MAX);
-    va_start(ap, fmt);
-    vsnprintf(n->args[n->argc], sizeof n->args[0], fmt, ap);
-    va_end(ap);
-    n->argv[n->argc] = n->args[n->argc];
-    n->argv[++n->argc] = NULL;
-}
-
-static void configure(struct node_proc *n)
-{
-    struct sim *s = n->w->sim;
-    bool small = sim_strikes(s, SIM_NODE, SIM_FAULT_OOM_EVICT, 1000000);
-    arg(n, "forebay-node");
-    arg(n, "--process.name=%s", WORLD_NODE_NAME);
-    arg(n, "--process.coordinator=file:///coord");
-    arg(n, "--node.listen=%s", WORLD_NODE_ADDRESS);
-    arg(n, "--node.data_dir=%s", DATA_DIR);
-    arg(n, "--node.threads=%llu", (unsigned long long)sim_range(s, SIM_NODE, 1, 3));
-    arg(n, "--node.segment_bytes=%lluKiB", (unsigned long long)sim_spread(s, SIM_NODE, 4, 256));
-    arg(n, "--node.log_sync_interval=%llums", (unsigned long long)sim_spread(s, SIM_NODE, 2, 400));
-    arg(n, "--node.snapshot_interval=%llums",
-        (unsigned long long)sim_spread(s, SIM_NODE, 250,
-                                       sim_dangerous(s, SIM_DANGER_SNAPSHOT) ? 2000 : 30000));
-    arg(n, "--node.snapshot_log_bytes=%lluKiB",
-        (unsigned long long)sim_spread(s, SIM_NODE, 64, 4096));
-    arg(n, "--node.snapshot_slice=%llu",
-        (unsigned long long)sim_spread(s, SIM_NODE, 1024, 1048576));
-    arg(n, "--node.memory=%lluKiB",
-        (unsigned long long)(small ? sim_spread(s, SIM_NODE, 12, 64) : 65536));
-    arg(n, "--admin.listen=127.0.0.1:0");
-    n->base_argc = n->argc;
-}
-
 /* ---- its ends ---- */
 
 static void restart_ev(void *arg_, uint64_t tag)
@@ -174,7 +131,7 @@ static void restart_after(struct node_proc *n, uint64_t ns)
 static void repair_medium(struct node_proc *n)
 {
     if (n->lost_file[0] != 0)
-        fs_restore(fs_lookup(n->proc.fs, DATA_DIR "/log"), n->lost_file, n->lost_node);
+        fs_restore(fs_lookup(n->proc.fs, NODE_DATA_DIR "/log"), n->lost_file, n->lost_node);
     else
         fs_flip(n->flipped, n->flipped_at, n->flipped_bit);
     n->lost_file[0] = 0;
@@ -249,7 +206,7 @@ static bool in_the_middle(const struct fs_node *dir, const char *name)
 static void lose_segment(struct node_proc *n)
 {
     struct sim *s = n->w->sim;
-    struct fs_node *dir = fs_lookup(n->proc.fs, DATA_DIR "/log");
+    struct fs_node *dir = fs_lookup(n->proc.fs, NODE_DATA_DIR "/log");
     uint32_t found = 0;
     for (uint32_t i = 0; dir != NULL && i < dir->names.n; i++) {
         const struct fs_name *e = &dir->names.e[i];
@@ -333,6 +290,9 @@ static void ended(struct sim_proc *p, enum sim_death how, int code)
     p->fs->failed = false;
     if (sim_healed(s))
         p->fs->full_said = false;
+    if (n->give_up)
+        give_up_dir(n, "it is behind PostgreSQL");
+    n->give_up = false;
     strike_disk(n);
     restart_after(n, sim_spread(s, SIM_PROC, 5 * SIM_MS, 4 * SIM_S));
 }
@@ -340,15 +300,12 @@ static void ended(struct sim_proc *p, enum sim_death how, int code)
 static int node_start(void *arg_)
 {
     struct node_proc *n = arg_;
-    return forebay_node_main(n->argc, n->argv);
+    return forebay_node_main(n->args.argc, n->args.argv);
 }
 
 static void start(struct node_proc *n)
 {
-    n->argc = n->base_argc;
-    n->argv[n->argc] = NULL;
-    if (n->accept_empty)
-        arg(n, "--node.accept_empty_data_dir=yes");
+    node_args_start(&n->args, n->accept_empty);
     n->coord_failed = sim_coord_failures(n->w->coord);
     n->proc.fs->full_said = n->proc.fs->room != UINT64_MAX;
     sim_trace(n->w->sim, "%s starts%s", n->proc.name, n->accept_empty ? ", as it is" : "");
@@ -415,6 +372,11 @@ static void strike_proc(struct node_proc *n)
             sim_net_pause(p->net, true);
         sim_after(s, ns, resume_ev, n, p->number);
     }
+    if (p->alive && !p->reload_wanted && sim_strikes(s, SIM_PROC, SIM_FAULT_NODE_RELOAD, 6000)) {
+        node_args_change(&n->args);
+        sim_trace(s, "operator reloads %s", p->name);
+        p->reload_wanted = true;
+    }
 }
 
 static void strike_machine(struct node_proc *n)
@@ -434,12 +396,25 @@ static void strike_machine(struct node_proc *n)
     }
 }
 
+/* A node does not serve a partition of which PostgreSQL has what its log never had. */
+static void look_behind(struct node_proc *n)
+{
+    const struct node *node = node_check_node(n->check);
+    if (!n->proc.alive || node == NULL || n->give_up || atomic_load(&node->refused_count) == 0)
+        return;
+    if (!n->ever_lied)
+        sim_violation(n->w->sim, "I34",
+                      "the node finds its log behind PostgreSQL, and nothing was lost of it");
+    n->give_up = n->proc.stop_wanted = true;
+}
+
 static void faults_ev(void *arg_, uint64_t tag)
 {
     struct node_proc *n = arg_;
     struct sim *s = n->w->sim;
     (void)tag;
     node_check_state(n->check);
+    look_behind(n);
     if (node_proc_up(n->w))
         n->gone = false;
     if (node_proc_up(n->w) && n->lost_file[0] != 0) {
@@ -490,7 +465,7 @@ static void module_start(struct world *w)
     fs_sync(n->proc.fs->nodes[0]);
     n->check = node_check_new(w->sim, w->partitions, w->namespaces);
     sim_os_net_world(w->wire, on_sent, on_received);
-    configure(n);
+    node_args_init(&n->args, w->sim);
     start(n);
     sim_after(w->sim, SIM_S, faults_ev, n, 0);
 }
@@ -524,6 +499,8 @@ static void module_finish(struct world *w)
 {
     struct node_proc *n = w->node;
     node_check_state(n->check);
+    if (!n->proc.reload_wanted)
+        node_args_check(&n->args, node_check_node(n->check));
 }
 
 static void module_stop(struct world *w)

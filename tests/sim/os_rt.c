@@ -9,7 +9,6 @@
 #include "proto/rt/mailbox.h"
 #include "proto/rt/memory.h"
 #include "proto/rt/metrics.h"
-#include "proto/rt/reload.h"
 #include "proto/rt/thread.h"
 #include "proto/rt/watchdog.h"
 #include "tests/sim/os.h"
@@ -212,11 +211,16 @@ enum fb_signal_event fb_signals_wait(uint32_t timeout_ms)
 {
     struct sim_waitq never = {0};
     uint64_t end = sim_now_ns(world_sim) + timeout_ms * SIM_MS;
-    while (!sim_self()->stop_wanted && sim_now_ns(world_sim) < end) {
+    while (!sim_self()->stop_wanted && !sim_self()->reload_wanted && sim_now_ns(world_sim) < end) {
         uint64_t step = sim_now_ns(world_sim) + 100 * SIM_MS;
         (void)sim_wait(&never, step < end ? step : end);
     }
-    return sim_self()->stop_wanted ? FB_SIGNAL_STOP : FB_SIGNAL_TIMEOUT;
+    if (sim_self()->stop_wanted)
+        return FB_SIGNAL_STOP;
+    if (!sim_self()->reload_wanted)
+        return FB_SIGNAL_TIMEOUT;
+    sim_self()->reload_wanted = false;
+    return FB_SIGNAL_RELOAD;
 }
 
 /* ---- mailboxes ---- */
@@ -455,7 +459,7 @@ void fb_memory_emit(struct fb_buf *out, const struct fb_memory_kind *kinds, size
     (void)n;
 }
 
-/* ---- not simulated: the watchdog, SIGHUP ---- */
+/* ---- not simulated: the watchdog ---- */
 
 void fb_beat(const char *note)
 {
@@ -505,18 +509,4 @@ void fb_events_json(struct fb_buf *out, uint64_t since)
 {
     (void)since;
     fb_buf_put_str(out, "{}");
-}
-
-void fb_reload_setup(void)
-{
-}
-
-bool fb_reload(struct fb_options **options, int argc, char **argv,
-               const struct fb_reload_hooks *hooks)
-{
-    (void)options;
-    (void)argc;
-    (void)argv;
-    (void)hooks;
-    return false;
 }

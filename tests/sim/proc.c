@@ -240,7 +240,7 @@ void sim_proc_start(struct sim_proc *p, int (*fn)(void *arg), void *arg)
     call->fn = fn;
     call->arg = arg;
     p->alive = true;
-    p->paused = p->stop_wanted = false;
+    p->paused = p->stop_wanted = p->reload_wanted = false;
     p->coros = NULL;
     p->net = NULL;
     p->number++;

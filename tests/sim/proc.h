@@ -30,7 +30,8 @@ struct sim_proc {
     struct sim_clock *clock; /* of the machine */
     struct sim_fs *fs;       /* of the machine; NULL: none */
     bool alive, paused;
-    bool stop_wanted; /* SIGTERM */
+    bool stop_wanted;   /* SIGTERM */
+    bool reload_wanted; /* SIGHUP */
     uint64_t started_ns;
     uint64_t number; /* of this incarnation, from 1 */
     struct sim_coro *coros;
