@@ -347,7 +347,9 @@ enum fb_status etcd_take_watch(struct fb_bytes line, struct etcd_watched *out, s
     error = json_object_get(root, "error");
     reason = json_string_value(error != NULL ? json_object_get(error, "message")
                                              : json_object_get(result, "cancel_reason"));
-    if (result == NULL && error == NULL)
+    if (error != NULL && !json_is_object(error)) /* an answer, and no stream: see etcd_take_error */
+        s = strange(err, "no stream");
+    else if (result == NULL && error == NULL)
         s = strange(err, "no event");
     out->created = json_is_true(json_object_get(result, "created"));
     out->ended = error != NULL || json_is_true(json_object_get(result, "canceled"));

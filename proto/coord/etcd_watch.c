@@ -69,6 +69,7 @@ static size_t received(char *p, size_t size, size_t n, void *arg)
 {
     struct etcd_watch *w = arg;
     uint8_t *to, *end;
+    size_t from = w->line.n; /* before it there is no newline */
 
     n *= size;
     to = w->line.n + n <= LINE_BYTES_MAX ? fb_buf_try_reserve(&w->line, n) : NULL;
@@ -76,11 +77,13 @@ static size_t received(char *p, size_t size, size_t n, void *arg)
         return 0;
     memcpy(to, p, n);
     w->line.n += n;
-    while (!w->over && w->line.n > 0 && (end = memchr(w->line.p, '\n', w->line.n)) != NULL) {
+    while (!w->over && w->line.n > from &&
+           (end = memchr(w->line.p + from, '\n', w->line.n - from)) != NULL) {
         size_t line = (size_t)(end - w->line.p);
         if (line > 0)
             take_line(w, fb_bytes(w->line.p, line));
         fb_buf_consume(&w->line, line + 1);
+        from = 0;
     }
     return n;
 }

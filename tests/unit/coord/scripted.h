@@ -1,0 +1,43 @@
+/* An HTTP server that gives prepared answers, one after the other, whatever is asked. */
+#ifndef FB_TESTS_UNIT_COORD_SCRIPTED_H_
+#define FB_TESTS_UNIT_COORD_SCRIPTED_H_
+
+#include "proto/rt/thread.h"
+
+#include <stdbool.h>
+
+#define SCRIPTED_ANSWERS_MAX 16
+
+enum scripted_how {
+    SCRIPTED_ANSWER,  /* HTTP `status` and `body` */
+    SCRIPTED_STREAM,  /* the same without an end: the connection stays open */
+    SCRIPTED_SHORT,   /* the body ends before the promised length, the connection is closed */
+    SCRIPTED_ENDLESS, /* a body of more bytes than anybody takes */
+    SCRIPTED_CLOSE,   /* no answer, the connection is closed */
+    SCRIPTED_SILENT,  /* no answer, the connection stays open */
+    SCRIPTED_RAW, /* `body` as it is, also to what is no HTTP request; the connection is closed */
+};
+
+struct scripted {
+    uint16_t port; /* const */
+    int listener;
+    int stopped, stop; /* a pipe: closing `stop` ends the thread */
+    struct fb_thread *thread;
+    pthread_mutex_t mtx;
+    struct {
+        enum scripted_how how;
+        int status;
+        const char *body;
+    } answers[SCRIPTED_ANSWERS_MAX];      /* mtx */
+    unsigned count, next;                 /* mtx */
+    char asked[SCRIPTED_ANSWERS_MAX][64]; /* mtx: the path of each request that was answered */
+};
+
+void scripted_start(struct scripted *s);
+void scripted_stop(struct scripted *s); /* fails the test unless all answers were given */
+/* `body` must live until it was given. */
+void scripted_add(struct scripted *s, enum scripted_how how, int status, const char *body);
+/* Returns when all have been given. */
+void scripted_wait(struct scripted *s);
+
+#endif
