@@ -8,8 +8,9 @@ fb_add_test(coord_etcd LABELS unit TIMEOUT 240 SOURCES unit/coord/etcd_test.c un
   unit/coord/proxy.c LIBS fb_coord)
 fb_add_test(coord_etcd_json LABELS unit TIMEOUT 60 SOURCES unit/coord/etcd_json_test.c LIBS fb_coord)
 # What answers in etcd's place, and calls of libcurl that fail.
-fb_add_test(coord_etcd_answers LABELS unit TIMEOUT 120 SOURCES unit/coord/etcd_answers_test.c unit/coord/scripted.c
-  LIBS fb_coord PkgConfig::LIBCURL)
+foreach(t answers handles)
+  fb_add_test(coord_etcd_${t} LABELS unit TIMEOUT 120 SOURCES unit/coord/etcd_${t}_test.c unit/coord/scripted.c LIBS fb_coord)
+endforeach()
 foreach(call curl_easy_init curl_multi_init curl_multi_add_handle curl_multi_perform curl_global_init)
-  target_link_options(coord_etcd_answers PRIVATE -Wl,--wrap=${call})
+  target_link_options(coord_etcd_handles PRIVATE -Wl,--wrap=${call})
 endforeach()

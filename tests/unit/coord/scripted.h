@@ -8,6 +8,11 @@
 
 #define SCRIPTED_ANSWERS_MAX 16
 
+/* An etcd's refusal, and the beginning of what it answers (without the last brace). */
+#define REFUSAL(code, text) "{\"error\":\"" text "\",\"code\":" #code ",\"message\":\"" text "\"}"
+#define HEADER(cluster, revision)                                                                  \
+    "{\"header\":{\"cluster_id\":\"" #cluster "\",\"revision\":\"" #revision "\"}"
+
 enum scripted_how {
     SCRIPTED_ANSWER,  /* HTTP `status` and `body` */
     SCRIPTED_STREAM,  /* the same without an end: the connection stays open */
