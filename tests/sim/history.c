@@ -26,8 +26,10 @@ static void object_free(struct history *h, struct object *o)
         op_end(h, o->first);
     for (uint32_t i = 0; i < o->n; i++)
         shadow_fini(&o->v[i].state);
-    for (uint32_t i = 0; i < o->lost_n; i++)
+    for (uint32_t i = 0; i < o->lost_n; i++) {
         shadow_fini(&o->lost[i].state);
+        shadow_fini(&o->lost[i].before);
+    }
     free(o->lost);
     free(o->v);
     free(o);
@@ -336,12 +338,20 @@ bool version_may_be(const struct history_op *op, uint32_t i, const struct reply 
     return shadow_reply_fits(&op->cmd, state_before(op->o, i, v->ptime_ms), true, &v->state, r);
 }
 
-bool version_has_rival(const struct object *o, uint32_t i)
+bool version_in_doubt(struct object *o, uint32_t i)
 {
-    for (const struct history_op *op = o->first; op != NULL && o->v[i].guessed; op = op->next)
-        if (op != o->v[i].by && likely(op, i) != 0)
-            return true;
-    return false;
+    struct version *v = &o->v[i];
+    bool rivals = false;
+    for (const struct history_op *op = o->first; op != NULL && v->guessed; op = op->next)
+        rivals = rivals || (op != v->by && likely(op, i) != 0);
+    if (!rivals)
+        return false;
+    for (struct history_op *op = o->first; op != NULL; op = op->next)
+        op->doubt = op->doubt || likely(op, i) != 0;
+    v->by->made = NONE;
+    v->by = NULL;
+    shadow_copy(&v->before, state_before(o, i, v->ptime_ms));
+    return true;
 }
 
 bool version_is_named(const struct history_op *op)

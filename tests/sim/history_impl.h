@@ -19,6 +19,7 @@ struct version {
     bool only_row;         /* in no log any more: PostgreSQL alone has it */
     bool expiry;           /* an EXPIRE record, of no command */
     bool guessed;          /* of a command without a name: another of that kind may have made it */
+    struct shadow before;  /* of a lost one that is nobody's for sure: what it was made from */
 };
 
 struct object {
@@ -57,6 +58,7 @@ struct history_op {
     uint8_t state, level;
     bool burned; /* it made a version that was lost: it must not make another */
     bool robbed; /* ... by a power loss, which takes nothing that was on disk */
+    bool doubt;  /* it may be the one that made a version that was lost */
     struct history_txn *txn;
 };
 
@@ -117,8 +119,9 @@ bool version_may_be(const struct history_op *op, uint32_t i, const struct reply 
 /* The same when it was made by one that was answered already, and what that one was thought to have
  * made by another: of commands that nobody can tell apart. */
 bool version_regive_guessed(struct history *h, struct object *o, uint32_t i);
-/* May another command under way have made version i, for all that its record says? */
-bool version_has_rival(const struct object *o, uint32_t i);
+/* Version i is lost, and not only the command it was given to may have made it, for all that its
+ * record says: then all these are in doubt, and nobody's it is. False: it is for sure. */
+bool version_in_doubt(struct object *o, uint32_t i);
 /* Was it sure from its bytes that op made the version it is thought to have made? */
 bool version_is_named(const struct history_op *op);
 /* Take a version that another command was thought to have made, and of which `r` is the answer. */

@@ -204,6 +204,22 @@ bool fits_lost(const struct history_op *op, const struct reply *r)
     return false;
 }
 
+/* It is the one that made a version of which the power left in doubt whose it was; no other one is
+ * then. What was promised to be on disk is not lost that way. */
+static bool made_lost(const struct history_op *op, const struct reply *r)
+{
+    struct object *o = op->o;
+    for (uint32_t i = 0; i < o->lost_n && op->doubt && op->level < FB_LEVEL_DURABLE; i++) {
+        struct version *v = &o->lost[i];
+        if (!v->guessed || v->by != NULL || v->at_ns <= op->sent_ns ||
+            !shadow_reply_fits(&op->cmd, &v->before, true, &v->state, r))
+            continue;
+        v->guessed = false;
+        return true;
+    }
+    return false;
+}
+
 /* An answer of a command that made no version: some state between explains it, or it made one that
  * another was thought to have made. */
 static void judge_without(struct history *h, struct history_op *op, const struct reply *r)
@@ -217,7 +233,7 @@ static void judge_without(struct history *h, struct history_op *op, const struct
         }
     if (version_take(h, op, r))
         judge_made(h, op, r);
-    else if (!fits_lost(op, r))
+    else if (!fits_lost(op, r) && !made_lost(op, r))
         fail_unexplained(h, op, r);
 }
 
@@ -292,7 +308,7 @@ void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, u
                        const struct reply *r)
 {
     struct reply one = {.type = ':'};
-    int64_t made = 0, burned = 0;
+    int64_t made = 0, lost = 0;
     bool others = false;
     if (h->failed)
         return;
@@ -310,7 +326,7 @@ void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, u
     for (uint32_t i = 0; i < n; i++)
         made += ops[i]->made != NONE;
     for (uint32_t i = 0; i < n; i++)
-        burned += ops[i]->burned;
+        lost += ops[i]->burned || (ops[i]->doubt && ops[i]->made == NONE);
     one.num = 1;
     for (uint32_t i = 0; i < n && made < r->num;
          i++) /* somebody else was thought to have done it */
@@ -318,13 +334,14 @@ void history_reply_sum(struct history *h, struct history_op **ops, uint32_t n, u
     for (uint32_t i = 0; i < n && made > r->num; i++)
         made -= ops[i]->made != NONE && version_regive(h, ops[i]->o, ops[i]->made);
     /* what a crash took was done, or the whole was done before and after it */
-    if (made > r->num || made + burned < r->num) {
+    if (made > r->num || made + lost < r->num) {
         fail_reply(h, ops[0], "P2", "not as many as its records", r);
         return;
     }
     for (uint32_t i = 0; i < n; i++) {
-        one.num = ops[i]->made != NONE || (ops[i]->burned && made + burned == r->num);
-        if (ops[i]->burned && one.num == 0)
+        bool may = ops[i]->made == NONE && (ops[i]->burned || ops[i]->doubt);
+        one.num = ops[i]->made != NONE || (may && made + lost == r->num);
+        if (may && one.num == 0 && (ops[i]->burned || made < r->num))
             history_unknown(h, ops[i], now_ns);
         else
             history_reply(h, ops[i], now_ns, &one);

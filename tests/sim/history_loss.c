@@ -50,9 +50,7 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
                  (unsigned long long)fb_ver_counter(v->rec_ver), v->promised, loss_text(loss));
             return;
         }
-        if (v->by != NULL && v->by->txn == NULL && version_has_rival(o, o->n - 1))
-            v->by->made = NONE; /* the other one may have made it, and this one come later */
-        else if (v->by != NULL)
+        if (v->by != NULL && (v->by->txn != NULL || !version_in_doubt(o, o->n - 1)))
             burn(h, v->by, loss);
         if (o->lost_n == o->lost_cap) {
             o->lost_cap = o->lost_cap == 0 ? 8 : o->lost_cap * 2;

@@ -72,14 +72,47 @@ static void test_twin_and_power(void **state)
     expect(f, "");
 }
 
+/* ... and the other way round: one record was lost, and one of the two has the answer of it. */
+static void test_twin_lost_and_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct history_op *a, *b, *c;
+    uint64_t kept = have(f, "k", "1");
+    a = send_as(f, 1, FB_LEVEL_LOCAL, cmd(SHADOW_DEL, "k", NULL, 0));
+    b = send_as(f, 2, FB_LEVEL_LOCAL, cmd(SHADOW_DEL, "k", NULL, 0));
+    c = send_as(f, 3, FB_LEVEL_LOCAL, cmd(SHADOW_DEL, "k", NULL, 0));
+    del(f, "k");
+    history_recovered(f->h, f->now_ns, part_of("k"), kept, HISTORY_POWER);
+    f->last[part_of("k")] = kept;
+    history_unknown(f->h, c, f->now_ns);
+    answer(f, b, ":1\r\n");
+    expect(f, "");
+    answer(f, a, ":1\r\n"); /* there was one record */
+    expect(f, "I18");
+}
+
+/* What is promised to be on disk was not lost, whoever made it. */
+static void test_twin_lost_durable(void **state)
+{
+    struct fixture *f = *state;
+    struct history_op *a, *b;
+    uint64_t kept = have(f, "k", "1");
+    a = send_as(f, 1, FB_LEVEL_LOCAL, cmd(SHADOW_DEL, "k", NULL, 0));
+    b = send_as(f, 2, FB_LEVEL_DURABLE, cmd(SHADOW_DEL, "k", NULL, 0));
+    del(f, "k");
+    history_recovered(f->h, f->now_ns, part_of("k"), kept, HISTORY_POWER);
+    f->last[part_of("k")] = kept;
+    history_unknown(f->h, a, f->now_ns);
+    answer(f, b, ":1\r\n");
+    expect(f, "I18");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_twin_deletes),
-        T(test_twin_refused),
-        T(test_twin_done_twice),
-        T(test_twin_and_power),
+        T(test_twin_deletes),   T(test_twin_refused),           T(test_twin_done_twice),
+        T(test_twin_and_power), T(test_twin_lost_and_answered), T(test_twin_lost_durable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

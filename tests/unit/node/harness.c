@@ -222,6 +222,7 @@ struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *
     if (h->feeds.held > 0) { /* the newest versions wait for the disk */
         if (h->feeds.batches.n > 0)
             abort();
+        harness_tick(h);
         harness_sync(h);
         if (h->feeds.held > 0)
             abort();
