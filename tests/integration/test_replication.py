@@ -7,7 +7,12 @@ Method: writers that remember what they were promised and record a history, whic
 
 import json
 import os
+import shutil
+import signal
 import sys
+import time
+
+import redis
 
 import base
 from base import ClusterTest, connect, wait_for
@@ -27,11 +32,6 @@ durability = replicated
 sync_interval = 200ms
 durability = durable
 """
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.pg.script(AUDIT)
 
     def status(self, node):
         code, body = node.http("/statusz")
@@ -67,29 +67,142 @@ durability = durable
                     wrong.append(f"{key}: acknowledged {n}, sent {w.tried[key]}, read {value}")
         self.assertEqual(wrong[:10], [])
 
-    def test_a_leader_is_killed(self):
-        self.wait_whole()
-        history = Recorder(os.path.join(self.dir, "history-kill"))
-        ws = [Writers(self.cluster, prefix="load", require="replicated", history=history, tag="k").start(),
-              Writers(self.cluster, prefix="dur", threads=2, require="durable", tag="k").start()]
+    def load(self, tag, levels=("replicated", "durable")):
+        self.history = Recorder(os.path.join(self.dir, f"history-{tag}"))
+        ws = [Writers(self.cluster, prefix="load", require=levels[0], history=self.history, tag=tag).start(),
+              Writers(self.cluster, prefix="dur", threads=2, require=levels[1], tag=tag).start()]
+        self.addCleanup(lambda: [w.stopping.set() for w in ws])
         wait_for("writes", lambda: all(w.writes > 100 for w in ws))
-        for victim in self.cluster.nodes[:2]:
-            victim.kill()
-            self.wait_led_by_others(victim)
-            # one copy alone reaches no more than local: what does reach the level shows that the set is whole again
-            victim.start()
-            self.wait_whole()
-            before = [w.writes for w in ws]
-            wait_for("writes to go on", lambda: all(w.writes > b + 100 for w, b in zip(ws, before)))
+        return ws
+
+    def go_on(self, ws):
+        # one copy alone reaches no more than local: what does reach the level shows that the set is whole again
+        self.wait_whole()
+        before = [w.writes for w in ws]
+        wait_for("writes to go on", lambda: all(w.writes > b + 100 for w, b in zip(ws, before)))
+
+    def judge(self, ws):
+        """Everything that was promised is there, in order, in memory and in PostgreSQL."""
         for w in ws:
             w.stop()
-        history.close()
+            print(w.prefix, w.writes, "writes, slowest", round(w.slowest, 1), "s", w.errors, file=sys.stderr)
+        self.history.close()
         self.check_acked(*ws)
         self.synced()
         check_history(self, self.cluster, ws)
-        check_recorded(self, history.path)
+        check_recorded(self, self.history.path)
+
+    def setUp(self):
+        self.pg.script("drop table if exists audit cascade; drop function if exists audit cascade;" + AUDIT)
+        for p in self.cluster.nodes:
+            if not p.alive():
+                p.start()
+        self.wait_whole()
+
+    def test_a_leader_is_killed(self):
+        ws = self.load("kill")
+        for victim in self.cluster.nodes[:2]:
+            victim.kill()
+            self.wait_led_by_others(victim)
+            few = self.cluster.ctl_json("partition", "list", "--under-replicated")
+            self.assertTrue(few)
+            self.assertTrue(all(row["copies"] == 1 and row["state"] == "open" for row in few), few)
+            self.assertRegex(self.cluster.ctl("health").stdout, "fewer copies in sync")
+            victim.start()
+            self.go_on(ws)
+            self.assertEqual(self.cluster.ctl_json("partition", "list", "--under-replicated"), [])
+        self.judge(ws)
+
+    def test_another_leads_on_command(self):
+        """A planned hand-over is a pause of moments; what is on its way then may be told to be of unknown outcome."""
+        ws = self.load("plan")
+        node, other = self.cluster.nodes[:2]
+        plan = self.cluster.ctl_json("failover", "plan", "--node", node.name)
+        moved = [row for row in plan if row["next"] == other.name]
+        self.assertTrue(moved, plan)
+        for row in moved:
+            self.cluster.ctl("failover", str(row["partition"]), "--to", other.name, "-y")
+            now = self.cluster.ctl_json("partition", "describe", str(row["partition"]))
+            self.assertEqual(now["primary"], other.name)
+            self.assertTrue(now["on_node"]["open"])
+        third = self.cluster.nodes[2].name
+        outside = next(r for r in self.cluster.ctl_json("partition", "list") if third not in r["in_sync"])
+        refused = self.cluster.ctl("failover", str(outside["partition"]), "--to", third, "-y", check=False)
+        self.assertEqual(refused.returncode, 5, refused.stderr)
+        again = self.cluster.ctl("failover", str(moved[0]["partition"]), "--to", other.name, "-y", "--error-unchanged", check=False)
+        self.assertEqual(again.returncode, 3, again.stderr)
+        self.go_on(ws)
+        self.judge(ws)
         for w in ws:
-            print(w.prefix, w.writes, "writes, slowest", round(w.slowest, 1), "s", w.errors, file=sys.stderr)
+            self.assertLess(w.slowest, 3)
+
+    def test_a_leader_stands_still(self):
+        """It wakes up believing that it leads: whoever asks it then must not be told what is old."""
+        ws = self.load("pause")
+        for victim in self.cluster.nodes[1:]:
+            self.assertGreater(self.status(victim)["partitions_open"] + self.status(victim)["partitions_backup"], 0)
+            victim.kill(signal.SIGSTOP)
+            self.wait_led_by_others(victim)
+            victim.kill(signal.SIGCONT)
+            self.go_on(ws)
+        self.judge(ws)
+
+    def test_all_are_killed_at_once(self):
+        """No process of any set lives: each waits for all of its nodes, and the one with the most leads."""
+        ws = self.load("all")
+        for p in self.cluster.nodes:
+            p.kill()
+        for p in self.cluster.nodes:
+            p.start()
+        self.go_on(ws)
+        self.judge(ws)
+
+    def test_a_disk_is_lost(self):
+        """An empty directory is filled by those that have the rest, and is then as good as the one before."""
+        ws = self.load("disk")
+        first, second = self.cluster.nodes[:2]
+        first.kill()
+        shutil.rmtree(os.path.join(first.home, "data"))
+        first.start()
+        self.go_on(ws)
+        second.kill()
+        self.wait_led_by_others(second)
+        second.start()
+        self.go_on(ws)
+        self.judge(ws)
+
+    def test_a_level_that_cannot_be_reached(self):
+        """With one copy left what asks for more is refused and changes nothing; what does not is answered as it is."""
+        r, strict = connect(self.cluster), connect(self.cluster, single_connection_client=True)
+        strict.execute_command("FB.REQUIRE", "replicated")
+        keys = [f"load:level{i}" for i in range(64)]  # in every partition
+        for key in keys:
+            strict.set(key, 1)
+        for p in self.cluster.nodes[1:]:
+            p.kill()
+        only = self.cluster.nodes[0]
+        wait_for("the one that is left to be alone", lambda: self.status(only)["partitions_under_replicated"] > 0)
+        refused = set()
+        deadline = time.monotonic() + 60
+        while not refused and time.monotonic() < deadline:
+            for key in keys:
+                try:
+                    strict.set(key, 2)
+                except redis.ResponseError as e:
+                    if str(e).startswith("NOREPLICAS"):
+                        refused.add(key)
+                except redis.RedisError:
+                    strict.execute_command("FB.REQUIRE", "replicated")
+        self.assertTrue(refused)
+        for key in refused:
+            self.assertEqual(r.get(key), b"1")
+            self.assertTrue(r.set(key, 3))
+        for p in self.cluster.nodes[1:]:
+            p.start()
+        self.wait_whole()
+        for key in refused:
+            self.assertEqual(r.get(key), b"3")
+            self.assertTrue(strict.set(key, 4))
 
 
 del ClusterTest

@@ -32,12 +32,13 @@ struct ctl {
     enum ctl_format format;
     uint64_t timeout_ms;
     bool quiet, verbose, color, screen, dry_run, yes, wait, watch, error_unchanged, strict, print,
-        follow, restore;
+        follow, restore, under_replicated;
     uint64_t interval_ms, count, sample, revision;
     const char *file;
     const char *namespace_name;
     const char *node_name;
     const char *state;
+    const char *to;
     const char *conninfo_file;
     const char *ttl;
     uint64_t limit;
@@ -144,6 +145,8 @@ int ctl_node_list(struct ctl *c);
 int ctl_node_describe(struct ctl *c);
 int ctl_partition_list(struct ctl *c);
 int ctl_partition_describe(struct ctl *c);
+int ctl_failover_plan(struct ctl *c);
+int ctl_failover(struct ctl *c);
 int ctl_key_get(struct ctl *c);
 int ctl_key_set(struct ctl *c);
 int ctl_key_del(struct ctl *c);

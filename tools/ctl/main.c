@@ -61,13 +61,21 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
         const char *name;
         bool *yes;
         bool value;
-    } bools[] = {{"--quiet", &c->quiet, true},     {"--verbose", &c->verbose, true},
-                 {"--no-color", &c->color, false}, {"--help", help, true},
-                 {"--dry-run", &c->dry_run, true}, {"--yes", &c->yes, true},
-                 {"--wait", &c->wait, true},       {"--no-wait", &c->wait, false},
-                 {"--watch", &c->watch, true},     {"--error-unchanged", &c->error_unchanged, true},
-                 {"--strict", &c->strict, true},   {"--print", &c->print, true},
-                 {"--follow", &c->follow, true},   {"--restore", &c->restore, true}};
+    } bools[] = {{"--quiet", &c->quiet, true},
+                 {"--verbose", &c->verbose, true},
+                 {"--no-color", &c->color, false},
+                 {"--help", help, true},
+                 {"--dry-run", &c->dry_run, true},
+                 {"--yes", &c->yes, true},
+                 {"--wait", &c->wait, true},
+                 {"--no-wait", &c->wait, false},
+                 {"--watch", &c->watch, true},
+                 {"--error-unchanged", &c->error_unchanged, true},
+                 {"--strict", &c->strict, true},
+                 {"--print", &c->print, true},
+                 {"--follow", &c->follow, true},
+                 {"--restore", &c->restore, true},
+                 {"--under-replicated", &c->under_replicated, true}};
     const struct {
         const char *name;
         const char **value;
@@ -75,6 +83,7 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
                  {"--namespace", &c->namespace_name},
                  {"--node", &c->node_name},
                  {"--state", &c->state},
+                 {"--to", &c->to},
                  {"--conninfo-file", &c->conninfo_file},
                  {"--file", &c->file},
                  {"--ttl", &c->ttl}};

@@ -10,12 +10,30 @@ static bool is(json_t *o, const char *field, const char *value)
     return s != NULL && strcmp(s, value) == 0;
 }
 
+/* Copies in sync whose process runs. */
+static uint32_t in_sync(const struct fb_map *map, const struct fb_part_record *r)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->isr_count; i++) {
+        const struct fb_member_info *m = fb_map_member(map, FB_MEMBER_NODE, r->isr[i].node);
+        n += m != NULL && m->alive && m->inc == r->isr[i].inc;
+    }
+    return n;
+}
+
+static bool under_replicated(const struct ctl *c, uint32_t p)
+{
+    const struct fb_part_record *r = &c->cluster->map->parts[p];
+    return r->epoch != 0 && c->cluster->namespaces->replicas > 0 &&
+           in_sync(c->cluster->map, r) < c->cluster->namespaces->replicas + 1;
+}
+
 /* Problems (the cluster does not do its work) and remarks (degraded), as arrays of texts. */
 static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespaces, json_t *problems,
                   json_t *remarks)
 {
     const struct fb_map *map = c->cluster->map;
-    uint32_t unassigned = 0, leaderless = 0, routers = 0;
+    uint32_t unassigned = 0, leaderless = 0, routers = 0, under = 0;
     json_int_t open = 0;
     size_t i, up = 0, db = 0;
     json_t *o;
@@ -24,6 +42,7 @@ static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespace
     for (uint32_t p = 0; p < map->partitions; p++) {
         const struct fb_member_info *m =
             fb_map_member(map, FB_MEMBER_NODE, map->parts[p].primary.node);
+        under += under_replicated(c, p);
         if (map->parts[p].epoch == 0)
             unassigned++;
         else if (m == NULL || !m->alive)
@@ -52,6 +71,13 @@ static void judge(struct ctl *c, json_t *nodes, json_t *syncs, json_t *namespace
         snprintf(text, sizeof(text), "%lld of %u partitions are open", (long long)open,
                  map->partitions);
         json_array_append_new(problems, json_string(text));
+    }
+    if (under > 0) {
+        snprintf(text, sizeof(text),
+                 "%u partitions have fewer copies in sync than replicas = %u wants; see forebayctl "
+                 "partition list --under-replicated",
+                 under, c->cluster->namespaces->replicas);
+        json_array_append_new(remarks, json_string(text));
     }
     for (uint32_t m = 0; m < map->member_count; m++)
         routers += map->members[m].kind == FB_MEMBER_ROUTER && map->members[m].alive;
@@ -259,21 +285,36 @@ static json_t *partition_row(struct ctl *c, uint32_t p)
     const struct fb_part_record *r = &c->cluster->map->parts[p];
     const struct fb_member_info *m =
         r->epoch ? fb_map_member(c->cluster->map, FB_MEMBER_NODE, r->primary.node) : NULL;
-    return json_pack("{s:i, s:s, s:s, s:i, s:i}", "partition", (int)p, "state",
+    json_t *copies = json_array(), *filling = json_array();
+    char backups[FB_REPLICAS_MAX * (FB_NAME_BYTES_MAX + 2)] = "";
+
+    for (uint32_t i = 0; i < r->isr_count; i++) {
+        const char *node = r->isr[i].node;
+        json_array_append_new(copies, json_string(node));
+        if (strcmp(node, r->primary.node) != 0)
+            snprintf(backups + strlen(backups), sizeof(backups) - strlen(backups), "%s%s",
+                     backups[0] ? " " : "", node);
+    }
+    for (uint32_t i = 0; i < r->learner_count; i++)
+        json_array_append_new(filling, json_string(r->learners[i]));
+    return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:s, s:o, s:o, s:b}", "partition", (int)p,
+                     "state",
                      r->epoch == 0   ? "unassigned"
                      : m && m->alive ? "open"
                                      : "closed",
                      "primary", r->epoch ? r->primary.node : "", "epoch", (int)r->epoch, "copies",
-                     (int)r->isr_count);
+                     (int)in_sync(c->cluster->map, r), "wanted",
+                     (int)c->cluster->namespaces->replicas + 1, "backups", backups, "in_sync",
+                     copies, "filling", filling, "under_replicated", under_replicated(c, p));
 }
 
 int ctl_partition_list(struct ctl *c)
 {
-    static const struct ctl_column columns[] = {{"PARTITION", "partition", false},
-                                                {"STATE", "state", false},
-                                                {"PRIMARY", "primary", false},
-                                                {"EPOCH", "epoch", false},
-                                                {"COPIES", "copies", false}};
+    static const struct ctl_column columns[] = {
+        {"PARTITION", "partition", false}, {"STATE", "state", false},
+        {"PRIMARY", "primary", false},     {"EPOCH", "epoch", false},
+        {"COPIES", "copies", false},       {"WANTED", "wanted", true},
+        {"BACKUPS", "backups", false}};
     json_t *rows;
     int rc;
     if (c->state != NULL && strcmp(c->state, "open") != 0 && strcmp(c->state, "closed") != 0 &&
@@ -287,7 +328,8 @@ int ctl_partition_list(struct ctl *c)
     for (uint32_t p = 0; rc == 0 && p < c->cluster->map->partitions; p++) {
         json_t *row = partition_row(c, p);
         if ((c->node_name == NULL || is(row, "primary", c->node_name)) &&
-            (c->state == NULL || is(row, "state", c->state)))
+            (c->state == NULL || is(row, "state", c->state)) &&
+            (!c->under_replicated || json_is_true(json_object_get(row, "under_replicated"))))
             json_array_append(rows, row);
         json_decref(row);
     }

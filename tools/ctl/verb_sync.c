@@ -90,7 +90,9 @@ static json_int_t waiting(struct ctl *c)
     json_int_t sum = 0;
     size_t i;
     rows = gather_namespaces(c, nodes, none);
-    json_array_foreach(nodes, i, o) if (json_object_get(o, "namespaces") == NULL) sum = -1;
+    json_array_foreach(nodes, i, o) if (json_object_get(o, "namespaces") == NULL &&
+                                        json_integer_value(json_object_get(o, "partitions")) > 0)
+        sum = -1;
     if (sum == 0)
         json_array_foreach(rows, i, o) sum += json_integer_value(json_object_get(o, "dirty")) -
                                               json_integer_value(json_object_get(o, "parked"));
