@@ -94,7 +94,7 @@ struct fb_rebalance_in {
     bool fewer; /* partitions may end with fewer copies than they have, for want of nodes */
 };
 
-#define FB_PLAN_MOVES_MAX (FB_PARTITIONS_MAX * 2u * (FB_REPLICAS_MAX + 1))
+#define FB_PLAN_MOVES_MAX ((size_t)FB_PARTITIONS_MAX * 2 * (FB_REPLICAS_MAX + 1))
 
 /* Caller frees *out with fb_plan_free; it is NULL after an error. Errors: FB_EINVAL a node twice or
  * a number out of range; FB_EREFUSED nothing sensible can be planned, err says why and what to do;
@@ -109,5 +109,12 @@ uint8_t fb_plan_find(const struct fb_plan *p, const char *name);
  * something. Errors: FB_EFOREIGN it is another cluster's; FB_ESTALE err names what changed. */
 FB_MUST_USE enum fb_status fb_plan_check(const struct fb_plan *p, const struct fb_map *map,
                                          struct fb_err *err);
+
+/* JSON, for files and for the coordinator. Decode checks every field, and that each move can be
+ * one; caller frees *out, which is NULL after an error. Errors: FB_EPROTO. */
+#define FB_PLAN_BYTES_MAX (24u << 20)
+void fb_plan_encode(struct fb_buf *out, const struct fb_plan *p);
+FB_MUST_USE enum fb_status fb_plan_decode(struct fb_bytes in, struct fb_plan **out,
+                                          struct fb_err *err);
 
 #endif

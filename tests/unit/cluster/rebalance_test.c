@@ -455,6 +455,94 @@ static void a_changed_map_is_told(void **state)
     fb_plan_free(p);
 }
 
+static struct fb_plan *decoded(const char *text, size_t n)
+{
+    struct fb_plan *p = NULL;
+    struct fb_err err = {0};
+    if (fb_plan_decode(fb_bytes(text, n), &p, &err) != FB_OK)
+        fail_msg("%s", err.msg);
+    return p;
+}
+
+static void text_and_back(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct fb_buf one = {0}, two = {0};
+        struct fb_plan *p, *q;
+        world_seed(seed);
+        world_make(&w, any_shape());
+        w.in.fewer = true;
+        p = world_plan(&w);
+        fb_plan_encode(&one, p);
+        q = decoded((const char *)one.p, one.n);
+        fb_plan_encode(&two, q);
+        assert_true(fb_bytes_equal(fb_buf_view(&one), fb_buf_view(&two)));
+        assert_int_equal(p->move_count, q->move_count);
+        for (uint32_t i = 0; i < p->move_count; i++)
+            assert_memory_equal(&p->move[i], &q->move[i], sizeof(p->move[i]));
+        assert_memory_equal(p->node, q->node, p->node_count * sizeof(*p->node));
+        fb_plan_free(p);
+        fb_plan_free(q);
+        fb_buf_fini(&one);
+        fb_buf_fini(&two);
+    }
+}
+
+#define NODE(name, state)                                                                          \
+    "{\"name\":\"" name "\",\"zone\":\"\",\"weight\":100,\"state\":\"" state                       \
+    "\",\"before\":{\"primaries\":1,\"copies\":1,\"bytes\":0},"                                    \
+    "\"after\":{\"primaries\":1,\"copies\":1,\"bytes\":0}}"
+#define MOVE(part, nodes)                                                                          \
+    "{\"partition\":" part ",\"epoch\":1," nodes                                                   \
+    ",\"reason\":\"balance\",\"objects\":1,\"bytes\":2,\"dirty_bytes\":0}"
+#define A_TO_B "\"from\":\"a\",\"to\":\"b\",\"lead\":null"
+#define PLAN(format, nodes, moves)                                                                 \
+    "{\"format\":" format ",\"cluster\":\"00112233445566778899aabbccddeeff\",\"revision\":3,"      \
+    "\"goal\":\"balance\",\"partitions\":4,\"copies\":1,\"lost\":0,\"left\":0,\"nodes\":[" nodes   \
+    "],\"moves\":[" moves "]}"
+#define AB NODE("a", "up") "," NODE("b", "up")
+
+static void wrong_text_is_refused(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } wrong[] = {
+        {"", "not JSON"},
+        {"[]", "not a JSON object"},
+        {"{}", "field \"format\" is missing"},
+        {PLAN("2", AB, ""), "format 2; this release knows 1"},
+        {PLAN("1,\"more\":1", AB, ""), "unknown fields"},
+        {PLAN("1", NODE("b", "up") "," NODE("a", "up"), ""), "node 1: nodes must have names"},
+        {PLAN("1", NODE("a", "up") "," NODE("a", "up"), ""), "each after the one before"},
+        {PLAN("1", NODE("", "up"), ""), "must have names"},
+        {PLAN("1", NODE("a", "off"), ""), "\"state\" is \"off\""},
+        {PLAN("1", AB, MOVE("4", A_TO_B)), "move 0: field \"partition\" is out of range: 4"},
+        {PLAN("1", AB, MOVE("1", "\"from\":\"a\",\"to\":\"c\",\"lead\":null")),
+         "there is no node c in the plan"},
+        {PLAN("1", AB, MOVE("1", "\"from\":null,\"to\":null,\"lead\":null")), "it does nothing"},
+        {PLAN("1", AB, MOVE("1", "\"from\":\"a\",\"to\":\"a\",\"lead\":null")),
+         "drops the copy that it makes"},
+        {PLAN("1", AB, MOVE("1", "\"from\":\"a\",\"to\":\"b\",\"lead\":\"a\"")), "that is to lead"},
+        {PLAN("1", NODE("a", "up") "," NODE("b", "drain"), MOVE("1", A_TO_B)), "drains or is gone"},
+        {PLAN("1", NODE("a", "gone"), MOVE("1", "\"from\":null,\"to\":null,\"lead\":\"a\"")),
+         "to lead is gone"},
+        {PLAN("1", AB, MOVE("1", A_TO_B) "," MOVE("2", A_TO_B) "," MOVE("1", A_TO_B)),
+         "moves of partition 1 are apart"},
+    };
+    const char *right = PLAN("1", AB, MOVE("1", A_TO_B) "," MOVE("2", A_TO_B));
+    (void)state;
+    fb_plan_free(decoded(right, strlen(right)));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct fb_plan *p = NULL;
+        struct fb_err err = {0};
+        assert_int_equal(fb_plan_decode(fb_bytes_str(wrong[i].text), &p, &err), FB_EPROTO);
+        assert_null(p);
+        if (strstr(err.msg, wrong[i].says) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", err.msg, wrong[i].says);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +557,8 @@ int main(void)
         cmocka_unit_test(what_cannot_be_planned_is_refused),
         cmocka_unit_test(what_is_lost_is_left),
         cmocka_unit_test(a_changed_map_is_told),
+        cmocka_unit_test(text_and_back),
+        cmocka_unit_test(wrong_text_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
