@@ -49,7 +49,7 @@ class Helpers(ClusterTest):
 class Ctl(Helpers):
     # help and usage
 
-    NOUNS = {"status": [""], "health": [""], "top": [""], "events": [""], "verify": [""], "node": ["list", "describe"], "partition": ["list", "describe"],
+    NOUNS = {"status": [""], "health": [""], "top": [""], "events": [""], "verify": [""], "node": ["list", "describe"], "partition": ["list", "describe", "map"], "rebalance": ["plan", "show"],
              "key": ["get", "set", "del", "locate", "inspect", "watch"], "sync": ["status", "flush", "pause", "resume"],
              "deadletter": ["list", "show", "retry", "discard", "export"], "snapshot": ["create", "list", "verify"],
              "config": ["check", "apply", "show", "diff", "history"],
@@ -193,6 +193,74 @@ class Ctl(Helpers):
         self.ctl("partition", "describe", "5")
         for bad in ("32", "-1", "x"):
             self.assertIn(self.code("partition", "describe", "--", bad), (1, 2))
+
+    def test_partition_map(self):
+        cells = "".join(line.split()[1] for line in self.ctl("partition", "map").stdout.split("\n\n")[0].splitlines())
+        primaries = [row["primary"] for row in self.json("partition", "list")]
+        self.assertEqual(cells, "".join({"node-1": "A", "node-2": "B"}[p] for p in primaries))
+        self.assertEqual([row["primary"] for row in self.json("partition", "map")], primaries)
+        self.assertTrue(all(row["in_sync"] == [row["primary"]] and row["learners"] == [] for row in self.json("partition", "map")))
+
+    def loads(self, plan):
+        return {n["name"]: (n["before"]["copies"], n["after"]["copies"]) for n in plan["nodes"]}
+
+    def test_rebalance_plan(self):
+        for i in range(50):
+            self.r.set(f"session:plan-{i}", "x" * 100)
+        before = self.json("partition", "map")
+        plan = self.json("rebalance", "plan")
+        self.assertEqual(sum(a for _, a in self.loads(plan).values()), 32)
+        self.assertTrue(all(a == 16 for _, a in self.loads(plan).values()), plan["nodes"])
+        # one node more: a third moves, all of it there
+        plan = self.json("rebalance", "plan", "--add", "node-3:b")
+        self.assertIn(self.loads(plan)["node-3"], [(0, 10), (0, 11)])
+        self.assertTrue(all(a in (10, 11) for _, a in self.loads(plan).values()))
+        primaries = [row["primary"] for row in before]
+        for m in plan["moves"]:
+            self.assertEqual(m["from"], primaries[m["partition"]])
+            self.assertEqual(m["lead"], m["to"])
+        self.assertGreater(sum(m["bytes"] for m in self.json("rebalance", "plan", "--drain", "node-1")["moves"]), 1000)
+        again = self.json("rebalance", "plan", "--add", "node-3:b")
+        self.assertEqual(self.loads(again), self.loads(plan))
+        plan = self.json("rebalance", "plan", "--weights", "node-1=300,node-2=100")
+        self.assertEqual({k: a for k, (_, a) in self.loads(plan).items()}, {"node-1": 24, "node-2": 8})
+        plan = self.json("rebalance", "plan", "--drain", "node-2", "--max-moves", "3")
+        self.assertEqual((len(plan["moves"]), [m["reason"] for m in plan["moves"]]), (3, ["drain"] * 3))
+        self.assertGreater(plan["left"], 0)
+        text = self.ctl("rebalance", "plan", "--drain", "node-2").stdout
+        self.assertRegex(text, r"(?m)^PARTITION +ROLE +FROM +TO +OBJECTS +BYTES +DIRTY BYTES +REASON$")
+        self.assertRegex(text, r"(?m)^node-2 +- +drains +100 +\d+ -> 0 +\d+ -> 0 ")
+        self.assertRegex(text, r"\d+ moves, \d+ copies to make, \d+ bytes, about \S+ at 50MB/s")
+        self.assertEqual(self.json("partition", "map"), before)  # nothing was changed
+
+    def test_rebalance_refusals(self):
+        self.assertIn("no such node", self.ctl("rebalance", "plan", "--drain", "node-9", rc=2).stderr)
+        self.assertIn("no such node", self.ctl("rebalance", "plan", "--weights", "node-9=1", rc=2).stderr)
+        self.assertIn("must be NODE=W", self.ctl("rebalance", "plan", "--weights", "node-1=much", rc=2).stderr)
+        self.assertIn("there already", self.ctl("rebalance", "plan", "--add", "node-1", rc=2).stderr)
+        self.assertIn("no node would be left", self.ctl("rebalance", "plan", "--drain", "node-1,node-2", rc=5).stderr)
+        self.assertIn("all their copies", self.ctl("rebalance", "plan", "--gone", "node-1", rc=5).stderr)
+        self.ctl("rebalance", "plan", "--max-moves", "0", rc=2)
+
+    def test_rebalance_saved_plan(self):
+        path = os.path.join(self.dir, "plan.json")
+        made = self.json("rebalance", "plan", "--drain", "node-2", "--save", path)
+        self.assertEqual(self.json("rebalance", "show", path), made)
+        with open(path) as f:
+            text = f.read()
+
+        def changed(old, new):
+            self.assertIn(old, text)
+            with open(path, "w") as f:
+                f.write(text.replace(old, new))
+        changed(f'"cluster":"{made["cluster"]}"', f'"cluster":"{"0" * 32}"')
+        self.assertIn("another cluster", self.ctl("rebalance", "show", path, rc=5).stderr)
+        changed('"epoch":', '"epoch":7')
+        self.assertIn("make a new plan", self.ctl("rebalance", "show", path, rc=5).stderr)
+        changed('"format":1', '"format":2')
+        self.assertIn("format 2", self.ctl("rebalance", "show", path, rc=2).stderr)
+        self.ctl("rebalance", "show", path + ".none", rc=1)
+        self.assertIn("cannot be written", self.ctl("rebalance", "plan", "--save", self.dir + "/no/plan", rc=1).stderr)
 
     def code(self, *args):
         return subprocess.run([os.path.join(base.BIN, "forebayctl"), "--cluster", self.cluster.coordinator, *args], stdin=subprocess.DEVNULL,
@@ -381,6 +449,11 @@ class Unhealthy(ClusterTest):
         r = wait_for("health to notice", lambda: (lambda r: r if r.returncode == 10 else None)(self.cluster.ctl("health", check=False)))
         self.assertIn("node-2", r.stdout + r.stderr)
         self.assertIn("node-2", self.cluster.ctl("status").stdout)
+        refused = self.cluster.ctl("rebalance", "plan", check=False)
+        self.assertEqual(refused.returncode, 5, refused)
+        self.assertIn("node-2 is down and holds copies", refused.stderr)
+        self.assertEqual(self.cluster.ctl("rebalance", "plan", "--gone", "node-2", check=False).returncode, 5)  # the only copies
+        self.assertRegex(self.cluster.ctl("partition", "map").stdout, r"b  node-2: leads \d+, copies \d+, down")
         path = os.path.join(self.dir, "more.conf")
         with open(path, "w") as f:
             f.write(CONFIG + "[namespace more]\n")

@@ -33,7 +33,8 @@ struct ctl {
     uint64_t timeout_ms;
     bool quiet, verbose, color, screen, dry_run, yes, wait, watch, error_unchanged, strict, print,
         follow, restore, under_replicated;
-    uint64_t interval_ms, count, sample, revision;
+    uint64_t interval_ms, count, sample, revision, max_moves;
+    const char *weights, *add, *drain, *gone, *save; /* rebalance plan */
     const char *file;
     const char *namespace_name;
     const char *node_name;
@@ -131,6 +132,8 @@ const char *ctl_time(uint64_t ms, char *out);
  * message on failure. Heap. */
 char *ctl_conninfo(struct ctl *c);
 
+/* verb_config.c: heap text of a file of at most 8 MiB, - is standard input; NULL with a message. */
+char *ctl_read_file(const char *path, size_t *n);
 /* verb_sync.c: the one of --namespace must exist. */
 int ctl_check_namespace(struct ctl *c);
 /* verb_db.c: PostgreSQL by the conninfo of above; NULL with a message and *rc. */
@@ -145,6 +148,9 @@ int ctl_node_list(struct ctl *c);
 int ctl_node_describe(struct ctl *c);
 int ctl_partition_list(struct ctl *c);
 int ctl_partition_describe(struct ctl *c);
+int ctl_partition_map(struct ctl *c);
+int ctl_rebalance_plan(struct ctl *c);
+int ctl_rebalance_show(struct ctl *c);
 int ctl_failover_plan(struct ctl *c);
 int ctl_failover(struct ctl *c);
 int ctl_key_get(struct ctl *c);

@@ -86,14 +86,20 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
                  {"--to", &c->to},
                  {"--conninfo-file", &c->conninfo_file},
                  {"--file", &c->file},
-                 {"--ttl", &c->ttl}};
+                 {"--ttl", &c->ttl},
+                 {"--weights", &c->weights},
+                 {"--add", &c->add},
+                 {"--drain", &c->drain},
+                 {"--gone", &c->gone},
+                 {"--save", &c->save}};
     const struct {
         const char *name;
         uint64_t *value;
     } numbers[] = {{"--limit", &c->limit},
                    {"--count", &c->count},
                    {"--sample", &c->sample},
-                   {"--revision", &c->revision}};
+                   {"--revision", &c->revision},
+                   {"--max-moves", &c->max_moves}};
     for (size_t i = 0; i < FB_COUNT_OF(bools); i++) {
         if (strcmp(f->name, bools[i].name) == 0) {
             *bools[i].yes = bools[i].value;

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Heap text of the file, NULL with a message. */
-static char *read_file(const char *path, size_t *n)
+char *ctl_read_file(const char *path, size_t *n)
 {
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     struct fb_buf b = {0};
@@ -42,7 +41,7 @@ static int parse_file(const char *path, struct fb_nsset **set, char **text, size
 {
     struct fb_buf problems = {0};
     struct fb_err err;
-    *text = read_file(path, n);
+    *text = ctl_read_file(path, n);
     if (*text == NULL)
         return CTL_FAILED;
     if (fb_nsset_parse(path, fb_bytes(*text, *n), set, &problems, &err) != FB_OK) {

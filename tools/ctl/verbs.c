@@ -34,6 +34,12 @@ const struct ctl_flag ctl_flags[] = {
     {"--file", NULL, "FILE", "What forebayctl deadletter export wrote; - is standard input.", false},
     {"--restore", NULL, NULL, "Write the value in the file where the object is no longer parked.", false},
     {"--revision", NULL, "N", "One of forebayctl config history.", false},
+    {"--weights", NULL, "NODE=W,...", "Plan with these weights; 100 is normal, 0 holds nothing.", false},
+    {"--add", NULL, "NODE[:ZONE],...", "Plan as if these nodes were there, empty.", false},
+    {"--drain", NULL, "NODE,...", "Plan as if these nodes were to hold nothing.", false},
+    {"--gone", NULL, "NODE,...", "Plan as if these nodes were lost with what they hold.", false},
+    {"--max-moves", NULL, "N", "Only the N most urgent moves.", false},
+    {"--save", NULL, "FILE", "Write the plan there, too, as JSON.", false},
     {"--sample", NULL, "N", "Compare at most N objects of each partition (default: all in memory).", false},
 };
 /* clang-format on */
@@ -68,6 +74,19 @@ const struct ctl_verb ctl_verbs[] = {
      "Nothing is lost; writes that are on their way then may be answered -INDETERMINATE. A node without a\n"
      "copy in sync is refused (5).",
      ctl_failover},
+    {"partition", "map", "", 0, 0, "",
+     "A picture of the placement: one cell a partition, a letter or colour a node.",
+     "Cells show the node that leads, in the order of slots. A small letter: that node does not run.\n"
+     "With -o json the nodes of each partition.",
+     ctl_partition_map},
+    {"rebalance", "plan", "", 0, 0, "--weights --add --drain --gone --max-moves --save",
+     "What would move to make the cluster even; changes nothing.",
+     "The same cluster gives the same plan, with as few copies made as there can be. Each move copies a partition\n"
+     "to TO, then drops it FROM; no step has fewer copies than there are. Bytes are estimated from the number of\n"
+     "objects. With --add, --drain and --gone: what if. Exit 5 when there is no sensible plan.",
+     ctl_rebalance_plan},
+    {"rebalance", "show", "FILE", 1, 1, "",
+     "A plan that was saved; exit 5 when the cluster has changed where it moves something.", NULL, ctl_rebalance_show},
     {"key", "get", "KEY", 1, 1, "", "Value of a key; a hash prints as JSON.", NULL, ctl_key_get},
     {"key", "set", "KEY VALUE", 2, 2, "--ttl --dry-run",
      "Set a string; VALUE - reads standard input.", NULL, ctl_key_set},
