@@ -2,6 +2,8 @@
  * through here. */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 #include <stdlib.h>
 
 void extra_free(struct object_extra *x)
@@ -110,7 +112,8 @@ void part_remove(struct lane *l, struct part *p, struct object *o)
     count(l, p, o, x, -1);
     unlink_slot(p, o, x);
     if (x != NULL) {
-        dirty_count(l, o, x, 0);
+        if (!FB_MUTANT(dirty_kept))
+            dirty_count(l, o, x, 0);
         slab_slot(p->sp, o->slot)->extra = NULL;
         extra_free(x);
     }

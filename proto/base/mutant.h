@@ -31,6 +31,7 @@
     X(open_unwritten, "a partition is open to other workers before its epoch is in the log")       \
     X(inc_reused, "a node is the same incarnation at each start")                                  \
     X(reload_unheard, "workers are not told that a reload has changed the memory")                 \
+    X(dirty_kept, "a tombstone that goes is counted as dirty for ever")                            \
     X(register_once, "an entry that a late transaction overwrote is not written again")            \
     X(durable_unsynced, "durable is answered before the fsync")                                    \
     X(feed_unsynced, "a feed gives out versions before their fsync")                               \

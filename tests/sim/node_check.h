@@ -1,6 +1,6 @@
 /* What a node may never do, checked from outside: every record that reaches its log is kept here as
  * well, and what the node publishes, sends and recovers is held against that (I2, I3, I9, I11, I13,
- * I17-I22, I25, I26, I28, I30-I32).
+ * I17-I22, I25, I26, I28, I30-I33).
  */
 #ifndef FB_TESTS_SIM_NODE_CHECK_H_
 #define FB_TESTS_SIM_NODE_CHECK_H_

@@ -114,6 +114,29 @@ static void check_part(struct node_check *c, struct lane *l, uint16_t part)
     }
 }
 
+/* I33: the limits refuse by what a lane has counted; is it what its lists hold? */
+static void check_dirty(const struct node_check *c, const struct lane *l)
+{
+    for (uint16_t ns = 0; ns < l->ns_n; ns++) {
+        uint64_t bytes = 0;
+        for (uint32_t i = 0; i < c->partitions; i++) {
+            struct part *p = l->parts[i];
+            const struct feed *f = p == NULL ? NULL : feed_find(p, ns);
+            const struct slot_list *lists[] = {f == NULL ? NULL : &f->dirty,
+                                               f == NULL ? NULL : &f->parked,
+                                               f == NULL ? NULL : &f->graves};
+            for (size_t k = 0; f != NULL && k < FB_COUNT_OF(lists); k++)
+                for (uint32_t s = lists[k]->head; s != SLOT_NONE; s = slab_slot(p->sp, s)->next)
+                    bytes += object_bytes(slab_object(p->sp, s)) + sizeof(struct object_extra);
+        }
+        if (bytes != l->ns[ns].dirty_bytes)
+            sim_violation(c->sim, "I33",
+                          "lane %u counts %llu bytes of namespace %s as dirty, its lists have %llu",
+                          l->config.lane, (unsigned long long)l->ns[ns].dirty_bytes, l->ns[ns].name,
+                          (unsigned long long)bytes);
+    }
+}
+
 void node_check_open(const struct node_check *c)
 {
     for (uint32_t p = 0; c->node != NULL && c->node->open_epoch != NULL && p < c->partitions; p++) {
@@ -138,5 +161,7 @@ void node_check_state(struct node_check *c)
         if (w->lane->fx.log.n > 0)
             continue;
         check_part(c, w->lane, (uint16_t)p);
+        if (p < c->node->worker_count)
+            check_dirty(c, w->lane);
     }
 }

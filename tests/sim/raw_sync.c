@@ -21,8 +21,9 @@ struct raw_sync {
         uint64_t ckpt, dsafe;
         bool asked;
     } feed[WORLD_PARTITIONS_MAX][NS_MAX];
-    uint64_t tag; /* of the connection */
-    bool lags;    /* in this run dsafe is behind the checkpoint */
+    uint64_t tag;   /* of the connection */
+    bool disk_lost; /* once: the log may be older than the rows, until the operator gives it up */
+    bool lags;      /* in this run dsafe is behind the checkpoint */
 };
 
 static struct raw_row *row_of(struct raw_sync *y, const char *key, bool make)
@@ -113,7 +114,7 @@ static void apply(struct raw_sync *y, const struct fb_feed_batch *b)
     bool tell = sim_healed(s) || sim_chance(s, SIM_SYNC, 800000);
 
     y->feed[b->part][ns].asked = false;
-    if (b->status == FB_FEED_AHEAD || b->status == FB_FEED_RESYNC)
+    if ((b->status == FB_FEED_AHEAD && !y->disk_lost) || b->status == FB_FEED_RESYNC)
         sim_violation(s, "I20", "partition %u: the database has what the log has not (status %u)",
                       b->part, b->status);
     if (b->status != FB_FEED_OK || b->from_ver != *ckpt)
@@ -282,6 +283,7 @@ static void received(void *arg, struct sim_conn *c, const struct fb_frame *f)
 static void lost(void *arg, enum node_loss loss)
 {
     struct raw_sync *y = arg;
+    y->disk_lost |= loss == NODE_LOSS_ANY;
     for (uint32_t i = 0; loss == NODE_LOSS_ANY && i < BUCKETS; i++)
         for (struct raw_row *row = y->bucket[i]; row != NULL; row = row->next)
             row->old_ckpt = UINT64_MAX;
