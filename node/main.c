@@ -216,6 +216,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     n->open_epoch = fb_xcalloc(n->partitions, sizeof(*n->open_epoch));
     n->last_epoch = fb_xcalloc(n->partitions, sizeof(*n->last_epoch));
     n->silent_ns = fb_xcalloc(n->partitions, sizeof(*n->silent_ns));
+    n->anew_epoch = fb_xcalloc(n->partitions, sizeof(*n->anew_epoch));
     n->recovered_parts = fb_xcalloc(n->partitions, sizeof(*n->recovered_parts));
     n->links = node_links_new();
     n->control = node_control_new(n);
@@ -291,6 +292,7 @@ static void stop(struct node *n)
     free(n->open_epoch);
     free(n->last_epoch);
     free(n->silent_ns);
+    free(n->anew_epoch);
     free(n->recovered_parts);
     node_links_free(n->links);
     node_control_free(n->control);

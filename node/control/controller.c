@@ -232,6 +232,12 @@ static void refill(struct planner *p, uint16_t part)
 
     if (!lives(p->in, &rec->primary) || hand_over(p, part))
         return; /* the set changes its primary first */
+    if (p->in->replicas > 0 && rec->min_isr < 2 && rec->isr_count > 1) {
+        /* it was placed when one copy was wanted */
+        ev = (struct fb_record_event){.kind = FB_REC_MIN_ISR, .member = rec->primary, .min_isr = 2};
+        add_step(p, part, &ev);
+        return;
+    }
     if (spare != NULL) {
         ev = (struct fb_record_event){.kind = FB_REC_LEARNER_DROP};
         memcpy(ev.member.node, spare, sizeof(ev.member.node));

@@ -223,6 +223,8 @@ enum fb_status lane_copy_record(struct lane *l, uint16_t part, const struct fb_p
         return FB_EBUSY;
     if (p->copy == NULL && !names(l, rec))
         return FB_OK;
+    if (p->copy == NULL && p->led_alone && p->synced_ver < p->last_ver)
+        return FB_EAGAIN; /* copies begin with what is synced, all of it */
     st = replica_record(copy_get(l, p)->r, rec, rev, l->copies->boot_ns);
     copy_settle(l, p->copy);
     return st;

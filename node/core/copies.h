@@ -2,7 +2,8 @@
  *
  * A partition that is told of by lane_copy_record is replicated from then on: it opens, follows and
  * closes as the records and the other nodes say. One that is opened by lane_open_partition has one
- * copy and never meets any of this; the choice is made once for the life of the process.
+ * copy and never meets any of this. From one copy to several there is a way (lane_copy_record),
+ * back there is none but a restart.
  *
  * A tick of the worker, with what is new beside lane.h:
  *   1. lane_now, lane_boot_now (CLOCK_BOOTTIME)
@@ -33,7 +34,10 @@ void lane_boot_now(struct lane *l, uint64_t boot_ns);
 /* The coordinator's record of a partition, and its revision: after each that is new, and once
  * after start for every partition this node has or is to have. The outcome of a compare-and-swap
  * comes in by this alone. A record that no longer names this node ends its role. Errors as
- * replica_record; FB_EBUSY: the partition has one copy in this process (lane_open_partition). */
+ * replica_record; FB_EBUSY: the partition is open with one copy (lane_open_partition): close it,
+ * then a record of a higher epoch makes it one of several; FB_EAGAIN: it was, and its log is not
+ * synced yet.
+ */
 FB_MUST_USE enum fb_status lane_copy_record(struct lane *l, uint16_t part,
                                             const struct fb_part_record *rec, uint64_t rev);
 

@@ -114,6 +114,7 @@ struct part {
     uint32_t gap_n;
     uint16_t id;
     bool open;
+    bool led_alone; /* by lane_open_partition, in this process */
     uint32_t epoch;
     uint64_t history;
     uint64_t last_ver, synced_ver, ptime;

@@ -140,6 +140,7 @@ void lane_open_partition(struct lane *l, uint16_t part, uint32_t epoch, uint64_t
         p->tail.kept = false;
         log_tail_note(l, p, p->last_ver == 0 ? LOG_NOTE_WIPED : LOG_NOTE_COMMITTED);
     }
+    p->led_alone = true;
     part_outdated(l, p);
     part_epoch_start(l, p, epoch, history);
     part_open(l, p); /* one copy: the record is committed before anything of this tick is answered

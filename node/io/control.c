@@ -171,6 +171,28 @@ static void tell_records(struct node *n, struct fb_cluster_state *s)
             worker_post(n->workers[i], jobs[i]);
 }
 
+/* Partitions that were led alone and have closed to begin anew, with copies: until they have their
+ * epoch. */
+static void begin_anew(struct node *n, const struct fb_map *map, const struct fb_member *me)
+{
+    const struct fb_record_event ev = {.kind = FB_REC_LAST_SET, .member = *me};
+    struct control_step *steps = n->control->steps;
+    uint32_t count = 0;
+
+    for (uint32_t p = 0; p < map->partitions; p++) {
+        const struct fb_part_record *rec = &map->parts[p];
+        struct fb_err err;
+        if (rec->epoch == 0 || atomic_load(&n->anew_epoch[p]) != rec->epoch ||
+            rec->primary.inc != me->inc || rec->isr_count > 1)
+            continue;
+        steps[count] =
+            (struct control_step){.part = (uint16_t)p, .kind = ev.kind, .rev = map->part_revs[p]};
+        if (fb_record_next(rec, &ev, &steps[count].next, &err) == FB_OK)
+            count++;
+    }
+    commit(n, steps, count, "copies");
+}
+
 static void count_parts(struct node *n, const struct fb_cluster_state *s,
                         const struct fb_member *me)
 {
@@ -395,6 +417,7 @@ void node_control_act(struct node *n, struct fb_cluster_state *s)
     n->last_problem[0] = '\0';
     commit(n, c->steps, count, "restart");
     tell_records(n, s);
+    begin_anew(n, s->map, &me);
     count_parts(n, s, &me);
     if (!c->reported)
         c->reported = reports_tell(n, s->map);

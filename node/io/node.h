@@ -65,6 +65,9 @@ struct node {
      * by its writer. */
     _Atomic uint64_t *silent_ns;
     _Atomic bool promote_asked;
+    /* By partition: it was led alone in this epoch and has closed to have copies; 0 = no. Written
+     * by its writer, acted upon by the agent's thread. */
+    _Atomic uint32_t *anew_epoch;
 
     /* const after recovery: what its log had, by partition */
     struct node_recovered {

@@ -106,9 +106,42 @@ static void single_record(struct worker *w, struct changes *c, uint16_t part,
     fb_buf_put_u64(&c->open, rec->history);
 }
 
-static void copied_record(struct worker *w, uint16_t part, const struct fb_part_record *rec,
-                          uint64_t rev)
+static void wait_later(struct worker *w, struct job *j)
 {
+    j->mail.next = NULL;
+    if (w->later_head == NULL)
+        w->later_head = j;
+    else
+        w->later_tail->mail.next = &j->mail;
+    w->later_tail = j;
+}
+
+/* Copies begin with what is on disk: again when fsync has returned. */
+static void when_synced(struct worker *w, uint16_t part, struct fb_cluster_state *s)
+{
+    struct job *j = job_new(JOB_RECORD);
+
+    j->state = fb_cluster_state_get(s);
+    fb_buf_put_u16(&j->items, part);
+    wait_later(w, j);
+    log_sync_soon(w->node->log, w->index);
+}
+
+/* This node leads it alone, and others are wanted now: a new epoch begins with the replica stream.
+ */
+static void from_one_to_several(struct worker *w, struct changes *c, uint16_t part, uint32_t epoch)
+{
+    close_part(w, c, part);
+    log_sync_soon(w->node->log, w->index);
+    atomic_store(&w->node->anew_epoch[part], epoch);
+    node_cluster_poke(w->node);
+}
+
+static void copied_record(struct worker *w, struct changes *c, uint16_t part,
+                          struct fb_cluster_state *state)
+{
+    const struct fb_part_record *rec = &state->map->parts[part];
+    uint64_t rev = state->map->part_revs[part];
     enum fb_status s;
     struct lane_copy now;
 
@@ -116,10 +149,9 @@ static void copied_record(struct worker *w, uint16_t part, const struct fb_part_
     s = lane_copy_record(w->lane, part, rec, rev);
     w->copied = w->copied || lane_copy_status(w->lane, part, &now);
     if (s == FB_EBUSY)
-        FB_LOG(WARN,
-               "partition is served with one copy until this node is started again: it was opened "
-               "before others were wanted",
-               FB_KU("part", part), FB_KU("epoch", rec->epoch));
+        from_one_to_several(w, c, part, rec->epoch);
+    else if (s == FB_EAGAIN)
+        when_synced(w, part, state);
     else if (s != FB_OK)
         FB_LOG(ERROR,
                "the coordinator's record of a partition is refused: it is behind what this node "
@@ -140,7 +172,7 @@ static void carry_out(struct worker *w, const struct job *j)
         if (single(rec) && !lane_copy_status(w->lane, part, &now))
             single_record(w, &c, part, rec);
         else
-            copied_record(w, part, rec, map->part_revs[part]);
+            copied_record(w, &c, part, j->state);
     }
     open_parts(w, &c);
     parts_told(&c.opened, "partitions opened", w);
@@ -162,12 +194,7 @@ void parts_record(struct worker *w, struct job *j)
         job_end(j);
         return;
     }
-    j->mail.next = NULL;
-    if (w->later_head == NULL)
-        w->later_head = j;
-    else
-        w->later_tail->mail.next = &j->mail;
-    w->later_tail = j;
+    wait_later(w, j);
 }
 
 static struct job *take_later(struct worker *w)
@@ -180,8 +207,12 @@ static struct job *take_later(struct worker *w)
 
 void parts_later(struct worker *w)
 {
-    while (w->later_head != NULL && lane_clock_ready(w->lane)) {
+    struct job *last = w->later_tail;
+    bool more = w->later_head != NULL && lane_clock_ready(w->lane);
+
+    while (more) { /* those that wait now: one may wait again */
         struct job *j = take_later(w);
+        more = j != last;
         carry_out(w, j);
         job_end(j);
     }

@@ -195,6 +195,19 @@ static enum fb_status force(struct fb_part_record *r, const struct fb_record_eve
     return FB_OK;
 }
 
+/* Never more than are there, or what is under way at the primary reaches no level at once. */
+static enum fb_status set_min_isr(struct fb_part_record *r, const struct fb_record_event *ev,
+                                  struct fb_err *err)
+{
+    if (!same(&r->primary, &ev->member))
+        return refuse(err, "min_isr is asked for in the name of another primary", &ev->member);
+    if (ev->min_isr < 1 || ev->min_isr > r->isr_count)
+        return fb_err_set(err, FB_EREFUSED, "min_isr %u is out of range, 1 to %u are in sync",
+                          ev->min_isr, r->isr_count);
+    r->min_isr = ev->min_isr;
+    return FB_OK;
+}
+
 const char *fb_part_record_broken(const struct fb_part_record *r)
 {
     if (r->epoch > EPOCH_MAX || r->history > r->epoch)
@@ -264,6 +277,9 @@ enum fb_status fb_record_next(const struct fb_part_record *old, const struct fb_
         break;
     case FB_REC_FORCE:
         st = force(&r, ev, err);
+        break;
+    case FB_REC_MIN_ISR:
+        st = set_min_isr(&r, ev, err);
         break;
     default:
         st = fb_err_set(err, FB_EREFUSED, "unknown event %d", (int)ev->kind);

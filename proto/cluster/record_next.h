@@ -33,14 +33,15 @@ enum fb_record_event_kind {
     FB_REC_LEARNER_DROP = 6,
     /* every node of the set restarted: member (its node must be in the isr) leads, isr = {it} */
     FB_REC_LAST_SET = 7,
-    FB_REC_FORCE = 8, /* operator: member leads whatever it has; new history */
+    FB_REC_FORCE = 8,   /* operator: member leads whatever it has; new history */
+    FB_REC_MIN_ISR = 9, /* another min_isr, at most as many as are in sync; member: the primary */
 };
 
 struct fb_record_event {
     enum fb_record_event_kind kind;
     struct fb_member member;
     bool drop_old;
-    uint8_t min_isr; /* ASSIGN */
+    uint8_t min_isr; /* ASSIGN, MIN_ISR */
 };
 
 /* Next record, or FB_EREFUSED with the reason when the event is illegal in `old`. */

@@ -19,7 +19,7 @@ from base import ClusterTest, connect, wait_for
 from load import AUDIT, Recorder, Writers, check_history, check_recorded
 
 
-class Replication(ClusterTest):
+class ThreeNodes(ClusterTest):
     settings = {"nodes": 3, "syncs": 2, "routers": 1}
     config = """
 [cluster]
@@ -92,8 +92,13 @@ durability = durable
         check_history(self, self.cluster, ws)
         check_recorded(self, self.history.path)
 
-    def setUp(self):
+    def fresh_audit(self):
         self.pg.script("drop table if exists audit cascade; drop function if exists audit cascade;" + AUDIT)
+
+
+class Replication(ThreeNodes):
+    def setUp(self):
+        self.fresh_audit()
         for p in self.cluster.nodes:
             if not p.alive():
                 p.start()
@@ -203,6 +208,28 @@ durability = durable
         for key in refused:
             self.assertEqual(r.get(key), b"3")
             self.assertTrue(strict.set(key, 4))
+
+
+class MoreCopies(ThreeNodes):
+    """replicas = 0 becomes 1 while clients write: then what is acknowledged survives a node, too."""
+
+    config = ThreeNodes.config.replace("replicas = 1", "replicas = 0")
+
+    def test_more_copies(self):
+        self.fresh_audit()
+        ws = self.load("more")
+        self.assertEqual(sum(self.status(p)["partitions_open"] for p in self.cluster.nodes), 16)
+        self.cluster.apply(self.config.replace("replicas = 0", "replicas = 1"))
+        self.wait_whole()
+        wait_for("level replicated to need two",
+                 lambda: all(row["min_isr"] == 2 for row in self.cluster.ctl_json("partition", "list")))
+        self.go_on(ws)
+        victim = self.cluster.nodes[1]
+        victim.kill()
+        self.wait_led_by_others(victim)
+        victim.start()
+        self.go_on(ws)
+        self.judge(ws)
 
 
 del ClusterTest

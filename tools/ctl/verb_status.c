@@ -297,15 +297,15 @@ static json_t *partition_row(struct ctl *c, uint32_t p)
     }
     for (uint32_t i = 0; i < r->learner_count; i++)
         json_array_append_new(filling, json_string(r->learners[i]));
-    return json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:s, s:o, s:o, s:b}", "partition", (int)p,
-                     "state",
-                     r->epoch == 0   ? "unassigned"
-                     : m && m->alive ? "open"
-                                     : "closed",
-                     "primary", r->epoch ? r->primary.node : "", "epoch", (int)r->epoch, "copies",
-                     (int)in_sync(c->cluster->map, r), "wanted",
-                     (int)c->cluster->namespaces->replicas + 1, "backups", backups, "in_sync",
-                     copies, "filling", filling, "under_replicated", under_replicated(c, p));
+    return json_pack(
+        "{s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:o, s:o, s:b}", "partition", (int)p, "state",
+        r->epoch == 0   ? "unassigned"
+        : m && m->alive ? "open"
+                        : "closed",
+        "primary", r->epoch ? r->primary.node : "", "epoch", (int)r->epoch, "copies",
+        (int)in_sync(c->cluster->map, r), "wanted", (int)c->cluster->namespaces->replicas + 1,
+        "min_isr", (int)r->min_isr, "backups", backups, "in_sync", copies, "filling", filling,
+        "under_replicated", under_replicated(c, p));
 }
 
 int ctl_partition_list(struct ctl *c)

@@ -27,8 +27,8 @@ PROCESSES = ("node", "router", "sync")
 CLUSTER_KEYS = {
     "partitions": ("1 to 4096", "256", "Ranges of slots. Fixed when the cluster is created, which the first `config apply` or the "
                    "first node does: apply first when you want another number."),
-    "replicas": ("0 to 6", "0", "Further copies of each partition, on other nodes: set it before the first node starts. Partitions that were placed "
-                 "before with 0 get copies when the node that leads them is started again, and level `replicated` stays `local` for them."),
+    "replicas": ("0 to 6", "0", "Further copies of each partition, on other nodes. More can be asked for at any time: nodes are filled while "
+                 "everything is served. Fewer only ends refilling: copies that are in sync stay."),
     "max_dirty_bytes": ("size", "a quarter of `[node] memory`", "Bytes of one node that may wait for PostgreSQL. At the limit writes "
                         "that grow answer `-OVERLOADED`."),
     "multi": ("`strict`, `relaxed`", "`strict`", "`strict`: MULTI needs the keys of one partition and is atomic. `relaxed`: keys of "

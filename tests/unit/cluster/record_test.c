@@ -63,6 +63,27 @@ static void life(void **state)
     assert_int_equal(step(&r, FB_REC_PROMOTE, "c", 4, false), FB_EREFUSED);
 }
 
+/* min_isr follows the set and is never more than that has. */
+static void min_isr(void **state)
+{
+    struct fb_part_record r = {0};
+    struct fb_record_event ev = {.kind = FB_REC_MIN_ISR, .member = member("a", 1), .min_isr = 2};
+    struct fb_err err;
+    (void)state;
+    assert_int_equal(step(&r, FB_REC_ASSIGN, "a", 1, false), FB_OK);
+    assert_int_equal(fb_record_next(&r, &ev, &r, &err), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_LEARNER_ADD, "b", 0, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_EXPAND, "b", 2, false), FB_OK);
+    assert_int_equal(fb_record_next(&r, &ev, &r, &err), FB_OK);
+    assert_int_equal(r.min_isr, 2);
+    assert_int_equal(r.epoch, 1);
+    ev.min_isr = 0;
+    assert_int_equal(fb_record_next(&r, &ev, &r, &err), FB_EREFUSED);
+    ev.min_isr = 1;
+    ev.member = member("b", 2);
+    assert_int_equal(fb_record_next(&r, &ev, &r, &err), FB_EREFUSED);
+}
+
 static void random_walk(void **state)
 {
     static const char *const nodes[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
@@ -169,7 +190,8 @@ static void members(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(life), cmocka_unit_test(random_walk),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(life), cmocka_unit_test(min_isr),
+                                       cmocka_unit_test(random_walk),
                                        cmocka_unit_test(broken_texts), cmocka_unit_test(members)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
