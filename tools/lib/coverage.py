@@ -17,7 +17,7 @@ FAILING = re.compile(
     r"\bPQ[a-z]\w+\(|\bdisk_is_full\(|if \(!\w+\(")
 # Comparisons that are no failure of a call.
 PURE = re.compile(r"!?\b(str\w*|memcmp|memchr|flag|starts|fb_bytes_\w+|json_is_\w+|fb_hash_\w+|log_name_parse|text_value)"
-                  r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)( (==|!=) (0|NULL))?|\([^()]* & [^()]*\) (==|!=) 0")
+                  r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)( (==|!=) (0|NULL))?|\((?:[^()]|\([^()]*\))* & (?:[^()]|\([^()]*\))*\) (==|!=) 0")
 NO_BRANCH = re.compile(r"^\s*(fb_assert|FB_LOG|static_assert)")
 
 

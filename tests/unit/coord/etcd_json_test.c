@@ -1,5 +1,6 @@
 /* Goal: what is sent to etcd and what is understood of its answers, to the byte, without etcd.
  * Method: texts as etcd 3.4 and 3.5 write them, and each field of them missing or wrong. */
+#include "proto/base/base64.h"
 #include "proto/coord/etcd_json.h"
 #include "proto/coord/etcd_url.h"
 
@@ -169,26 +170,159 @@ static void nonsense(void **state)
     }
 }
 
+/* A value of a key's record, as base64 of VALUE NUL SESSION. */
+static void records(void **state)
+{
+    static const struct {
+        const char *fields;
+        enum fb_status want;
+    } t[] = {
+        {"\"mod_revision\":\"3\",\"value\":\"dgBuOjE=\"", FB_OK},
+        {"\"mod_revision\":3,\"value\":\"dg==\"", FB_OK},
+        {"\"mod_revision\":-3,\"value\":\"dg==\"", FB_EPROTO},
+        {"\"mod_revision\":true,\"value\":\"dg==\"", FB_EPROTO},
+        {"\"mod_revision\":\"0\",\"value\":\"dg==\"", FB_EPROTO},
+        {"\"mod_revision\":\"3\",\"value\":7", FB_EPROTO},
+        {"\"mod_revision\":\"3\",\"value\":\"!\"", FB_EPROTO},
+        {"\"mod_revision\":\"3\",\"value\":\"dgA=\"", FB_EPROTO},     /* no session */
+        {"\"mod_revision\":\"3\",\"value\":\"dgBuADE=\"", FB_EPROTO}, /* two of them */
+        {"\"mod_revision\":\"3\",\"value\":\"/w==\"", FB_EPROTO},     /* no UTF-8 */
+    };
+    struct etcd_header h;
+    struct fb_err err;
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < FB_COUNT_OF(t); i++) {
+        struct fb_buf v = {0};
+        uint64_t rev;
+        snprintf(text, sizeof(text), "{" HEADER ",\"kvs\":[{%s}]}", t[i].fields);
+        if (etcd_take_get(fb_bytes_str(text), &h, &v, &rev, &err) != t[i].want)
+            fail_msg("wrong for %s", t[i].fields);
+        assert_int_equal(v.n, t[i].want == FB_OK ? 1 : 0);
+        fb_buf_fini(&v);
+    }
+    { /* a session's name that is too long */
+        struct fb_buf v = {0}, body = {0};
+        char stored[2 + ETCD_SESSION_BYTES_MAX];
+        uint64_t rev;
+        memset(stored, 'a', sizeof(stored));
+        stored[1] = 0;
+        fb_buf_put_str(&body, "{" HEADER ",\"kvs\":[{\"mod_revision\":\"3\",\"value\":\"");
+        fb_base64_put(&body, fb_bytes(stored, sizeof(stored)));
+        fb_buf_put_str(&body, "\"}]}");
+        assert_int_equal(etcd_take_get(fb_buf_view(&body), &h, &v, &rev, &err), FB_EPROTO);
+        fb_buf_fini(&v);
+        fb_buf_fini(&body);
+    }
+}
+
+/* What is no answer to this question, for each kind of question. */
+static void answers_to_nothing(void **state)
+{
+    static const char *const texts[] = {"", "7", "{}", "{\"header\":7}"};
+    const struct fb_coord_op op = {.key = "a", .rev = 5};
+    struct etcd_header h;
+    struct etcd_watched w;
+    struct fb_buf v = {0};
+    struct fb_err err;
+    uint64_t a, b;
+    char token[ETCD_TOKEN_BYTES_MAX], reason[ETCD_REASON_BYTES_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < FB_COUNT_OF(texts); i++) {
+        struct fb_bytes text = i == 0 ? fb_bytes(NULL, 0) : fb_bytes_str(texts[i]);
+        assert_int_equal(etcd_take_get(text, &h, &v, &a, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_txn(text, &op, 1, &h, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_session(text, &h, &v, &a, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_lease(text, &h, &a, &b, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_login(text, token, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_watch(text, &w, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_error(text, reason), -1);
+    }
+    /* a transaction without a revision; one that failed with nothing that says why */
+    assert_int_equal(
+        etcd_take_txn(fb_bytes_str("{\"header\":{\"cluster_id\":\"7\"}}"), &op, 1, &h, &err),
+        FB_EPROTO);
+    assert_int_equal(etcd_take_txn(fb_bytes_str("{" HEADER "}"), &op, 1, &h, &err), FB_EMISMATCH);
+    /* leases */
+    assert_int_equal(etcd_take_lease(fb_bytes_str("{" HEADER ",\"ID\":\"0\"}"), &h, &a, &b, &err),
+                     FB_EPROTO);
+    assert_int_equal(etcd_take_lease(fb_bytes_str("{" HEADER ",\"ID\":\"x\"}"), &h, &a, &b, &err),
+                     FB_EPROTO);
+    assert_int_equal(
+        etcd_take_lease(fb_bytes_str("{" HEADER ",\"ID\":\"3\",\"TTL\":-1}"), &h, &a, &b, &err),
+        FB_EPROTO);
+    /* a watch: an answer instead of a stream, an event without a revision, of one that is no number
+     */
+    assert_int_equal(etcd_take_watch(fb_bytes_str("{\"error\":\"e\",\"code\":16}"), &w, &err),
+                     FB_EPROTO);
+    assert_int_equal(
+        etcd_take_watch(fb_bytes_str("{\"result\":{\"events\":[{\"kv\":{}}]}}"), &w, &err),
+        FB_EPROTO);
+    assert_int_equal(
+        etcd_take_watch(
+            fb_bytes_str("{\"result\":{\"events\":[{\"kv\":{\"mod_revision\":\"x\"}}]}}"), &w,
+            &err),
+        FB_EPROTO);
+    assert_int_equal(etcd_take_watch(fb_bytes_str("{\"error\":{\"message\":\"m\"}}"), &w, &err),
+                     FB_OK);
+    assert_true(w.ended);
+    assert_int_equal(etcd_take_error(fb_bytes_str("{\"code\":7}"), reason), -1);
+    fb_buf_fini(&v);
+}
+
+/* Of sessions in a list that are not what they should be nobody is alive. */
+static void nobody_lives_by_nonsense(void **state)
+{
+    static const char *const sessions[] = {
+        "{\"key\":\"!\",\"value\":\"MSBo\"}",
+        "{\"key\":7,\"value\":\"MSBo\"}",
+        "{\"key\":\"L2ZvcmViYXkvbS8uc2Vzc2lvbi9u\",\"value\":\"!\"}",
+        "{\"key\":\"L2ZvcmViYXkvbS8uc2Vzc2lvbi9u\"}",
+        "{\"key\":\"L2ZvcmViYXkvbS8uc2Vzc2lvbi9u\",\"value\":\"MTI=\"}",
+    };
+    struct fb_coord_list l;
+    struct etcd_header h;
+    struct fb_err err;
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < FB_COUNT_OF(sessions); i++) {
+        snprintf(text, sizeof(text),
+                 "{" HEADER ",\"succeeded\":true,\"responses\":[{\"response_range\":{\"kvs\":[{"
+                 "\"key\":\"L2ZvcmViYXkvbS9h\",\"mod_revision\":\"4\",\"value\":\"dgBuOjE=\"}]}},"
+                 "{\"response_range\":{\"kvs\":[%s]}}]}",
+                 sessions[i]);
+        assert_int_equal(etcd_take_list(fb_bytes_str(text), P, &h, &l, &err), FB_OK);
+        assert_int_equal(l.count, 1);
+        assert_false(l.kv[0].alive);
+        fb_coord_list_free(&l);
+    }
+}
+
 static void urls(void **state)
 {
-    static const char *const bad[] = {"",
-                                      ":1",
-                                      "e:0",
-                                      "e:65536",
-                                      "e:x",
-                                      "e,",
-                                      "u@e",
-                                      "e/",
-                                      "e/a/b",
-                                      "e/a b",
-                                      "e?",
-                                      "e?x=1",
-                                      "e?tls=maybe",
-                                      "e?ca=",
-                                      "e?ca=a&ca=b",
-                                      "e?cert=c",
-                                      "e?user=u",
-                                      "a,b,c,d,e,f,g,h,i"};
+    static const char *const bad[] = {
+        "",
+        ":1",
+        "e:0",
+        "e:65536",
+        "e:x",
+        "e,",
+        "u@e",
+        "e/",
+        "e/a/b",
+        "e/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "e/a b",
+        "e?",
+        "e?x=1",
+        "e?tls=maybe",
+        "e?ca=",
+        "e?ca=a&ca=b",
+        "e?cert=c",
+        "e?user=u",
+        "a,b,c,d,e,f,g,h,i"};
     struct etcd_url u;
     struct fb_err err;
     char text[128];
@@ -216,8 +350,13 @@ static void urls(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests), cmocka_unit_test(a_list_knows_who_is_alive),
-        cmocka_unit_test(answers), cmocka_unit_test(nonsense), cmocka_unit_test(urls)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(requests),
+                                       cmocka_unit_test(a_list_knows_who_is_alive),
+                                       cmocka_unit_test(answers),
+                                       cmocka_unit_test(nonsense),
+                                       cmocka_unit_test(records),
+                                       cmocka_unit_test(answers_to_nothing),
+                                       cmocka_unit_test(nobody_lives_by_nonsense),
+                                       cmocka_unit_test(urls)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
