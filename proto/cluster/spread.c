@@ -10,7 +10,7 @@
  *
  * Folding hides that one partition may serve two edges of a cycle that exclude each other. As in
  * the unfolded graph, such a cycle falls into two where both edges meet, and one of them improves.
- * No test has met one: 460,000 random spreads and clusters had none, so cut() is by reasoning alone.
+ * No test has met one yet (400,000 random spreads had none): cut() rests on reasoning alone.
  */
 #include "proto/cluster/spread.h"
 
