@@ -168,7 +168,9 @@ static void draw_plan(struct sim *s)
     }
     p->heat = (uint32_t)sim_spread(s, SIM_PLAN, 4, 100);
     p->storm_ns = sim_range(s, SIM_PLAN, 5, 40) * SIM_S;
-    p->calm_ns = 180 * SIM_S;
+    /* a client that waits for level database, one command after the other, has 12 s to wait for
+     * each where a standby may be 10 s behind */
+    p->calm_ns = 600 * SIM_S;
     p->ops = (uint32_t)sim_spread(s, SIM_PLAN, 150, 1500);
     if (sim_chance(s, SIM_PLAN, 300000)) {
         p->danger = dangers[sim_range(s, SIM_PLAN, 0, FB_COUNT_OF(dangers) - 1)];
