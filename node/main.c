@@ -187,10 +187,7 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
     lc.generation = n->generation;
     lc.segment_bytes = fb_options_uint(n->options, "node", "segment_bytes");
     lc.sync_interval_ms = (uint32_t)fb_options_uint(n->options, "node", "log_sync_interval");
-    s = log_open(&lc, &n->log, err);
-    if (s == FB_OK)
-        atomic_store(&n->recovered, true); /* /statusz looks at the log from now on */
-    return s;
+    return log_open(&lc, &n->log, err);
 }
 
 static struct snapshotter_limits snapshot_limits(const struct fb_options *o)
@@ -247,9 +244,12 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     if (s == FB_OK)
         s = fb_agent_start(n->coord, node_cluster_changed, n, &n->agent, err);
     if (s == FB_OK) {
+        node_agent_use(n, true);
         fb_agent_enter(n->agent, n->entry);
         fb_agent_report(n->agent, n->applied);
         node_metrics_register(n);
+        /* /statusz looks at all of it from now on, in a thread of its own */
+        atomic_store(&n->recovered, true);
     }
     return s;
 }
@@ -259,6 +259,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
 static void stop(struct node *n)
 {
     atomic_store(&n->stopping, true);
+    node_agent_use(n, false);
     if (n->agent != NULL)
         fb_agent_stop(n->agent);
     if (n->snapshotter != NULL)

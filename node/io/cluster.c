@@ -116,8 +116,28 @@ static void poke(void *arg, struct fb_coord *c)
     fb_cluster_state_put(s);
 }
 
+static pthread_mutex_t agent_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+enum fb_status node_agent_run(struct node *n, fb_agent_job_fn fn, void *arg)
+{
+    enum fb_status s = FB_ECLOSED;
+
+    pthread_mutex_lock(&agent_mutex);
+    if (n->agent_on)
+        s = fb_agent_run(n->agent, fn, arg);
+    pthread_mutex_unlock(&agent_mutex);
+    return s;
+}
+
+void node_agent_use(struct node *n, bool on)
+{
+    pthread_mutex_lock(&agent_mutex);
+    n->agent_on = on;
+    pthread_mutex_unlock(&agent_mutex);
+}
+
 void node_cluster_poke(struct node *n)
 {
-    if (fb_agent_run(n->agent, poke, n) != FB_OK)
+    if (node_agent_run(n, poke, n) != FB_OK)
         FB_LOG0(DEBUG, "coordinator thread is busy");
 }

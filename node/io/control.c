@@ -141,7 +141,7 @@ void node_control_change(struct node *n, const struct lane_copy_event *events, u
     for (uint32_t i = 0; i < count; i++)
         if (events[i].kind == LANE_COPY_CAS)
             c->event[c->count++] = events[i];
-    if (fb_agent_run(n->agent, change, c) != FB_OK)
+    if (node_agent_run(n, change, c) != FB_OK)
         free(c); /* the lane asks again */
 }
 
@@ -253,7 +253,7 @@ void node_control_promote(struct node *n)
 {
     if (atomic_exchange(&n->promote_asked, true))
         return;
-    if (fb_agent_run(n->agent, promote_job, n) != FB_OK)
+    if (node_agent_run(n, promote_job, n) != FB_OK)
         atomic_store(&n->promote_asked, false);
 }
 

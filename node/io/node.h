@@ -48,7 +48,8 @@ struct node {
     uint64_t generation;
     struct fb_net *net;
     struct fb_coord *coord;
-    struct fb_agent *agent;
+    struct fb_agent *agent;     /* others than main: by node_agent_run */
+    bool agent_on;              /* cluster.c: under its mutex */
     struct fb_entry *entry;     /* in the coordinator; the agent keeps it */
     struct fb_applied *applied; /* a part for each worker */
     struct node_links *links;   /* to other nodes */
@@ -128,6 +129,11 @@ FB_MUST_USE enum fb_status node_register(struct node *n, struct fb_err *err);
 
 /* cluster.c: agent callback; see control.h. */
 void node_cluster_changed(void *arg, struct fb_cluster_state *s);
+/* cluster.c: has the agent run fn, while there is one: workers run before and after it. Any thread.
+ * FB_ECLOSED, FB_EFULL: it is not run. */
+FB_MUST_USE enum fb_status node_agent_run(struct node *n, fb_agent_job_fn fn, void *arg);
+/* The agent is there from now on; about to be stopped. Main thread. */
+void node_agent_use(struct node *n, bool on);
 /* Again after a while: first placement waits until the set of live nodes has settled. Any thread.
  */
 void node_cluster_poke(struct node *n);
