@@ -348,7 +348,7 @@ uint64_t copies_log_bytes(const struct lane *l)
     for (uint32_t i = 0; i < l->config.partitions; i++)
         if (l->parts[i] != NULL)
             n += l->parts[i]->tail.bytes.cap;
-    return n;
+    return n + replica_tail_bytes(l->copies->rl);
 }
 
 bool lane_copy_status(const struct lane *l, uint16_t part, struct lane_copy *out)

@@ -34,6 +34,11 @@ void replica_lane_free(struct replica_lane *rl)
     free(rl);
 }
 
+size_t replica_tail_bytes(const struct replica_lane *rl)
+{
+    return rl->tail.cap;
+}
+
 uint16_t replica_node_of(struct replica_lane *rl, const char *name)
 {
     for (uint16_t i = 0; i < rl->node_n; i++)

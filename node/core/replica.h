@@ -72,6 +72,8 @@ struct replica_lane;
 
 struct replica_lane *replica_lane_new(const struct replica_config *config);
 void replica_lane_free(struct replica_lane *rl);
+/* What the newest records take in memory; writer thread. */
+size_t replica_tail_bytes(const struct replica_lane *rl);
 /* Number of the node of this name, made when it is new. REPLICA_NODE_NONE: this node itself, or
  * more than FB_NODES_MAX. */
 uint16_t replica_node_of(struct replica_lane *rl, const char *name);

@@ -30,19 +30,19 @@ struct tail_part {
     uint64_t first, last; /* places in the ring, 0 = none */
 };
 struct tail {
-    uint8_t *p;
-    size_t cap;
+    uint8_t *p;         /* NULL: nothing was ever kept */
+    size_t cap, max;    /* it grows up to max before anything is dropped */
     uint64_t head, end; /* places only grow; modulo cap is where they are */
     struct tail_part *parts;
 };
 struct tail_entry { /* before the record's bytes */
     uint64_t next;  /* of the same partition, 0 = none yet */
     uint64_t ver, prev;
-    uint32_t n;    /* bytes of the record; UINT32_MAX: filler up to the end of the ring */
+    uint32_t n;    /* bytes of the record; UINT32_MAX: filler, of `ver` bytes in all */
     uint16_t part; /* FB_PART_NONE: cut off */
     uint16_t unused;
 };
-void tail_init(struct tail *t, size_t cap, uint32_t partitions);
+void tail_init(struct tail *t, size_t max, uint32_t partitions);
 void tail_fini(struct tail *t);
 void tail_put(struct tail *t, uint16_t part, uint64_t ver, uint64_t prev, struct fb_bytes record);
 void tail_cut(struct tail *t, uint16_t part, uint64_t ver);

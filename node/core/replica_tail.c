@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #define FILLER UINT32_MAX
+#define FIRST_BYTES ((size_t)64 << 10)
 #define UNIT sizeof(struct tail_entry)
 _Static_assert(UNIT == 32, "what is left at the ring's end has room for a filler");
 
@@ -18,12 +19,13 @@ static size_t entry_bytes(uint32_t n)
     return UNIT + (((size_t)n + UNIT - 1) & ~(UNIT - 1));
 }
 
-void tail_init(struct tail *t, size_t cap, uint32_t partitions)
+void tail_init(struct tail *t, size_t max, uint32_t partitions)
 {
-    fb_assert(cap >= 4096 && (cap & (cap - 1)) == 0);
-    t->cap = cap;
-    t->p = fb_xmalloc(cap);
-    t->head = t->end = cap; /* no place is 0 */
+    fb_assert(max >= 4096 && (max & (max - 1)) == 0);
+    t->max = max;
+    t->cap = 0;
+    t->p = NULL;
+    t->head = t->end = max; /* no place is 0 */
     t->parts = fb_xcalloc(partitions, sizeof *t->parts);
 }
 
@@ -36,7 +38,7 @@ void tail_fini(struct tail *t)
 static void drop_oldest(struct tail *t)
 {
     struct tail_entry *e = entry(t, t->head);
-    size_t n = e->n == FILLER ? t->cap - (t->head & (t->cap - 1)) : entry_bytes(e->n);
+    size_t n = e->n == FILLER ? (size_t)e->ver : entry_bytes(e->n);
 
     if (e->n != FILLER && e->part != FB_PART_NONE) {
         struct tail_part *p = &t->parts[e->part];
@@ -49,18 +51,47 @@ static void drop_oldest(struct tail *t)
     fb_assert(t->head <= t->end);
 }
 
+/* Twice as large. Every place is where it was in its half of the ring, so that what lay in one
+ * piece still does. */
+static void grow(struct tail *t)
+{
+    size_t cap = t->cap == 0 ? (t->max < FIRST_BYTES ? t->max : FIRST_BYTES) : t->cap * 2;
+    uint8_t *p = fb_xmalloc(cap);
+
+    for (uint64_t at = t->head; at < t->end;) {
+        size_t from = at & (t->cap - 1), n = t->cap - from;
+        if (n > t->end - at)
+            n = (size_t)(t->end - at);
+        memcpy(p + (at & (cap - 1)), t->p + from, n);
+        at += n;
+    }
+    free(t->p);
+    t->p = p;
+    t->cap = cap;
+}
+
+/* What has to be left out up to the ring's end, for n bytes in one piece. */
+static size_t filler(const struct tail *t, size_t n)
+{
+    size_t left = t->cap - (t->end & (t->cap - 1));
+    return n > left ? left : 0;
+}
+
 /* Place for n bytes in one piece. */
 static uint64_t make_room(struct tail *t, size_t n)
 {
-    size_t left = t->cap - (t->end & (t->cap - 1));
-    size_t filler = n > left ? left : 0;
+    size_t left_out;
 
-    while (t->cap - (size_t)(t->end - t->head) < n + filler)
-        drop_oldest(t);
-    if (filler > 0) {
+    while (t->cap == 0 || t->cap - (size_t)(t->end - t->head) < n + filler(t, n))
+        if (t->cap < t->max)
+            grow(t);
+        else
+            drop_oldest(t);
+    left_out = filler(t, n);
+    if (left_out > 0) {
         struct tail_entry *e = (struct tail_entry *)(void *)(t->p + (t->end & (t->cap - 1)));
-        t->end += filler;
-        *e = (struct tail_entry){.n = FILLER, .part = FB_PART_NONE};
+        t->end += left_out;
+        *e = (struct tail_entry){.n = FILLER, .ver = left_out, .part = FB_PART_NONE};
     }
     t->end += n;
     return t->end - n;
@@ -84,7 +115,7 @@ void tail_put(struct tail *t, uint16_t part, uint64_t ver, uint64_t prev, struct
     struct tail_entry *e;
     uint64_t at;
 
-    if (n > t->cap / 2) { /* whoever needs it is filled by a copy */
+    if (n > t->max / 2) { /* whoever needs it is filled by a copy */
         forget(t, part);
         return;
     }

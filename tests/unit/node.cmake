@@ -18,6 +18,7 @@ fb_add_test(node_safety LABELS unit TIMEOUT 60 SOURCES unit/node/safety_test.c u
 fb_add_test(node_owner LABELS unit TIMEOUT 60 SOURCES unit/node/owner_test.c LIBS node_core node_store fb_rt fb_cluster fb_wire m)
 fb_add_test(node_copied LABELS unit TIMEOUT 120 SOURCES unit/node/copied_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
+fb_add_test(node_tail LABELS unit TIMEOUT 60 SOURCES unit/node/tail_test.c LIBS node_core node_store fb_cluster fb_wire m)
 fb_add_test(node_level LABELS unit TIMEOUT 120 SOURCES unit/node/level_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
 # The core once more, with checks that can be left out: the simulation has to miss each of them.
