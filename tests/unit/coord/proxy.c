@@ -29,23 +29,31 @@ static void shut(int *fd)
     *fd = -1;
 }
 
-static void accept_one(struct proxy *p)
+/* -1: it is not there. */
+static int connect_server(struct proxy *p)
 {
     struct sockaddr_in to = local(atomic_load(&p->server));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
+        shut(&fd);
+    return fd;
+}
+
+static void accept_one(struct proxy *p)
+{
     int client = accept(p->listener, NULL, NULL), server;
 
     for (int i = 0; i < PROXY_CONNS_MAX && client >= 0; i++) {
-        if (p->conn[i].client >= 0 || p->conn[i].server >= 0)
+        if (p->conn[i].client >= 0 || p->conn[i].server >= 0 || p->conn[i].held_n > 0)
             continue;
-        server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (atomic_load(&p->mode) == PROXY_CUT ||
-            connect(server, (struct sockaddr *)&to, sizeof(to)) != 0) {
-            close(server);
+        server = atomic_load(&p->mode) == PROXY_CUT ? -1 : connect_server(p);
+        if (server < 0)
             break;
-        }
         p->conn[i].client = client;
         p->conn[i].server = server;
         p->conn[i].held_n = 0;
+        p->conn[i].owed = false;
         return;
     }
     shut(&client);
@@ -73,7 +81,7 @@ static void serve(struct proxy *p, int i, bool from_client, bool from_server)
         ssize_t n = recv(*client, b, sizeof(b), 0);
         if (n <= 0) {
             shut(client);
-            if (p->conn[i].held_n == 0)
+            if (p->conn[i].held_n == 0 && !p->conn[i].owed)
                 shut(server);
         } else if (mode == PROXY_HOLD && p->conn[i].held_n + (size_t)n <= sizeof(p->conn[i].held)) {
             memcpy(p->conn[i].held + p->conn[i].held_n, b, (size_t)n);
@@ -89,6 +97,11 @@ static void serve(struct proxy *p, int i, bool from_client, bool from_server)
             atomic_fetch_add(&p->lost, 1);
             n = 0;
         }
+        if (n <= 0 && p->conn[i].held_n > 0) {
+            shut(server); /* it does not wait for ever; what is held goes to a new connection */
+            return;
+        }
+        p->conn[i].owed = false;
         if (n <= 0 || (*client >= 0 && !all_sent(*client, b, (size_t)n))) {
             shut(server);
             shut(client);
@@ -107,7 +120,10 @@ static void between(struct proxy *p)
             shut(&p->conn[i].client);
             shut(&p->conn[i].server);
         } else if (mode == PROXY_PASS && p->conn[i].held_n > 0) {
-            (void)all_sent(p->conn[i].server, p->conn[i].held, p->conn[i].held_n);
+            if (p->conn[i].server < 0)
+                p->conn[i].server = connect_server(p);
+            p->conn[i].owed = p->conn[i].server >= 0 &&
+                              all_sent(p->conn[i].server, p->conn[i].held, p->conn[i].held_n);
             p->conn[i].held_n = 0;
         }
     }

@@ -27,6 +27,7 @@ struct proxy {
         int client, server; /* -1 = closed */
         char held[65536];
         size_t held_n;
+        bool owed;           /* what was held was sent and is not answered yet */
     } conn[PROXY_CONNS_MAX]; /* proxy's thread */
 };
 
