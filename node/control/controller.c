@@ -335,8 +335,7 @@ void control_promote(const struct fb_map *map, const struct control_self *self,
         struct fb_err err;
 
         if (rec->epoch == 0 || rec->epoch < self->last_epoch[part] ||
-            !fb_part_record_has(rec, &self->me) ||
-            (rec->primary.inc == self->me.inc && strcmp(rec->primary.node, self->me.node) == 0))
+            !fb_part_record_has(rec, &self->me) || fb_member_same(&rec->primary, &self->me))
             continue;
         for (uint32_t i = 0; i < rec->isr_count && rec->isr[i].inc != self->me.inc; i++)
             rank += rec->isr[i].inc != rec->primary.inc;

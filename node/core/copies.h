@@ -25,8 +25,8 @@
 #include "node/core/lane.h"
 #include "node/core/replica.h"
 
-/* Right after lane_new, before recovery: nothing below may be called without. Of
- * newest records at most config->tail_bytes are kept; they take memory as they come. */
+/* Right after lane_new, before recovery: nothing below may be called without. Of newest
+ * records at most config->tail_bytes are kept; they take memory as they come. */
 void lane_copies_new(struct lane *l, const struct replica_config *config);
 /* Time for leases, heartbeats and silence; never goes back. */
 void lane_boot_now(struct lane *l, uint64_t boot_ns);

@@ -93,8 +93,10 @@ void copy_reply(struct lane *l, struct part *p, struct reply_dest *dest, const s
 
 /* A copy was lost while the write was under way, and the level that was asked for with it: no
  * success, nor a definite error (I13, I14). */
-static void level_missed(const struct copy_wait *w, struct fb_rep *rep)
+static void level_missed(struct copy_wait *w)
 {
+    struct fb_rep *rep = &w->rep;
+
     if (!w->asked || w->wrote_ver == 0 || rep->type == FB_REP_ERR || rep->level >= w->level ||
         FB_MUTANT(copy_level_missed))
         return;
@@ -111,7 +113,7 @@ static void finish(struct lane *l, struct copy_wait *w)
 
     fb_assert(w->dest->held > 0);
     w->dest->held--;
-    level_missed(w, &w->rep);
+    level_missed(w);
     if (w->dest->closed) {
         dest_touch(l, w->dest); /* so that the caller sees held reach 0 */
     } else if (w->delay_ns > waited_ns) {

@@ -77,6 +77,13 @@ static void post_config(struct node *n, struct fb_cluster_state *s)
            FB_KU("schemas", s->schema_count), FB_KU("rev", s->config_rev));
 }
 
+struct fb_member node_self(const struct node *n)
+{
+    struct fb_member me = {.inc = n->inc};
+    memcpy(me.node, n->name, sizeof(me.node));
+    return me;
+}
+
 enum fb_status node_register(struct node *n, struct fb_err *err)
 {
     struct fb_member_info m = {.kind = FB_MEMBER_NODE,
@@ -127,6 +134,16 @@ enum fb_status node_agent_run(struct node *n, fb_agent_job_fn fn, void *arg)
         s = fb_agent_run(n->agent, fn, arg);
     pthread_mutex_unlock(&agent_mutex);
     return s;
+}
+
+bool node_agent_up(struct node *n)
+{
+    bool up;
+
+    pthread_mutex_lock(&agent_mutex);
+    up = n->agent_on && fb_agent_up(n->agent);
+    pthread_mutex_unlock(&agent_mutex);
+    return up;
 }
 
 void node_agent_use(struct node *n, bool on)

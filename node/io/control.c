@@ -183,7 +183,7 @@ static void begin_anew(struct node *n, const struct fb_map *map, const struct fb
         const struct fb_part_record *rec = &map->parts[p];
         struct fb_err err;
         if (rec->epoch == 0 || atomic_load(&n->anew_epoch[p]) != rec->epoch ||
-            rec->primary.inc != me->inc || rec->isr_count > 1)
+            !fb_member_same(&rec->primary, me) || rec->isr_count > 1)
             continue;
         steps[count] =
             (struct control_step){.part = (uint16_t)p, .kind = ev.kind, .rev = map->part_revs[p]};
@@ -200,7 +200,7 @@ static void count_parts(struct node *n, const struct fb_cluster_state *s,
 
     for (uint32_t p = 0; p < s->map->partitions; p++) {
         const struct fb_part_record *rec = &s->map->parts[p];
-        bool leads = rec->primary.inc == me->inc && strcmp(rec->primary.node, me->node) == 0;
+        bool leads = fb_member_same(&rec->primary, me);
         owned += leads;
         backups += !leads && fb_part_record_has(rec, me);
         under += leads && rec->isr_count < s->namespaces->replicas + 1;
@@ -238,13 +238,12 @@ static void promote_job(void *arg, struct fb_coord *coord)
 {
     struct node *n = arg;
     struct fb_cluster_state *s = node_state_get(n);
-    struct fb_member me = {.inc = n->inc};
+    const struct fb_member me = node_self(n);
 
     (void)coord;
     atomic_store(&n->promote_asked, false);
     if (s == NULL)
         return;
-    memcpy(me.node, n->name, sizeof(me.node));
     promote(n, s->map, &me);
     fb_cluster_state_put(s);
 }
@@ -403,11 +402,10 @@ static void control(struct node *n, const struct fb_cluster_state *s)
 void node_control_act(struct node *n, struct fb_cluster_state *s)
 {
     struct node_control *c = n->control;
-    struct fb_member me = {.inc = n->inc};
+    const struct fb_member me = node_self(n);
     struct fb_err err = {0};
     uint32_t count;
 
-    memcpy(me.node, n->name, sizeof(me.node));
     if (control_restart(s->map, &me, n->last_epoch, c->steps, &count, &err) != FB_OK) {
         if (strcmp(err.msg, n->last_problem) != 0)
             FB_LOG(ERROR, "this node does not act on the map", FB_KS("error", err.msg));

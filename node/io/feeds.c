@@ -33,27 +33,12 @@ void worker_sync_frame(struct worker *w, struct peer *p, const struct fb_frame *
             break;
         }
         lane = node_lane_of(w->node, part);
-        if (lane == w->index) {
+        if (lane == w->index)
             worker_sync_items(w, p, f->kind, item, 1);
-        } else {
-            fb_buf_put_bytes(&w->forward[lane], item);
-            w->forward_count[lane]++;
-        }
+        else
+            worker_forward(w, lane, item);
     }
-    for (uint32_t i = 0; i < w->node->worker_count; i++) {
-        struct job *j;
-        if (w->forward_count[i] == 0)
-            continue;
-        j = job_new(JOB_FEED);
-        j->peer = p;
-        atomic_fetch_add(&p->refs, 1);
-        j->frame_kind = f->kind;
-        j->items = w->forward[i];
-        j->count = w->forward_count[i];
-        w->forward[i] = (struct fb_buf){0};
-        w->forward_count[i] = 0;
-        worker_post(w->node->workers[i], j);
-    }
+    worker_hand_over(w, p, JOB_FEED, f->kind, 0);
 }
 
 void worker_clock_frame(struct worker *w, const struct fb_frame *f)

@@ -124,6 +124,8 @@ FB_MUST_USE enum fb_status node_recover(struct node *n, struct lane **lanes,
 /* cluster.c: one configuration for `refs` holders; takes a reference of the state. */
 struct node_config *node_config_new(struct fb_cluster_state *s, uint32_t refs);
 
+/* This process, as records name it. */
+struct fb_member node_self(const struct node *n);
 /* cluster.c: this process's entry among the members. Main thread at the start, then the agent's. */
 FB_MUST_USE enum fb_status node_register(struct node *n, struct fb_err *err);
 
@@ -132,6 +134,8 @@ void node_cluster_changed(void *arg, struct fb_cluster_state *s);
 /* cluster.c: has the agent run fn, while there is one: workers run before and after it. Any thread.
  * FB_ECLOSED, FB_EFULL: it is not run. */
 FB_MUST_USE enum fb_status node_agent_run(struct node *n, fb_agent_job_fn fn, void *arg);
+/* Does the coordinator answer? False while there is no agent. Any thread. */
+bool node_agent_up(struct node *n);
 /* The agent is there from now on; about to be stopped. Main thread. */
 void node_agent_use(struct node *n, bool on);
 /* Again after a while: first placement waits until the set of live nodes has settled. Any thread.

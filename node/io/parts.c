@@ -92,7 +92,8 @@ static bool single(const struct fb_part_record *rec)
 static void single_record(struct worker *w, struct changes *c, uint16_t part,
                           const struct fb_part_record *rec)
 {
-    bool mine = rec->primary.inc == w->node->inc && strcmp(rec->primary.node, w->node->name) == 0;
+    const struct fb_member me = node_self(w->node);
+    bool mine = fb_member_same(&rec->primary, &me);
 
     if (!mine || (lane_partition_open(w->lane, part) &&
                   atomic_load(&w->node->open_epoch[part]) != rec->epoch))

@@ -114,24 +114,6 @@ void peers_items(struct worker *w, struct peer *p, enum fb_frame_kind kind, stru
     }
 }
 
-static void hand_over(struct worker *w, struct peer *p, enum fb_frame_kind kind)
-{
-    for (uint32_t i = 0; i < w->node->worker_count; i++) {
-        struct job *j;
-        if (w->forward_count[i] == 0)
-            continue;
-        j = job_new(JOB_REPLICA);
-        j->peer = p;
-        atomic_fetch_add(&p->refs, 1);
-        j->frame_kind = kind;
-        j->items = w->forward[i];
-        j->count = w->forward_count[i];
-        w->forward[i] = (struct fb_buf){0};
-        w->forward_count[i] = 0;
-        worker_post(w->node->workers[i], j);
-    }
-}
-
 void peers_frame(struct worker *w, struct peer *p, const struct fb_frame *f)
 {
     struct fb_reader r = fb_reader(f->tail);
@@ -149,14 +131,13 @@ void peers_frame(struct worker *w, struct peer *p, const struct fb_frame *f)
         }
         lane = node_lane_of(w->node, item.part);
         if (lane != w->index) {
-            fb_buf_put(&w->forward[lane], start, (size_t)(r.p - start));
-            w->forward_count[lane]++;
+            worker_forward(w, lane, fb_bytes(start, (size_t)(r.p - start)));
         } else if (!receive(w, p, f->kind, &item)) {
             refuse(p, f->kind);
             break;
         }
     }
-    hand_over(w, p, f->kind);
+    worker_hand_over(w, p, JOB_REPLICA, f->kind, 0);
 }
 
 void peers_busy(struct worker *w)

@@ -195,26 +195,7 @@ static void one_request(struct worker *w, struct peer *p, const struct fb_req *r
         lane_request(w->lane, worker_dest(w, p), req);
         return;
     }
-    fb_buf_put_bytes(&w->forward[lane], encoded);
-    w->forward_count[lane]++;
-}
-
-static void forward_all(struct worker *w, struct peer *p, uint64_t received_ns)
-{
-    for (uint32_t i = 0; i < w->node->worker_count; i++) {
-        struct job *j;
-        if (w->forward_count[i] == 0)
-            continue;
-        j = job_new(JOB_FORWARD);
-        j->peer = p;
-        j->received_ns = received_ns;
-        atomic_fetch_add(&p->refs, 1);
-        j->items = w->forward[i];
-        j->count = w->forward_count[i];
-        w->forward[i] = (struct fb_buf){0};
-        w->forward_count[i] = 0;
-        worker_post(w->node->workers[i], j);
-    }
+    worker_forward(w, lane, encoded);
 }
 
 /* Of the requests that follow: how long they have lain. */
@@ -248,7 +229,7 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
         worker_relieve(w);
     }
     lane_queued(w->lane, 0);
-    forward_all(w, p, received_ns);
+    worker_hand_over(w, p, JOB_FORWARD, f->kind, received_ns);
 }
 
 void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count,

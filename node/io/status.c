@@ -203,7 +203,7 @@ static void memory_gauge(void *arg, struct fb_buf *out)
       "Partitions led here with fewer copies in sync than wanted.",                                \
       atomic_load(&((struct node *)arg)->under_replicated_count))                                  \
     X(coord_up, "forebay_coordinator_up", "1 while the coordinator answers.",                      \
-      fb_agent_up(((struct node *)arg)->agent))
+      node_agent_up((struct node *)arg))
 /* clang-format on */
 
 #define X(id, metric, help, value)                                                                 \

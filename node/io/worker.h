@@ -45,7 +45,7 @@ enum job_kind {
 struct job {
     struct fb_mail mail;
     enum job_kind kind;
-    enum fb_frame_kind frame_kind; /* FEED, REPLICA */
+    enum fb_frame_kind frame_kind; /* FORWARD, FEED, REPLICA: what they came in */
     uint32_t count;
     uint64_t received_ns;           /* FORWARD: when their frame came */
     struct peer *peer;              /* referenced */
@@ -64,7 +64,7 @@ struct worker {
     struct fb_mailbox *jobs;
     struct fb_thread *thread;
     struct node_config *config;
-    struct fb_buf *forward; /* per worker: request items to hand over at the end of a frame */
+    struct fb_buf *forward; /* per worker: items to hand over at the end of a frame (forward.c) */
     uint32_t *forward_count;
     uint64_t frame_number;
     uint64_t tick_ns;     /* when it began */
@@ -110,6 +110,10 @@ void worker_request_frame(struct worker *w, struct peer *p, const struct fb_fram
                           uint64_t received_ns);
 void worker_request_items(struct worker *w, struct peer *p, struct fb_bytes items, uint32_t count,
                           uint64_t received_ns);
+/* forward.c: an item of another lane's partition, as it came; all of a frame's go at its end. */
+void worker_forward(struct worker *w, uint32_t lane, struct fb_bytes item);
+void worker_hand_over(struct worker *w, struct peer *p, enum job_kind kind,
+                      enum fb_frame_kind frame_kind, uint64_t received_ns);
 /* feeds.c: frames of sync processes. */
 void worker_clock_frame(struct worker *w, const struct fb_frame *f);
 void worker_sync_frame(struct worker *w, struct peer *p, const struct fb_frame *f);

@@ -9,7 +9,7 @@
 #define EPOCH_MAX ((UINT32_C(1) << 23) - 1) /* the epoch's bits in a version (wire/version.h) */
 #define MEMBERS_MAX (FB_REPLICAS_MAX + 1)
 
-static bool same(const struct fb_member *a, const struct fb_member *b)
+bool fb_member_same(const struct fb_member *a, const struct fb_member *b)
 {
     return a->inc == b->inc && strcmp(a->node, b->node) == 0;
 }
@@ -17,7 +17,7 @@ static bool same(const struct fb_member *a, const struct fb_member *b)
 bool fb_part_record_has(const struct fb_part_record *r, const struct fb_member *m)
 {
     for (uint32_t i = 0; i < r->isr_count; i++)
-        if (same(&r->isr[i], m))
+        if (fb_member_same(&r->isr[i], m))
             return true;
     return false;
 }
@@ -42,7 +42,7 @@ static void drop_member(struct fb_part_record *r, const struct fb_member *m)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < r->isr_count; i++)
-        if (!same(&r->isr[i], m))
+        if (!fb_member_same(&r->isr[i], m))
             r->isr[n++] = r->isr[i];
     for (uint32_t i = n; i < r->isr_count; i++)
         r->isr[i] = (struct fb_member){0};
@@ -114,7 +114,7 @@ static enum fb_status promote(struct fb_part_record *r, const struct fb_record_e
     if (!fb_part_record_has(r, &ev->member))
         return refuse(err, "only a member of the in-sync set can be promoted, this is none",
                       &ev->member);
-    if (ev->drop_old && same(&old, &ev->member))
+    if (ev->drop_old && fb_member_same(&old, &ev->member))
         return refuse(err, "a promoted member cannot be dropped at once", &ev->member);
     r->primary = ev->member;
     if (ev->drop_old)
@@ -127,7 +127,7 @@ static enum fb_status shrink(struct fb_part_record *r, const struct fb_record_ev
 {
     if (!fb_part_record_has(r, &ev->member))
         return refuse(err, "not in the in-sync set", &ev->member);
-    if (same(&r->primary, &ev->member))
+    if (fb_member_same(&r->primary, &ev->member))
         return refuse(err, "the primary cannot remove itself", &ev->member);
     drop_member(r, &ev->member);
     return FB_OK;
@@ -199,7 +199,7 @@ static enum fb_status force(struct fb_part_record *r, const struct fb_record_eve
 static enum fb_status set_min_isr(struct fb_part_record *r, const struct fb_record_event *ev,
                                   struct fb_err *err)
 {
-    if (!same(&r->primary, &ev->member))
+    if (!fb_member_same(&r->primary, &ev->member))
         return refuse(err, "min_isr is asked for in the name of another primary", &ev->member);
     if (ev->min_isr < 1 || ev->min_isr > r->isr_count)
         return fb_err_set(err, FB_EREFUSED, "min_isr %u is out of range, 1 to %u are in sync",

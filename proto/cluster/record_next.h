@@ -48,6 +48,7 @@ struct fb_record_event {
 FB_MUST_USE enum fb_status fb_record_next(const struct fb_part_record *old,
                                           const struct fb_record_event *ev,
                                           struct fb_part_record *next, struct fb_err *err);
+bool fb_member_same(const struct fb_member *a, const struct fb_member *b);
 bool fb_part_record_has(const struct fb_part_record *r, const struct fb_member *m);
 /* What holds for every record: NULL, or what is wrong with this one (static storage). */
 const char *fb_part_record_broken(const struct fb_part_record *r);

@@ -32,7 +32,7 @@ add_executable(forebay-sim
   ${sync_dir}/io/admin.c ${sync_dir}/io/load.c ${sync_dir}/io/control.c ${sync_dir}/io/engine.c
   ${sync_dir}/io/engine_admin.c ${sync_dir}/io/engine_log.c ${sync_dir}/io/link.c ${sync_dir}/io/apply.c
   ${sync_dir}/io/metrics.c ${sync_dir}/io/process.c ${sync_dir}/io/conninfo.c ${sync_dir}/pg/classify.c
-  ${node_dir}/io/worker.c ${node_dir}/io/requests.c ${node_dir}/io/feeds.c ${node_dir}/io/flush.c
+  ${node_dir}/io/worker.c ${node_dir}/io/forward.c ${node_dir}/io/requests.c ${node_dir}/io/feeds.c ${node_dir}/io/flush.c
   ${node_dir}/io/server.c ${node_dir}/io/cluster.c ${node_dir}/io/recovery.c ${node_dir}/io/snapshotter.c
   ${node_dir}/io/status.c ${node_dir}/io/memory.c ${node_dir}/io/admin_verbs.c ${node_dir}/io/parts.c
   ${node_dir}/io/copies.c ${node_dir}/io/peers.c ${node_dir}/io/links.c ${node_dir}/io/control.c ${node_dir}/io/reports.c
