@@ -144,16 +144,14 @@ static void isolate(struct sync_core *s, struct feed *f, const struct pg_error *
     keep(s, f);
 }
 
-/* How many feeds may be at fault: those of the statement that failed; all, where none was. */
-static size_t blamed_feeds(struct pg_batch *b)
+/* How many feeds had a row in the statement that failed; 0: it was none of a feed's. */
+static size_t count_blamed(const struct pg_batch *b)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < b->feed_count; i++)
         n += b->feeds[i].blamed;
-    for (size_t i = 0; i < b->feed_count && n == 0; i++)
-        b->feeds[i].blamed = true;
-    return n > 0 ? n : b->feed_count;
+    return n;
 }
 
 /* The other side of the reference may be on its way in another feed. What else is in the
@@ -177,11 +175,12 @@ static bool wait_for_other_side(struct sync_core *s, struct feed *f, bool alone,
 
 static void refused_row(struct sync_core *s, struct pg_batch *b, const struct pg_error *err)
 {
-    bool alone = b->feed_count == 1, others = blamed_feeds(b) < b->feed_count;
+    size_t blamed = count_blamed(b);
+    bool alone = b->feed_count == 1, others = blamed > 0 && blamed < b->feed_count;
 
     for (size_t i = 0; i < b->feed_count; i++) {
         struct feed *f = feed_of(s, &b->feeds[i]);
-        if (!b->feeds[i].blamed) {
+        if (blamed > 0 && !b->feeds[i].blamed) {
             keep(s, f);
             continue;
         }

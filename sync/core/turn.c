@@ -78,27 +78,31 @@ static bool may_apply(const struct sync_core *s, const struct feed *f)
     return f->state == FEED_HAVE && f->bad != 1 && sync_feed_may_run(s, f);
 }
 
-/* Feeds that go alone and those that go together take turns: either might fail for ever until the
- * others have written their rows. */
-static bool is_solo_turn(const struct sync_core *s, const struct sync_lane *l)
+static struct feed *first_that_goes(const struct sync_core *s, const struct sync_lane *l, bool solo)
 {
-    bool solo = false, shared = false;
+    struct feed *f = l->head;
 
-    for (const struct feed *f = l->head; f != NULL; f = f->next) {
-        solo = solo || (f->solo && may_apply(s, f));
-        shared = shared || (!f->solo && may_apply(s, f));
-    }
-    return solo && !(shared && l->was_solo);
+    while (f != NULL && (f->solo != solo || !may_apply(s, f)))
+        f = f->next;
+    return f;
 }
 
+/* Feeds that go alone and those that go together take turns: either might fail for ever until the
+ * others have written their rows. */
 static bool start_apply(struct sync_core *s, uint32_t lane)
 {
+    struct sync_lane *l = &s->lanes[lane];
     struct sync_op *op = NULL;
     size_t cap = 0;
     uint64_t used = 0;
-    bool solo = is_solo_turn(s, &s->lanes[lane]);
+    bool solo = !l->was_solo;
+    struct feed *first = first_that_goes(s, l, solo);
 
-    for (struct feed *f = s->lanes[lane].head; f != NULL; f = f->next) {
+    if (first == NULL) {
+        solo = !solo;
+        first = first_that_goes(s, l, solo);
+    }
+    for (struct feed *f = first; f != NULL; f = f->next) {
         size_t n;
         if (f->solo != solo || !may_apply(s, f))
             continue;
@@ -118,7 +122,7 @@ static bool start_apply(struct sync_core *s, uint32_t lane)
             break;
     }
     if (op != NULL)
-        s->lanes[lane].was_solo = solo;
+        l->was_solo = solo;
     return op != NULL;
 }
 
