@@ -2,6 +2,7 @@
 #include "tests/unit/coord/proxy.h"
 
 #include "tests/unit/coord/etcd_server.h"
+#include "tests/unit/coord/send_all.h"
 
 #include "proto/base/bytes.h"
 
@@ -59,18 +60,6 @@ static void accept_one(struct proxy *p)
     shut(&client);
 }
 
-static bool all_sent(int fd, const char *b, size_t n)
-{
-    while (n > 0) {
-        ssize_t put = send(fd, b, n, MSG_NOSIGNAL);
-        if (put <= 0)
-            return false;
-        b += put;
-        n -= (size_t)put;
-    }
-    return true;
-}
-
 static void serve(struct proxy *p, int i, bool from_client, bool from_server)
 {
     int mode = atomic_load(&p->mode);
@@ -86,7 +75,7 @@ static void serve(struct proxy *p, int i, bool from_client, bool from_server)
         } else if (mode == PROXY_HOLD && p->conn[i].held_n + (size_t)n <= sizeof(p->conn[i].held)) {
             memcpy(p->conn[i].held + p->conn[i].held_n, b, (size_t)n);
             p->conn[i].held_n += (size_t)n;
-        } else if (!all_sent(*server, b, (size_t)n)) {
+        } else if (!send_all(*server, b, (size_t)n)) {
             shut(client);
             shut(server);
         }
@@ -102,7 +91,7 @@ static void serve(struct proxy *p, int i, bool from_client, bool from_server)
             return;
         }
         p->conn[i].owed = false;
-        if (n <= 0 || (*client >= 0 && !all_sent(*client, b, (size_t)n))) {
+        if (n <= 0 || (*client >= 0 && !send_all(*client, b, (size_t)n))) {
             shut(server);
             shut(client);
         } else if (*client < 0) {
@@ -123,7 +112,7 @@ static void between(struct proxy *p)
             if (p->conn[i].server < 0)
                 p->conn[i].server = connect_server(p);
             p->conn[i].owed = p->conn[i].server >= 0 &&
-                              all_sent(p->conn[i].server, p->conn[i].held, p->conn[i].held_n);
+                              send_all(p->conn[i].server, p->conn[i].held, p->conn[i].held_n);
             p->conn[i].held_n = 0;
         }
     }

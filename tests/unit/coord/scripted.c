@@ -1,5 +1,6 @@
 /* One thread, one connection at a time but for those that are to stay open. */
 #include "tests/unit/coord/scripted.h"
+#include "tests/unit/coord/send_all.h"
 
 #include "proto/base/assert.h"
 #include "proto/base/bytes.h"
@@ -28,18 +29,6 @@ struct conn {
     size_t n;
 };
 
-static bool put(int fd, const char *b, size_t n)
-{
-    while (n > 0) {
-        ssize_t sent = send(fd, b, n, MSG_NOSIGNAL);
-        if (sent <= 0)
-            return false;
-        b += sent;
-        n -= (size_t)sent;
-    }
-    return true;
-}
-
 static void shut(struct conn *c)
 {
     if (c->fd >= 0)
@@ -67,9 +56,9 @@ static void endless(int fd)
     char head[128];
     int n = snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n",
                      ENDLESS_BYTES);
-    bool on = put(fd, head, (size_t)n);
+    bool on = send_all(fd, head, (size_t)n);
     for (size_t sent = 0; on && sent < ENDLESS_BYTES; sent += sizeof(dots))
-        on = put(fd, dots, sizeof(dots));
+        on = send_all(fd, dots, sizeof(dots));
 }
 
 static void answer(struct scripted *s, struct conn *c)
@@ -85,7 +74,6 @@ static void answer(struct scripted *s, struct conn *c)
         how = s->answers[s->next].how;
         status = s->answers[s->next].status;
         body = s->answers[s->next].body;
-        (void)sscanf(c->in, "POST %63s", s->asked[s->next]);
         s->next++;
     }
     pthread_mutex_unlock(&s->mtx);
@@ -96,21 +84,22 @@ static void answer(struct scripted *s, struct conn *c)
     case SCRIPTED_SHORT:
         (void)snprintf(head, sizeof(head), "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n\r\n", status,
                        n + (how == SCRIPTED_SHORT ? 10 : 0));
-        (void)(put(c->fd, head, strlen(head)) && put(c->fd, body, n));
+        (void)(send_all(c->fd, head, strlen(head)) && send_all(c->fd, body, n));
         if (how == SCRIPTED_SHORT)
             shut(c);
         break;
     case SCRIPTED_STREAM:
         (void)snprintf(head, sizeof(head),
                        "HTTP/1.1 %d X\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n", status, n);
-        (void)(put(c->fd, head, strlen(head)) && put(c->fd, body, n) && put(c->fd, "\r\n", 2));
+        (void)(send_all(c->fd, head, strlen(head)) && send_all(c->fd, body, n) &&
+               send_all(c->fd, "\r\n", 2));
         break;
     case SCRIPTED_ENDLESS:
         endless(c->fd);
         shut(c);
         break;
     case SCRIPTED_RAW:
-        (void)put(c->fd, body, n);
+        (void)send_all(c->fd, body, n);
         shut(c);
         break;
     case SCRIPTED_SILENT:

@@ -33,9 +33,8 @@ struct scripted {
         enum scripted_how how;
         int status;
         const char *body;
-    } answers[SCRIPTED_ANSWERS_MAX];      /* mtx */
-    unsigned count, next;                 /* mtx */
-    char asked[SCRIPTED_ANSWERS_MAX][64]; /* mtx: the path of each request that was answered */
+    } answers[SCRIPTED_ANSWERS_MAX]; /* mtx */
+    unsigned count, next;            /* mtx */
 };
 
 void scripted_start(struct scripted *s);
