@@ -2,6 +2,7 @@
 #include "node/core/copies.h"
 #include "node/disk/data_dir.h"
 #include "node/io/control.h"
+#include "node/io/leave.h"
 #include "node/io/links.h"
 #include "node/io/snapshotter.h"
 #include "node/io/worker.h"
@@ -60,6 +61,10 @@ static const struct fb_option option_table[] = {
      "was not in "
      "PostgreSQL yet is given up.",
      NULL, 0, 0, false, false},
+    {"node", "leave_timeout", FB_OPT_DURATION, "30s",
+     "Longest time between a signal to stop and the stop: other copies lead meanwhile, and those "
+     "that are being filled for that are waited for; 0 = stop at once.",
+     NULL, 0, 3600000, true, false},
     {"admin", "listen", FB_OPT_TEXT, "127.0.0.1:9400",
      "Admin port: /livez /readyz /metrics /statusz.", NULL, 0, 0, false, false},
 };
@@ -297,6 +302,7 @@ static void stop(struct node *n)
     free(n->recovered_parts);
     node_links_free(n->links);
     node_control_free(n->control);
+    node_leave_free(n);
 }
 
 /* What runs already cannot refuse these; their ranges were checked with the options. */
@@ -366,6 +372,7 @@ int main(int argc, char **argv)
            FB_KU("memory", n->memory_limit));
     fb_process_serve(&o, argc, argv, &hooks, second);
     FB_LOG(INFO, "stopping", FB_KS("name", n->name));
+    node_leave(n, fb_options_uint(o, "node", "leave_timeout"));
     stop(n);
     fb_thread_main_end();
     FB_LOG(INFO, "stopped", FB_KS("name", n->name));

@@ -56,6 +56,12 @@ static int usable_index(const struct planner *p, const char *name)
     return -1;
 }
 
+/* Takes what is new: there, and not about to stop. */
+static bool stays(const struct control_node *n)
+{
+    return n->alive && !n->leaving;
+}
+
 static void add_step(struct planner *p, uint16_t part, const struct fb_record_event *ev)
 {
     struct control_step *step = &p->plan->steps[p->plan->count];
@@ -82,7 +88,7 @@ static void first_placement(struct planner *p, uint16_t part)
     struct control_step *step = &p->plan->steps[p->plan->count];
     struct fb_record_event ev;
 
-    while (lead < copies && !p->usable[place[lead]]->alive)
+    while (lead < copies && !stays(p->usable[place[lead]]))
         lead++;
     if (lead == copies)
         return;
@@ -177,14 +183,14 @@ static int next_place(const struct planner *p, uint16_t part, uint64_t held)
     int best = -1;
 
     for (uint32_t c = 0; c < p->place->count[part]; c++)
-        if (!(held >> place[c] & 1) && p->usable[place[c]]->alive && !zone_taken(p, held, place[c]))
+        if (!(held >> place[c] & 1) && stays(p->usable[place[c]]) && !zone_taken(p, held, place[c]))
             return place[c];
     for (uint32_t i = 0; i < p->usable_count; i++)
-        if (!(held >> i & 1) && p->usable[i]->alive && p->usable[i]->place.zone[0] != '\0' &&
+        if (!(held >> i & 1) && stays(p->usable[i]) && p->usable[i]->place.zone[0] != '\0' &&
             !zone_taken(p, held, i) && (best < 0 || p->load[i] < p->load[best]))
             best = (int)i;
     for (uint32_t c = 0; best < 0 && c < p->place->count[part]; c++)
-        if (!(held >> place[c] & 1) && p->usable[place[c]]->alive)
+        if (!(held >> place[c] & 1) && stays(p->usable[place[c]]))
             best = place[c];
     return best;
 }
@@ -211,7 +217,7 @@ static bool hand_over(struct planner *p, uint16_t part)
     for (uint32_t i = 0; i < rec->isr_count; i++) {
         const struct control_node *n = node_of(p->in, rec->isr[i].node);
         struct fb_record_event ev;
-        if (n == NULL || n->place.weight == 0 || !lives(p->in, &rec->isr[i]))
+        if (n == NULL || n->place.weight == 0 || n->leaving || !lives(p->in, &rec->isr[i]))
             continue;
         ev = event(FB_REC_PROMOTE, n);
         add_step(p, part, &ev);

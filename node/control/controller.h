@@ -17,6 +17,7 @@ struct control_node {
     struct fb_place_node place; /* name, zone, weight; weight 0 = it is to be emptied */
     uint64_t inc;               /* as entered in the coordinator */
     bool alive;                 /* has a session there */
+    bool leaving;               /* alive, and about to stop: it is expected back */
     uint64_t gone_ns;           /* not alive: for how long */
     bool silent;                /* not alive, and does not answer when asked directly */
 };

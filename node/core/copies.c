@@ -248,6 +248,12 @@ void lane_node_down(struct lane *l, uint16_t node)
     replica_node_down(l->copies->rl, node);
 }
 
+void lane_node_leaving(struct lane *l, uint16_t node, uint64_t inc)
+{
+    lane_check_writer(l);
+    replica_node_at(l->copies->rl, node)->leaving_inc = inc;
+}
+
 struct replica_node *lane_node_at(struct lane *l, uint16_t node)
 {
     lane_check_writer(l);
@@ -349,6 +355,22 @@ uint64_t copies_log_bytes(const struct lane *l)
         if (l->parts[i] != NULL)
             n += l->parts[i]->tail.bytes.cap;
     return n + replica_tail_bytes(l->copies->rl);
+}
+
+bool lane_answered(const struct lane *l, uint16_t part)
+{
+    const struct part *p = part < l->config.partitions ? l->parts[part] : NULL;
+
+    lane_check_writer(l);
+    if (p == NULL)
+        return true;
+    if (p->copy != NULL && (p->copy->commit.head != NULL || p->copy->durable.head != NULL ||
+                            p->copy->reads.head != NULL))
+        return false;
+    for (uint32_t i = 0; i < p->feed_cap; i++)
+        if (p->feeds[i] != NULL && p->feeds[i]->waits.head != NULL)
+            return false;
+    return !loads_awaited(l, part);
 }
 
 bool lane_copy_status(const struct lane *l, uint16_t part, struct lane_copy *out)

@@ -47,6 +47,9 @@ FB_MUST_USE enum fb_status lane_copy_record(struct lane *l, uint16_t part,
 uint16_t lane_node(struct lane *l, const char *name); /* REPLICA_NODE_NONE: itself, or too many */
 void lane_node_up(struct lane *l, uint16_t node, uint64_t inc);
 void lane_node_down(struct lane *l, uint16_t node);
+/* That process of the node is about to stop: it leaves the sets of the primaries here now, instead
+ * of being waited for when it is gone. A hint: a process that stays is only missed in the sets. */
+void lane_node_leaving(struct lane *l, uint16_t node, uint64_t inc);
 /* What is to be sent to it: valid and final after lane_copies_written. `busy` is the caller's to
  * set while its send queue is long: nothing but acknowledgements is added then. */
 struct replica_node *lane_node_at(struct lane *l, uint16_t node);
@@ -108,6 +111,10 @@ struct lane_copy {
     uint32_t member_count; /* primary: the others of the set, and learners */
     struct lane_copy_member members[16];
 };
+/* Is everybody answered who has asked something of the partition? Who does not let more in before
+ * asking may have another node lead it, and nobody is told of an unknown outcome. */
+bool lane_answered(const struct lane *l, uint16_t part);
+
 /* False: the partition has one copy, or none here. */
 bool lane_copy_status(const struct lane *l, uint16_t part, struct lane_copy *out);
 

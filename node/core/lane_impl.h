@@ -442,6 +442,8 @@ void loads_drain_rest(struct lane *l);
 void loads_configure(struct lane *l);
 bool key_is_loading(struct lane *l, struct fb_bytes key, uint64_t hash);
 void loads_close_partition(struct lane *l, uint16_t part);
+/* Does anybody wait for a load of the partition? */
+bool loads_awaited(const struct lane *l, uint16_t part);
 void loads_fini(struct lane *l);
 /* waits.c: replies owed */
 void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);

@@ -17,6 +17,14 @@ bool key_is_loading(struct lane *l, struct fb_bytes key, uint64_t hash)
     return load_entry_find(&l->loads, key, hash) != NULL;
 }
 
+bool loads_awaited(const struct lane *l, uint16_t part)
+{
+    for (uint32_t i = 0; i < l->loads.index_n; i++)
+        if (l->loads.by_index[i] != NULL && l->loads.by_index[i]->part == part)
+            return true;
+    return false;
+}
+
 static void table_grow(struct loads *q)
 {
     if (q->count < q->table_cap)

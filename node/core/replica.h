@@ -42,8 +42,10 @@ struct replica_config {
 /* Another node, as this lane talks to it. */
 struct replica_node {
     char name[FB_NAME_BYTES_MAX + 1];
-    uint64_t inc; /* of the process connected now, 0 = none */
-    bool busy;    /* the caller's: its send queue is full, nothing more for now */
+    uint64_t inc;         /* of the process connected now, 0 = none */
+    bool busy;            /* the caller's: its send queue is full, nothing more for now */
+    uint64_t leaving_inc; /* the caller's: this process of it is about to stop and is in no set
+                           * longer than it takes to leave it; it is none's hope either, 0 = none */
     /* Items for one frame each, to be sent and emptied by the caller after replica_written. */
     struct fb_buf appends, acks, hellos;
     uint32_t append_n, ack_n, hello_n;

@@ -156,9 +156,11 @@ static void cas_open(struct replica *r, enum fb_record_event_kind kind, uint32_t
         c->goal_ver = r->runs.last;
 }
 
+/* Is better not waited for. */
 static bool silent(const struct replica *r, const struct slot *s, uint64_t now_ns)
 {
-    return s->lost || now_ns - s->heard_ns >= r->rl->config.silence_ns;
+    return s->lost || now_ns - s->heard_ns >= r->rl->config.silence_ns ||
+           (s->inc != 0 && r->rl->nodes[s->node].leaving_inc == s->inc); /* it stops soon */
 }
 
 static void cas_tick(struct replica *r, uint64_t now_ns)

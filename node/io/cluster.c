@@ -84,7 +84,7 @@ struct fb_member node_self(const struct node *n)
     return me;
 }
 
-enum fb_status node_register(struct node *n, struct fb_err *err)
+static struct fb_member_info member_info(const struct node *n)
 {
     struct fb_member_info m = {.kind = FB_MEMBER_NODE,
                                .inc = n->inc,
@@ -96,6 +96,24 @@ enum fb_status node_register(struct node *n, struct fb_err *err)
     snprintf(m.listen, sizeof(m.listen), "%s", n->listen);
     snprintf(m.admin, sizeof(m.admin), "%s", n->admin_bound);
     m.weight = (uint32_t)fb_options_uint(n->options, "node", "weight");
+    m.leaving = atomic_load(&n->leaving);
+    return m;
+}
+
+void node_entry_leaving(struct node *n)
+{
+    const struct fb_member_info m = member_info(n);
+    struct fb_buf value = {0};
+
+    fb_member_info_encode(&value, &m);
+    fb_entry_set(n->entry, fb_buf_view(&value));
+    fb_buf_fini(&value);
+}
+
+enum fb_status node_register(struct node *n, struct fb_err *err)
+{
+    const struct fb_member_info m = member_info(n);
+
     return fb_entry_of_member(n->coord, &m, &n->entry, err);
 }
 

@@ -30,6 +30,8 @@ struct node_control {
         uint64_t since_ns; /* 0: it is there */
     } gone[FB_NODES_MAX];
     struct control_plan said; /* its counts, as logged last */
+    uint32_t leaving_count;   /* processes that workers were told of */
+    uint64_t leaving[FB_NODES_MAX];
 };
 
 struct node_control *node_control_new(const struct node *n)
@@ -88,8 +90,13 @@ static uint32_t commit_some(struct node *n, const struct control_step *steps, ui
     return commit_some(n, steps, count / 2) + commit_some(n, steps + count / 2, count - count / 2);
 }
 
-static void commit(struct node *n, const struct control_step *steps, uint32_t count,
-                   const char *why)
+struct control_step *node_control_steps(struct node *n)
+{
+    return n->control->steps;
+}
+
+void node_control_commit(struct node *n, const struct control_step *steps, uint32_t count,
+                         const char *why)
 {
     uint32_t done = 0;
 
@@ -126,7 +133,7 @@ static void change(void *arg, struct fb_coord *coord)
         if (fb_record_next(&s->map->parts[e->part], &e->change, &steps[count].next, &err) == FB_OK)
             count++;
     }
-    commit(n, steps, count, "set");
+    node_control_commit(n, steps, count, "set");
     if (s != NULL)
         fb_cluster_state_put(s);
     free(c);
@@ -171,6 +178,46 @@ static void tell_records(struct node *n, struct fb_cluster_state *s)
             worker_post(n->workers[i], jobs[i]);
 }
 
+struct leaving {
+    char name[FB_NAME_BYTES_MAX + 1];
+    uint64_t inc;
+};
+
+static void take_leaving(void *arg, struct worker *w)
+{
+    struct leaving *v = arg;
+    uint16_t node = lane_node(w->lane, v->name);
+
+    if (node != REPLICA_NODE_NONE)
+        lane_node_leaving(w->lane, node, v->inc);
+    free(v);
+}
+
+/* Nodes that are about to stop: each worker hears of the process once. */
+static void tell_leaving(struct node *n, const struct fb_map *map)
+{
+    struct node_control *c = n->control;
+
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        const struct fb_member_info *m = &map->members[i];
+        bool told = m->kind != FB_MEMBER_NODE || !m->leaving || m->inc == n->inc;
+        for (uint32_t k = 0; k < c->leaving_count && k < FB_NODES_MAX; k++)
+            told = told || c->leaving[k] == m->inc;
+        if (told)
+            continue;
+        c->leaving[c->leaving_count++ % FB_NODES_MAX] = m->inc; /* the oldest is long gone */
+        for (uint32_t k = 0; k < n->worker_count; k++) {
+            struct leaving *v = fb_xmalloc(sizeof(*v));
+            struct job *j = job_new(JOB_CALL);
+            memcpy(v->name, m->name, sizeof(v->name));
+            v->inc = m->inc;
+            j->call = take_leaving;
+            j->arg = v;
+            worker_post(n->workers[k], j);
+        }
+    }
+}
+
 /* Partitions that were led alone and have closed to begin anew, with copies: until they have their
  * epoch. */
 static void begin_anew(struct node *n, const struct fb_map *map, const struct fb_member *me)
@@ -190,7 +237,7 @@ static void begin_anew(struct node *n, const struct fb_map *map, const struct fb
         if (fb_record_next(rec, &ev, &steps[count].next, &err) == FB_OK)
             count++;
     }
-    commit(n, steps, count, "copies");
+    node_control_commit(n, steps, count, "copies");
 }
 
 static void count_parts(struct node *n, const struct fb_cluster_state *s,
@@ -231,7 +278,7 @@ static void promote(struct node *n, const struct fb_map *map, const struct fb_me
             replaced ? UINT64_MAX : atomic_load_explicit(&n->silent_ns[p], memory_order_relaxed);
     }
     control_promote(map, &self, n->control->steps, &count);
-    commit(n, n->control->steps, count, "promotion");
+    node_control_commit(n, n->control->steps, count, "promotion");
 }
 
 static void promote_job(void *arg, struct fb_coord *coord)
@@ -244,7 +291,8 @@ static void promote_job(void *arg, struct fb_coord *coord)
     atomic_store(&n->promote_asked, false);
     if (s == NULL)
         return;
-    promote(n, s->map, &me);
+    if (!atomic_load(&n->leaving))
+        promote(n, s->map, &me);
     fb_cluster_state_put(s);
 }
 
@@ -299,7 +347,7 @@ static bool controls(const struct fb_map *map, const char *self)
 {
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct fb_member_info *m = &map->members[i];
-        if (m->kind == FB_MEMBER_NODE && m->alive)
+        if (m->kind == FB_MEMBER_NODE && m->alive && !m->leaving)
             return strcmp(m->name, self) == 0;
     }
     return false;
@@ -380,6 +428,7 @@ static void control(struct node *n, const struct fb_cluster_state *s)
         c->place.weight = m->weight;
         c->inc = m->inc;
         c->alive = m->alive;
+        c->leaving = m->leaving;
         c->gone_ns = gone;
         c->silent = !m->alive && !node_links_answers(n, m->name);
         in.node_count++;
@@ -393,7 +442,7 @@ static void control(struct node *n, const struct fb_cluster_state *s)
         FB_LOG(WARN, "partitions are not looked after, trying again", FB_KS("error", err.msg));
     } else {
         say(n->control, &plan);
-        commit(n, plan.steps, plan.count, "placement");
+        node_control_commit(n, plan.steps, plan.count, "placement");
     }
     free(reports);
     free(nodes);
@@ -413,13 +462,16 @@ void node_control_act(struct node *n, struct fb_cluster_state *s)
         return;
     }
     n->last_problem[0] = '\0';
-    commit(n, c->steps, count, "restart");
+    node_control_commit(n, c->steps, count, "restart");
     tell_records(n, s);
     begin_anew(n, s->map, &me);
     count_parts(n, s, &me);
     if (!c->reported)
         c->reported = reports_tell(n, s->map);
     node_links_tend(n, s);
+    tell_leaving(n, s->map);
+    if (atomic_load(&n->leaving))
+        return; /* what is to be led is others' */
     promote(n, s->map, &me);
     if (controls(s->map, n->name))
         control(n, s);

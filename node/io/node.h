@@ -22,6 +22,7 @@
 struct worker;
 struct node_control;
 struct node_links;
+struct leave;
 struct snapshotter;
 
 /* One cluster configuration as lanes use it: schemas in the order of the namespaces.
@@ -88,6 +89,9 @@ struct node {
     _Atomic uint32_t backup_count, learner_count, under_replicated_count;
     _Atomic int64_t db_clock_ms; /* PostgreSQL's clock less the monotonic one, 0 = not told yet */
     _Atomic bool stopping;
+    _Atomic bool leaving;        /* it hands over: see leave.h */
+    _Atomic uint64_t refused_ns; /* leaving: when a request came last that is another's to answer */
+    struct leave *leave;         /* main thread */
     _Atomic uint32_t next_worker;
     _Atomic uint64_t recovered_bytes, recovery_total_bytes;
     _Atomic bool recovered;
@@ -128,6 +132,8 @@ struct node_config *node_config_new(struct fb_cluster_state *s, uint32_t refs);
 struct fb_member node_self(const struct node *n);
 /* cluster.c: this process's entry among the members. Main thread at the start, then the agent's. */
 FB_MUST_USE enum fb_status node_register(struct node *n, struct fb_err *err);
+/* cluster.c: the entry is to say that this process is about to stop. Agent's thread. */
+void node_entry_leaving(struct node *n);
 
 /* cluster.c: agent callback; see control.h. */
 void node_cluster_changed(void *arg, struct fb_cluster_state *s);

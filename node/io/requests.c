@@ -72,6 +72,8 @@ static bool check_epoch(struct worker *w, struct peer *p, const struct fb_req *r
         return true;
     if (req->part < w->node->partitions)
         w->refused_in[req->part] = w->frame_number;
+    if (atomic_load_explicit(&w->node->leaving, memory_order_relaxed))
+        atomic_store_explicit(&w->node->refused_ns, w->tick_ns, memory_order_relaxed);
     if (open != 0 || req->part >= w->node->partitions)
         reply_error(w, p, req, FB_REP_ERR_NOT_PRIMARY, "");
     else

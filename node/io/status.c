@@ -68,7 +68,7 @@ static struct totals sum(const struct node *n)
 bool node_ready(void *arg, struct fb_buf *why)
 {
     struct node *n = arg;
-    if (atomic_load(&n->stopping)) {
+    if (atomic_load(&n->stopping) || atomic_load(&n->leaving)) {
         fb_buf_put_str(why, "stopping");
         return false;
     }
@@ -127,9 +127,9 @@ void node_status(void *arg, struct fb_buf *json)
         "{\"node\":\"%s\",\"state\":\"%s\",\"inc\":\"%016llx\",\"listen\":\"%s\",\"workers\":%u,"
         "\"partitions_owned\":%u,\"partitions_open\":%u,\"partitions_backup\":%u,"
         "\"partitions_learner\":%u,\"partitions_under_replicated\":%u,\"config_revision\":%llu,",
-        n->name, atomic_load(&n->stopping) ? "stopping" : "serving", (unsigned long long)n->inc,
-        n->listen, n->worker_count, atomic_load(&n->owned_count), atomic_load(&n->open_count),
-        atomic_load(&n->backup_count), atomic_load(&n->learner_count),
+        n->name, atomic_load(&n->stopping) || atomic_load(&n->leaving) ? "stopping" : "serving",
+        (unsigned long long)n->inc, n->listen, n->worker_count, atomic_load(&n->owned_count),
+        atomic_load(&n->open_count), atomic_load(&n->backup_count), atomic_load(&n->learner_count),
         atomic_load(&n->under_replicated_count), (unsigned long long)fb_applied_rev(n->applied));
     fb_buf_printf(
         json,

@@ -57,8 +57,9 @@ void fb_member_info_encode(struct fb_buf *out, const struct fb_member_info *m)
     put_field(out, "listen", m->listen);
     put_field(out, "admin", m->admin);
     put_field(out, "client", m->client);
-    fb_buf_printf(out, ",\"inc\":\"%016llx\",\"weight\":%u,\"started_ms\":%llu,\"pid\":%u}",
-                  (unsigned long long)m->inc, m->weight, (unsigned long long)m->started_ms, m->pid);
+    fb_buf_printf(out, ",\"inc\":\"%016llx\",\"weight\":%u,\"started_ms\":%llu,\"pid\":%u%s}",
+                  (unsigned long long)m->inc, m->weight, (unsigned long long)m->started_ms, m->pid,
+                  m->leaving ? ",\"leaving\":true" : "");
 }
 
 static enum fb_status take_kind(const json_t *obj, enum fb_member_kind *out, struct fb_err *err)
@@ -98,6 +99,8 @@ static enum fb_status take_info(const json_t *obj, struct fb_member_info *m, str
         st = fb_json_uint(obj, "started_ms", INT64_MAX, &m->started_ms, err);
     if (st == FB_OK)
         st = fb_json_uint(obj, "pid", UINT32_MAX, &pid, err);
+    if (st == FB_OK && json_object_get(obj, "leaving") != NULL)
+        st = fb_json_bool(obj, "leaving", &m->leaving, err);
     m->weight = (uint32_t)weight;
     m->pid = (uint32_t)pid;
     if (st == FB_OK && m->name[0] == '\0')

@@ -21,7 +21,8 @@ struct fb_member_info {
     uint32_t weight;
     uint64_t started_ms;
     uint32_t pid;
-    bool alive; /* filled from the session, not stored */
+    bool leaving; /* a node that stops: nothing new goes there, its copies leave the sets */
+    bool alive;   /* filled from the session, not stored */
 };
 
 /* "node", "sync", "router": also the first part of the member's key in the coordinator. */

@@ -178,6 +178,10 @@ static void coord(void)
     put("coord", "schema", 2, &b);
     fb_member_info_encode(&b, &m);
     put("coord", "member", 3, &b);
+    m.leaving = true;
+    fb_member_info_encode(&b, &m);
+    put("coord", "leaving", 3, &b);
+    m.leaving = false;
     /* bits of coord_fuzz.c's keys: config, control/sync, node/n1, part/0, schema/u */
     fb_buf_put_u16(&all, 1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 10);
     fb_buf_put_str(&all, "[namespace u]\nttl = 5s\n\xff");

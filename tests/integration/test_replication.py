@@ -20,6 +20,7 @@ from load import AUDIT, Recorder, Writers, check_history, check_recorded
 
 
 class ThreeNodes(ClusterTest):
+    backups = 1
     settings = {"nodes": 3, "syncs": 2, "routers": 1}
     config = """
 [cluster]
@@ -45,7 +46,7 @@ durability = durable
         pages = [self.status(p) for p in self.cluster.nodes if p.alive()]
         if len(pages) < 3 or any(o is None or o.get("state") != "serving" for o in pages):
             return False
-        return (sum(o["partitions_open"] for o in pages) == 16 and sum(o["partitions_backup"] for o in pages) == 16
+        return (sum(o["partitions_open"] for o in pages) == 16 and sum(o["partitions_backup"] for o in pages) == 16 * self.backups
                 and sum(o["partitions_learner"] for o in pages) == 0
                 and all(o["partitions_under_replicated"] == 0 for o in pages))
 
@@ -208,6 +209,65 @@ class Replication(ThreeNodes):
         for key in refused:
             self.assertEqual(r.get(key), b"3")
             self.assertTrue(strict.set(key, 4))
+
+
+class RollingRestart(ThreeNodes):
+    """Every node is stopped and started, one after the other, while clients work: none of them is told anything but success."""
+
+    def rolling_restart(self, *ws):
+        for p in self.cluster.nodes:
+            led = self.status(p)["partitions_open"]
+            self.assertGreater(led + self.status(p)["partitions_backup"], 0)
+            began = time.monotonic()
+            self.assertEqual(p.stop(), 0)
+            print(f"{p.name} led {led}, stopped in {time.monotonic() - began:.2f} s", file=sys.stderr)
+            self.assertLess(time.monotonic() - began, 15)
+            self.assertEqual(sum(self.status(o)["partitions_open"] for o in self.cluster.nodes if o is not p), 16)
+            p.start()
+            self.go_on(ws)
+        self.judge(ws)
+        print("longest request", round(max(w.slowest for w in ws), 2), "s", file=sys.stderr)
+        for w in ws:
+            self.assertEqual((w.errors, w.texts), ({}, set()))
+            self.assertLess(w.slowest, 4)
+
+    def test_clients_see_nothing(self):
+        """With one backup: while a node is away its partitions have one copy, and level replicated is not asked for."""
+        self.fresh_audit()
+        self.wait_whole()
+        self.rolling_restart(*self.load("roll", (None, None)))
+
+    def test_nobody_can_take_over(self):
+        """A node whose partitions nobody else can lead ends soon all the same."""
+        self.wait_whole()
+        first, *others = self.cluster.nodes
+        for p in others:
+            p.kill()
+        began = time.monotonic()
+        self.assertEqual(first.stop(), 0)
+        self.assertLess(time.monotonic() - began, 10)
+        for p in self.cluster.nodes:
+            p.start()
+        self.wait_whole()
+
+
+class RollingRestartOfThreeCopies(RollingRestart):
+    """With two backups a node may be away and every level is still reached."""
+
+    backups = 2
+    config = ThreeNodes.config.replace("replicas = 1", "replicas = 2") + """
+[namespace db]
+sync_interval = 200ms
+durability = database
+"""
+    test_nobody_can_take_over = None
+
+    def test_clients_see_nothing(self):
+        self.fresh_audit()
+        self.wait_whole()
+        db = Writers(self.cluster, prefix="db", threads=2, require="database", tag="roll").start()
+        self.addCleanup(db.stopping.set)
+        self.rolling_restart(*self.load("roll"), db)
 
 
 class MoreCopies(ThreeNodes):

@@ -180,6 +180,11 @@ static void members(void **state)
     assert_memory_equal(&m, &back, sizeof(m));
     for (size_t n = 0; n < text.n; n++)
         assert_int_equal(fb_member_info_decode(fb_bytes(text.p, n), &back, NULL), FB_EPROTO);
+    fb_buf_clear(&text);
+    m.leaving = true;
+    fb_member_info_encode(&text, &m);
+    assert_int_equal(fb_member_info_decode(fb_buf_view(&text), &back, NULL), FB_OK);
+    assert_memory_equal(&m, &back, sizeof(m));
     fb_buf_fini(&text);
     for (size_t i = 0; i < 4; i++)
         assert_ptr_equal(fb_map_member(&map, list[i].kind, list[i].name), &list[i]);

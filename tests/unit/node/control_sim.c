@@ -548,6 +548,7 @@ static void controller(int i)
         nodes[k].place.weight = !w.healed && below(12) == 0 ? 0 : 100;
         nodes[k].inc = w.n[k].session_inc;
         nodes[k].alive = w.healed ? w.n[k].up : w.n[k].session;
+        nodes[k].leaving = !w.healed && below(12) == 0;
         nodes[k].gone_ns = w.now - w.n[k].gone_since;
         nodes[k].silent = w.cut[i][k];
         for (uint32_t p = 0; p < PARTS; p++)

@@ -90,6 +90,9 @@ static void faults(struct world *w)
                 node_stop(w, k, true);
     if (n->rl == NULL && chance(w, 8))
         node_start(w, i);
+    if (n->rl != NULL && below(w, 400) == 0) /* it is told that j's process is about to stop */
+        replica_node_at(n->rl, replica_node_of(n->rl, w->node[j].name))->leaving_inc =
+            chance(w, 50) ? w->node[j].inc : 0;
     if (w->pauses && chance(w, 1))
         n->paused_until = w->now + below(w, 3000) * MS;
 }
@@ -158,8 +161,12 @@ static void heal(struct world *w)
     w->healed = true;
     for (uint32_t i = 0; i < NODES; i++) {
         w->node[i].paused_until = 0;
-        for (uint32_t j = 0; j < NODES; j++)
+        for (uint32_t j = 0; j < NODES; j++) {
             w->link[i][j].blocked = false;
+            if (i != j && w->node[i].rl != NULL)
+                replica_node_at(w->node[i].rl, replica_node_of(w->node[i].rl, w->node[j].name))
+                    ->leaving_inc = 0;
+        }
     }
     for (uint32_t round = 0; round < 2000; round++) {
         w->now += 20 * MS;
