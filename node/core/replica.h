@@ -172,6 +172,8 @@ const struct fb_record_event *replica_cas_event(const struct replica *r, uint64_
 
 /* The level a write of this primary has reached (I13): NONE, LOCAL, REPLICATED or DURABLE. */
 enum fb_level replica_level(const struct replica *r, uint64_t ver);
+/* Other members of the recorded set that have written, or synced, everything up to ver. */
+uint32_t replica_copies(const struct replica *r, uint64_t ver, bool synced);
 /* Fewer copies are sure than min_isr: what is written now can only reach LOCAL. */
 bool replica_degraded(const struct replica *r);
 /* Reads. lease: the committed versions may be returned; to be asked after they were copied.

@@ -134,8 +134,6 @@ bool backup_accept(struct replica *r, uint16_t node, uint64_t src_inc, const str
         return false;
     }
     if (m->epoch > r->epoch) {
-        if (replica_leads(r))
-            primary_goodbye(r, node);
         replica_adopt(r, m->epoch);
         if (FB_MUTANT(replica_cut_to_commit) && r->runs.last > r->com_ver)
             cut(r, r->com_ver);
@@ -164,6 +162,8 @@ enum fb_status replica_recv_append(struct replica_lane *rl, uint16_t node, uint6
         return replica_bad(rl);
     r = replica_get(rl, m->part);
     if ((m->flags & FB_APPEND_GOODBYE) != 0) {
+        if (m->history == r->history)
+            r->goodbye_epoch = m->epoch;
         if (m->epoch == r->promise_epoch && m->history == r->history)
             r->promise_ns = 0;
         if (replica_leads(r))
@@ -223,6 +223,8 @@ void backup_ack(struct replica *r, uint64_t now_ns)
     if (!r->ack_due || r->lead == REPLICA_NODE_NONE)
         return;
     r->ack_due = false;
+    if (r->goodbye_epoch == r->epoch)
+        return; /* who led it has let go of it within this tick: nothing is to be promised anew */
     n = replica_node_at(r->rl, r->lead);
     if (n->inc != r->lead_inc)
         return;

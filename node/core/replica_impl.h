@@ -103,6 +103,7 @@ struct replica {
     /* promised not to open before: to the newest primary, and to those before it */
     uint64_t promise_ns, promise_before_ns;
     uint32_t promise_epoch;
+    uint32_t goodbye_epoch; /* whose primary reads no more under its lease */
 
     /* primary */
     uint64_t start_ver; /* of its EPOCH_START */
@@ -150,11 +151,10 @@ void set_tick(struct replica *r, uint64_t now_ns);
 
 /* replica_primary.c */
 void primary_begin(struct replica *r, uint64_t now_ns);
+/* The members hear that nothing is read under its lease any more. */
 void primary_end(struct replica *r);
 void primary_commit(struct replica *r, uint64_t now_ns);
 void primary_flush(struct replica *r, uint64_t now_ns);
-/* Tells the node that nothing is read under this primary's lease any more. */
-void primary_goodbye(struct replica *r, uint16_t node);
 
 /* Is the message from a process that this primary knows, about its epoch? A higher epoch ends it.
  */

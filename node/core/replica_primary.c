@@ -14,9 +14,26 @@ void primary_begin(struct replica *r, uint64_t now_ns)
     replica_touch(r, REPLICA_FX_LEAD);
 }
 
+/* Tells the node that nothing is read under this primary's lease any more. */
+static void goodbye(struct replica *r, uint16_t node)
+{
+    struct fb_append m = {
+        .part = r->part, .flags = FB_APPEND_GOODBYE, .epoch = r->epoch, .history = r->history};
+    struct replica_node *n = replica_node_at(r->rl, node);
+
+    if (n->inc == 0)
+        return;
+    fb_append_encode(&n->appends, &m);
+    n->append_n++;
+}
+
 void primary_end(struct replica *r)
 {
     fb_assert(replica_leads(r));
+    /* all: who told of the newer epoch need not be the one that leads it */
+    for (uint32_t i = 0; i < SLOTS_MAX; i++)
+        if (r->slots[i].used)
+            goodbye(r, r->slots[i].node);
     r->role = REPLICA_BACKUP;
     r->known = 0;
     r->cas = (struct cas){0};
@@ -24,21 +41,6 @@ void primary_end(struct replica *r)
     memset(r->slots, 0, sizeof r->slots);
     r->fx &= ~(uint32_t)(REPLICA_FX_LEAD | REPLICA_FX_OPENED | REPLICA_FX_CAS | REPLICA_FX_SYNC);
     replica_touch(r, REPLICA_FX_DOWN);
-}
-
-void primary_goodbye(struct replica *r, uint16_t node)
-{
-    struct fb_append m = {
-        .part = r->part, .flags = FB_APPEND_GOODBYE, .epoch = r->epoch, .history = r->history};
-    struct replica_node *n;
-
-    if (node == REPLICA_NODE_NONE)
-        return;
-    n = replica_node_at(r->rl, node);
-    if (n->inc == 0)
-        return;
-    fb_append_encode(&n->appends, &m);
-    n->append_n++;
 }
 
 /* Where this may be the only copy that counts, what is read must survive its loss of power. */
@@ -249,6 +251,16 @@ enum fb_level replica_level(const struct replica *r, uint64_t ver)
         if ((set >> i & 1) != 0 && r->slots[i].synced_ver < synced)
             synced = r->slots[i].synced_ver;
     return synced >= ver ? FB_LEVEL_DURABLE : FB_LEVEL_REPLICATED;
+}
+
+uint32_t replica_copies(const struct replica *r, uint64_t ver, bool synced)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < SLOTS_MAX; i++)
+        n += (r->known >> i & 1) != 0 &&
+             (synced ? r->slots[i].synced_ver : r->slots[i].acked_ver) >= ver;
+    return n;
 }
 
 bool replica_degraded(const struct replica *r)

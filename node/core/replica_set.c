@@ -115,11 +115,8 @@ enum fb_status replica_record(struct replica *r, const struct fb_part_record *re
     r->rec = *rec;
     if (rec->epoch < r->epoch)
         return FB_OK; /* older than what its next primary has told already */
-    if (rec->epoch > r->epoch) {
-        if (replica_leads(r))
-            primary_goodbye(r, replica_node_of(r->rl, rec->primary.node));
+    if (rec->epoch > r->epoch)
         replica_adopt(r, rec->epoch);
-    }
     if (replica_leads(r)) {
         r->cas.open = false; /* another revision: it was executed, or never will be */
         r->fx &= ~(uint32_t)REPLICA_FX_CAS;

@@ -53,11 +53,11 @@ durability = durable
     def wait_whole(self, timeout=60):
         wait_for("every partition to have its copies", self.whole, timeout)
 
-    def wait_led_by_others(self, node):
+    def wait_led_by_others(self, node, timeout=60):
         def led():
             pages = [self.status(p) for p in self.cluster.nodes if p is not node]
             return all(pages) and sum(o["partitions_open"] for o in pages) == 16
-        wait_for(f"others to lead what {node.name} led", led, 60)
+        wait_for(f"others to lead what {node.name} led", led, timeout)
 
     def check_acked(self, *writers):
         r, wrong = connect(self.cluster), []
@@ -222,7 +222,7 @@ class RollingRestart(ThreeNodes):
             self.assertEqual(p.stop(), 0)
             print(f"{p.name} led {led}, stopped in {time.monotonic() - began:.2f} s", file=sys.stderr)
             self.assertLess(time.monotonic() - began, 15)
-            self.assertEqual(sum(self.status(o)["partitions_open"] for o in self.cluster.nodes if o is not p), 16)
+            self.wait_led_by_others(p, 2)
             p.start()
             self.go_on(ws)
         self.judge(ws)
