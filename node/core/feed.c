@@ -117,17 +117,23 @@ static void emit(struct lane *l, struct feed *f, const struct object *o, struct 
         x->changed_since_feed = 0;
 }
 
-/* Batches from here on were given out before, and what became of them is not known: those who wait
- * for a version that one of them had, and that was replaced since, wait for the newer one. */
-static void wait_again(struct lane *l, struct part *p, struct feed *f, uint64_t from_ver)
+/* Batches from here on were given out before, and which of them is committed is not known: those of
+ * before have a version that was replaced since, those from now on pass it. So the newer version
+ * brings the columns of both, and who waits for the older one waits for it. */
+static void given_again(struct lane *l, struct part *p, struct feed *f, uint64_t from_ver)
 {
-    for (uint32_t i = 0; i < f->rewritten_n && f->waits.head != NULL; i++) {
+    for (uint32_t i = 0; i < f->rewritten_n; i++) {
         const struct object *o = slab_object(p->sp, f->rewritten[i]);
-        const struct object_extra *x = o == NULL ? NULL : slab_slot(p->sp, f->rewritten[i])->extra;
-        if (x != NULL && x->rewritten && o->ns == f->nsid && x->emitted_ver > from_ver) {
-            uint64_t hash = object_hash(object_key(o));
+        struct object_extra *x = o == NULL ? NULL : slab_slot(p->sp, f->rewritten[i])->extra;
+        uint64_t hash;
+        if (x == NULL || !x->rewritten || o->ns != f->nsid || x->emitted_ver <= from_ver)
+            continue;
+        hash = object_hash(object_key(o));
+        if (f->waits.head != NULL)
             waits_rewritten(f, hash, newest_object(l, object_key(o), hash)->ver, 0);
-        }
+        maybe_applied(x, x->emitted_ver, x->emitted_kind);
+        x->emitted_ver = 0;
+        x->changed_since_feed = x->changed;
     }
 }
 
@@ -214,7 +220,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         answer(l, dest, &b);
         return;
     }
-    wait_again(l, p, f, req->from_ver);
+    given_again(l, p, f, req->from_ver);
     b.scan_end = safe > req->from_ver ? safe : req->from_ver;
     if (FB_MUTANT(feed_scan_ahead))
         b.scan_end = p->last_ver;

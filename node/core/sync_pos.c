@@ -102,14 +102,16 @@ static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint
         struct pending *e;
         if (x == NULL || !x->rewritten || o->ns != f->nsid)
             continue;
-        if (x->emitted_ver > f->ckpt) {
+        if (x->emitted_ver == 0 || x->emitted_ver > f->ckpt) {
             forget_passed(l, p, f, was, o, x);
-            f->rewritten[kept++] = slot;
+            x->rewritten = x->emitted_ver > f->ckpt || x->maybe_last > f->ckpt;
+            if (x->rewritten)
+                f->rewritten[kept++] = slot;
             continue;
         }
         x->rewritten = false;
         e = pending_find(l, object_key(o), object_hash(object_key(o)));
-        if (x->emitted_ver == 0 || (e == NULL && o->ver <= f->ckpt)) {
+        if (e == NULL && o->ver <= f->ckpt) {
             x->emitted_ver = 0;
             continue;
         }

@@ -194,6 +194,25 @@ static uint64_t refresh(struct verdict_ctx *c)
     return ver;
 }
 
+/* A version that was given out did not get into its row, and there is a newer one: the sync process
+ * leaves that to it. So the newer one has to bring the columns of both. Was it refused, then the
+ * row has not been touched, unless by another sync process with the same batch: its token is
+ * unknown. */
+static void superseded(struct verdict_ctx *c)
+{
+    struct object_extra *x = extra_of(c);
+    struct object *published = store_find_own(c->l->store, c->key, c->hash);
+
+    if (x == NULL || c->v->ver > c->cur->ver || !(object_flags(c->cur) & OBJECT_DIRTY))
+        return;
+    x->changed_since_feed = x->changed;
+    if (c->v->verdict != FB_VERDICT_PARK || x->emitted_ver != c->v->ver || published == NULL)
+        return;
+    x->emitted_ver = 0;
+    waits_rewritten(c->f, c->hash, c->cur->ver, 0);
+    base_forget(c->l, c->p, published, x);
+}
+
 static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
 {
     const struct fb_verdict *v = c->v;
@@ -210,6 +229,8 @@ static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
         if (!(object_flags(cur) & OBJECT_PARKED) || (v->ver != 0 && v->ver != cur->ver))
             return FB_ESTALE;
     } else if (v->ver != cur->ver) {
+        if (v->verdict == FB_VERDICT_PARK || v->verdict == FB_VERDICT_CONFLICT)
+            superseded(c);
         return FB_ESTALE;
     }
     published = store_find_own(c->l->store, c->key, c->hash);

@@ -362,6 +362,76 @@ static void test_first_of_two_batches(void **state)
     harness_close(&h);
 }
 
+/* Asked again, a feed passes what was replaced since: when that batch is the one that is committed,
+ * the older version is in no row, and the newer one brings its columns. */
+static void test_passed_when_asked_again(void **state)
+{
+    struct harness h;
+    struct fb_feed_object fo;
+    struct fb_feed_batch b;
+    struct fb_reader r;
+    struct fb_buf text = {0};
+    struct fb_rep rep;
+    char other[16];
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    uint64_t end;
+    (void)state;
+    open_with_row(&h);
+    for (uint32_t i = 8;; i++) {
+        snprintf(other, sizeof other, "users:%u", i % 100);
+        if (fb_key_partition(fb_bytes_str(other), HARNESS_PARTS) == p)
+            break;
+    }
+    assert_int_equal(DO(&h, HSET, other, 0, 0, 0, 0, 2, "age", "6").type, 255);
+    harness_load(&h, 0, FB_LOAD_FOUND, FB_KIND_HASH, row(&text, "she", "4"), 500, 0);
+    assert_true(harness_pop(&h, &rep));
+    harness_sync(&h);
+    b = harness_feed(&h, p, "users", 0, 10);
+    assert_int_equal(b.count, 2); /* users:7 with its age */
+    assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "owner", "you").num, 0);
+    harness_sync(&h);
+    b = harness_feed(&h, p, "users", 0, 1);
+    assert_int_equal(b.count, 1);
+    r = fb_reader(b.objects);
+    assert_int_equal(fb_feed_object_decode(&r, &fo), FB_OK);
+    assert_true(fb_bytes_is(fo.id, other + strlen("users:")));
+    end = fo.ver;
+    harness_pos(&h, p, "users", end, 501);
+    fo = feed_one(&h, p, end, &end);
+    assert_int_equal(fo.changed & 6, 6);
+    assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE); /* either of the two batches was it */
+    fb_buf_fini(&text);
+    harness_close(&h);
+}
+
+/* PostgreSQL refuses a version that was replaced meanwhile: the sync process leaves the row to the
+ * newer one, which brings the columns of both. */
+static void test_refused_and_replaced(void **state)
+{
+    struct harness h;
+    struct fb_feed_object fo;
+    uint16_t p = fb_key_partition(fb_bytes_str("users:7"), HARNESS_PARTS);
+    struct fb_verdict v = {.part = p,
+                           .verdict = FB_VERDICT_PARK,
+                           .ns = fb_bytes_str("users"),
+                           .id = fb_bytes_str("7"),
+                           .sqlstate = "23503"};
+    uint64_t end;
+    (void)state;
+    open_with_row(&h);
+    fo = feed_one(&h, p, 0, &end);
+    assert_int_equal(DO(&h, HSET, "users:7", 0, 0, 0, 0, 2, "owner", "you").num, 0);
+    v.ver = fo.ver;
+    lane_verdict(h.lane, &h.feeds, &v);
+    harness_tick(&h);
+    harness_sync(&h);
+    harness_pos(&h, p, "users", end, 501);
+    fo = feed_one(&h, p, end, &end);
+    assert_int_equal(fo.changed & 6, 6);
+    assert_int_equal(fo.flags, FB_OBJECT_HAS_BASE); /* its transaction did not write the row */
+    harness_close(&h);
+}
+
 /* Commands of a transaction that a restarted database lost are written once more, with all columns.
  */
 static void test_regression_of_a_rewritten_row(void **state)
@@ -517,6 +587,8 @@ int main(void)
                                        cmocka_unit_test(test_emitted_while_pending),
                                        cmocka_unit_test(test_deleted_before_restart),
                                        cmocka_unit_test(test_first_of_two_batches),
+                                       cmocka_unit_test(test_passed_when_asked_again),
+                                       cmocka_unit_test(test_refused_and_replaced),
                                        cmocka_unit_test(test_regression_of_a_rewritten_row),
                                        cmocka_unit_test(test_conflict_too_large),
                                        cmocka_unit_test(test_row_that_is_not_safe),
