@@ -132,6 +132,11 @@ static struct copy *copy_get(struct lane *l, struct part *p)
     replica_start(c->r, p->history, p->tail.ver);
     c->noted_ver = p->tail.ver;
     log_tail_note(l, p, LOG_NOTE_COMMITTED);
+    if (p->tail.bytes.n > p->tail.head) {
+        fb_assert(p->tail.log_seq != 0); /* lane_recovered */
+        copy_log_end(l, c, p->last_ver, p->ptime, p->tail.bytes.n - p->tail.head);
+        c->ends[c->first].log_seq = p->tail.log_seq;
+    }
     copy_read_until(l, p, 0);
     return c;
 }

@@ -204,6 +204,10 @@ void lane_synced(struct lane *l, uint64_t log_seq);
  * at or below the partition's snapshot ver are skipped. */
 FB_MUST_USE enum fb_status lane_recover_record(struct lane *l, const struct fb_record *rec,
                                                struct fb_err *err);
+/* Behind the last lane_recover_*: what a log of several copies keeps back (nobody knows yet whether
+ * it is committed) goes into the next tick's write once more. So the logs before this start are not
+ * needed any longer than their snapshots say. */
+void lane_recovered(struct lane *l);
 /* Last ver of the partition recovered so far (0 = nothing), and its highest epoch/history. */
 uint64_t lane_last_ver(const struct lane *l, uint16_t part);
 uint64_t lane_history(const struct lane *l, uint16_t part);

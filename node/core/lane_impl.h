@@ -106,7 +106,8 @@ struct log_tail {
     uint64_t filling;  /* it is being replaced by a copy: slices taken so far, 0 = it is not */
     uint64_t dead_ver; /* recovery: end of a branch that was cut off before the snapshot */
     struct fb_buf bytes;
-    size_t head; /* in bytes */
+    size_t head;      /* in bytes */
+    uint64_t log_seq; /* the write with what was recovered of it, see lane_recovered */
 };
 
 struct part {

@@ -120,6 +120,21 @@ void log_tail_apply(struct lane *l, struct part *p, uint64_t com_ver, bool end)
     }
 }
 
+void lane_recovered(struct lane *l)
+{
+    lane_check_writer(l);
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        struct part *p = l->parts[i];
+        struct log_tail *t = p == NULL ? NULL : &p->tail;
+        if (t == NULL || !t->kept || t->bytes.n == t->head)
+            continue;
+        log_tail_note(l, p, LOG_NOTE_COMMITTED);
+        if (!FB_MUTANT(cluster_tail_left))
+            fb_buf_put(&l->fx.log, t->bytes.p + t->head, t->bytes.n - t->head);
+        t->log_seq = l->fx.log_seq;
+    }
+}
+
 void log_tail_fini(struct part *p)
 {
     fb_buf_fini(&p->tail.bytes);

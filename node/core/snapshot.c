@@ -26,6 +26,8 @@ bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s)
         s->ptime = p->tail.ptime;
         if (p->copy != NULL)
             s->start_log_seq = copy_log_seq(l, p);
+        else if (p->tail.bytes.n > p->tail.head)
+            s->start_log_seq = p->tail.log_seq;
         return s->start_ver != 0;
     }
     s->ptime = p->ptime;

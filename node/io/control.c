@@ -9,12 +9,14 @@
 #include "proto/base/clock.h"
 #include "proto/base/hash.h"
 #include "proto/base/log.h"
+#include "proto/base/mutant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define SETTLE_NS UINT64_C(1500000000)
 #define RANK_NS UINT64_C(500000000)
+#define REPORT_NS UINT64_C(1000000000)
 #define HEAL_AFTER_NS UINT64_C(300000000000)
 
 /* Agent's thread alone. */
@@ -22,7 +24,7 @@ struct node_control {
     struct control_step *steps; /* room for all partitions */
     uint64_t *told_rev;         /* by partition: revision of the record that its worker knows */
     uint64_t *silent_ns;        /* by partition, for control_promote */
-    bool reported;
+    uint64_t report_ns;         /* when it was seen to last */
     uint64_t alive_fingerprint, alive_since_ns;
     uint32_t gone_count;
     struct gone {
@@ -466,8 +468,11 @@ void node_control_act(struct node *n, struct fb_cluster_state *s)
     tell_records(n, s);
     begin_anew(n, s->map, &me);
     count_parts(n, s, &me);
-    if (!c->reported)
-        c->reported = reports_tell(n, s->map);
+    if (c->report_ns == 0 ||
+        (fb_mono_ns() - c->report_ns >= REPORT_NS && !FB_MUTANT(cluster_report_once))) {
+        c->report_ns = fb_mono_ns();
+        reports_tell(n, s->map);
+    }
     node_links_tend(n, s);
     tell_leaving(n, s->map);
     if (atomic_load(&n->leaving))

@@ -146,6 +146,8 @@ enum fb_status node_recover(struct node *n, struct lane **lanes, uint64_t *last_
     free(r.damaged);
     if (s != FB_OK)
         return fb_err_wrap(err, s, "recover %s", n->dir.path);
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        lane_recovered(lanes[i]);
     for (uint32_t p = 0; p < n->partitions; p++) {
         const struct lane *lane = lanes[node_lane_of(n, (uint16_t)p)];
         n->recovered_parts[p].last_ver = lane_last_ver(lane, (uint16_t)p);

@@ -20,17 +20,30 @@ static bool named(const struct node *n, const struct fb_map *map)
     return false;
 }
 
-bool reports_tell(struct node *n, const struct fb_map *map)
+/* Written blindly: of two processes of this node one is gone, and the one that is there looks
+ * again. */
+static enum fb_status put_report(struct node *n, const char *key, struct fb_bytes text,
+                                 struct fb_err *err)
+{
+    struct fb_coord_op op = {.key = key, .rev = UINT64_MAX, .value = text};
+    struct fb_buf is = {0};
+    uint64_t rev;
+    enum fb_status s = fb_coord_get(n->coord, key, &is, &rev, err);
+
+    if (s == FB_ENOENT || (s == FB_OK && !fb_bytes_equal(fb_buf_view(&is), text)))
+        s = fb_coord_txn(n->coord, &op, 1, &rev, err);
+    fb_buf_fini(&is);
+    return s;
+}
+
+void reports_tell(struct node *n, const struct fb_map *map)
 {
     char key[FB_NAME_BYTES_MAX + 16];
     struct fb_buf text = {0};
     struct fb_err err;
-    uint64_t rev;
-    struct fb_coord_op op = {.key = key, .rev = UINT64_MAX};
-    enum fb_status s;
 
     if (!named(n, map))
-        return true;
+        return;
     snprintf(key, sizeof(key), "report/%s", n->name);
     fb_buf_printf(&text, "%016" PRIx64 "\n", n->inc);
     /* all of them: a change of a set may be carried out late and name this node's old process */
@@ -39,13 +52,10 @@ bool reports_tell(struct node *n, const struct fb_map *map)
                       (uint32_t)n->recovered_parts[p].history,
                       fb_ver_epoch(n->recovered_parts[p].last_ver), n->recovered_parts[p].last_ver,
                       n->lost_data);
-    op.value = fb_buf_view(&text);
-    s = fb_coord_txn(n->coord, &op, 1, &rev, &err);
-    fb_buf_fini(&text);
-    if (s != FB_OK)
-        FB_LOG(WARN, "what this node recovered is not in the coordinator yet, trying again",
+    if (put_report(n, key, fb_buf_view(&text), &err) != FB_OK)
+        FB_LOG(WARN, "what this node recovered may not be in the coordinator yet, trying again",
                FB_KS("error", err.msg));
-    return s == FB_OK;
+    fb_buf_fini(&text);
 }
 
 /* The next number of the text, which goes on behind it. */

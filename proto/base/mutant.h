@@ -4,8 +4,9 @@
  * (tools/build mutants), where it is true while the mutant of that name is the chosen one. Each
  * leaves out one thing that the protocol needs; the simulator has to find each of them
  * (tools/soak --mutants), those that begin with control_ the simulation of the control plane
- * (tests/unit/node/control_sim.c, which builds the code it tests with mutants). A name that no code
- * asks for is a finding of tools/tidy.
+ * (tests/unit/node/control_sim.c, which builds the code it tests with mutants), those that begin
+ * with cluster_ in worlds of several nodes (forebay-sim --copies). A name that no code asks for is
+ * a finding of tools/tidy.
  */
 #ifndef FB_PROTO_BASE_MUTANT_H_
 #define FB_PROTO_BASE_MUTANT_H_
@@ -103,6 +104,8 @@
     X(copy_feed_uncommitted, "a feed says that it has scanned what is not committed")              \
     X(copy_half, "half a copy counts as one after a restart")                                      \
     X(copy_fill_member, "a log is replaced while its node counts in the set")                      \
+    X(cluster_tail_left, "what recovery keeps back stays in logs that are trimmed")                \
+    X(cluster_report_once, "what a node recovered is told once, whatever becomes of it")           \
     X(copy_snapshot_ahead, "a snapshot says that it has what is not committed")
 
 #ifdef FB_MUTANTS

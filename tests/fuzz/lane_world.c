@@ -340,6 +340,7 @@ static bool recover_log(struct world *w, struct fb_err *err)
             return false;
         saw_ver(w, rec.ver);
     }
+    lane_recovered(w->lane);
     return true;
 }
 

@@ -212,7 +212,9 @@ static bool draw_cmd(struct sim_client *c, const struct key_info *k, enum shadow
 static uint8_t level_of(const struct sim_client *c, const struct key_info *k)
 {
     uint8_t level = c->level != FB_LEVEL_NONE ? c->level : k->level;
-    return level == FB_LEVEL_NONE ? FB_LEVEL_LOCAL : level;
+    if (level == FB_LEVEL_NONE)
+        level = c->set->world->replicas > 0 ? FB_LEVEL_REPLICATED : FB_LEVEL_LOCAL;
+    return level;
 }
 
 static void trace_cmd(struct sim_client *c, const struct shadow_cmd *cmd, const char *where)

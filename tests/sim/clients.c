@@ -334,9 +334,16 @@ static void on_recovered(void *arg, uint16_t part, uint64_t last_ver, enum node_
 {
     static const enum history_loss of[] = {[NODE_LOSS_NOTHING] = HISTORY_KILLED,
                                            [NODE_LOSS_UNSYNCED] = HISTORY_POWER,
-                                           [NODE_LOSS_ANY] = HISTORY_DISK};
+                                           [NODE_LOSS_ANY] = HISTORY_DISK,
+                                           [NODE_LOSS_LEADER] = HISTORY_LEADER};
     struct client_set *set = arg;
     history_recovered(set->history, sim_now_ns(set->sim), part, last_ver, of[loss]);
+}
+
+static void on_opened(void *arg, uint16_t part)
+{
+    struct client_set *set = arg;
+    history_opened(set->history, sim_now_ns(set->sim), part);
 }
 
 struct history *clients_history(const struct world *w)
@@ -348,6 +355,12 @@ static uint64_t row_version(void *arg, const char *key)
 {
     (void)arg;
     return pg_check_row_version(fb_bytes_str(key));
+}
+
+static bool held(void *arg, uint16_t part, uint64_t rec_ver)
+{
+    const struct client_set *set = arg;
+    return node_proc_holders(set->world, part, rec_ver) > 0;
 }
 
 static void rows_lost_ev(void *arg, uint64_t tag)
@@ -376,7 +389,7 @@ static void check_row(void *arg, const struct history_final *f)
     struct client_set *set = arg;
     struct raw_row found = {0}, *row = &found;
     bool parked = pg_model_key(set->world, f->key, row);
-    uint64_t now_ms = node_proc_wall_ms(set->world);
+    uint64_t now_ms = node_proc_wall_max_ms(set->world);
     struct shadow s = {.kind = row->there ? row->kind : FB_KIND_NONE,
                        .expires_ms = row->expires_ms,
                        .value = row->value};
@@ -399,6 +412,7 @@ static void module_start(struct world *w)
                                     .violation = history_violation,
                                     .row_version = row_version,
                                     .others_write = others_write,
+                                    .held = w->replicas > 0 ? held : NULL,
                                     .trace = history_trace};
     const struct sim_plan *plan = sim_plan(w->sim);
     w->clients = set;
@@ -407,9 +421,10 @@ static void module_start(struct world *w)
     set->history = history_new(&config);
     pg_check_on_revived(on_revived, set);
     pg_model_observe(w->pg, &(struct pg_observer){.arg = set, .changed = row_changed});
-    node_check_observe(
-        node_proc_check(w),
-        &(struct node_observer){.arg = set, .record = on_record, .recovered = on_recovered});
+    ledger_observe(w->ledger, &(struct ledger_observer){.arg = set,
+                                                        .record = on_record,
+                                                        .recovered = on_recovered,
+                                                        .opened = on_opened});
     load_plan(set);
     set->n = (uint32_t)sim_range(w->sim, SIM_CLIENT, 1, CLIENTS_MAX);
     set->quota = plan->ops / set->n + 1;

@@ -211,6 +211,19 @@ void sim_coord_epochs(struct sim_coord *c, uint64_t *rev, uint32_t *epoch)
     }
 }
 
+uint32_t sim_coord_in_sync(struct sim_coord *c, uint32_t part)
+{
+    struct fb_part_record rec;
+    struct fb_err err;
+    char key[32];
+    const struct entry *e;
+    snprintf(key, sizeof key, "part/%u", part);
+    e = find(c, key);
+    return e != NULL && fb_part_record_decode(fb_buf_view(&e->value), &rec, &err) == FB_OK
+               ? rec.isr_count
+               : 0;
+}
+
 uint64_t sim_coord_failures(const struct sim_coord *c)
 {
     return c->failures;

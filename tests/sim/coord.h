@@ -28,6 +28,8 @@ uint64_t sim_coord_rev(const struct sim_coord *c);
 /* The partitions' epochs into epoch[], unless nothing has changed since *rev, which is moved on. As
  * a client's view of the map; takes no time. */
 void sim_coord_epochs(struct sim_coord *c, uint64_t *rev, uint32_t *epoch);
+/* How many copies of a partition its record says are in sync; takes no time. */
+uint32_t sim_coord_in_sync(struct sim_coord *c, uint32_t part);
 /* How many calls of real processes got no definite answer so far. */
 uint64_t sim_coord_failures(const struct sim_coord *c);
 /* It does not answer real processes until then. */

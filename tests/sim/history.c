@@ -478,6 +478,10 @@ static void trace_record(struct history *h, const struct fb_record *r, const cha
         shadow_text(&s, &b);
     } else if (r->type == FB_RECORD_GROUP) {
         fb_buf_printf(&b, " of %u", r->count);
+    } else if (r->type == FB_RECORD_REFRESH) {
+        fb_buf_printf(&b, " of %u/%llu, kind %u, base %u, changed %llx", fb_ver_epoch(r->obj_ver),
+                      (unsigned long long)fb_ver_counter(r->obj_ver), r->kind, r->base_xid,
+                      (unsigned long long)r->changed);
     } else if (r->type == FB_RECORD_SYNCED) {
         fb_buf_printf(&b, " %u/%llu", fb_ver_epoch(r->obj_ver),
                       (unsigned long long)fb_ver_counter(r->obj_ver));
@@ -510,6 +514,11 @@ static void record_key(struct history *h, uint64_t now_ns, struct partition *p,
 void history_others(struct history *h, const char *key)
 {
     object_of(h, key, true)->others = true;
+}
+
+void history_opened(struct history *h, uint64_t now_ns, uint16_t part)
+{
+    h->parts[part].opened_ns = now_ns;
 }
 
 void history_record(struct history *h, uint64_t now_ns, const struct fb_record *r)

@@ -32,6 +32,7 @@ enum history_loss {
     HISTORY_KILLED, /* kill -9, clean stop, pause: nothing written may be missing */
     HISTORY_POWER,  /* power: what was not synced may be missing */
     HISTORY_DISK,   /* the disk lied, broke or is gone: only PostgreSQL is sure */
+    HISTORY_LEADER, /* of several copies another one leads: what it had not may be missing */
 };
 
 struct history_config {
@@ -46,6 +47,10 @@ struct history_config {
     /* The version of the row PostgreSQL has of an object, 0 = none; after HISTORY_DISK. NULL: there
      * is no loss of disks. */
     uint64_t (*row_version)(void *arg, const char *key);
+    /* With several copies: is the record on a disk of any node? What an answer has shown is on as
+     * many as were asked for, and is not left out as long as one of them has it. NULL: there is one
+     * copy. */
+    bool (*held)(void *arg, uint16_t part, uint64_t rec_ver);
 };
 
 struct history_counts {
@@ -109,6 +114,9 @@ void history_others(struct history *h, const char *key);
 /* A node has recovered partition `part` up to and including `last_ver`. */
 void history_recovered(struct history *h, uint64_t now_ns, uint16_t part, uint64_t last_ver,
                        enum history_loss loss);
+
+/* With several copies an epoch starts before it serves: it does now. */
+void history_opened(struct history *h, uint64_t now_ns, uint16_t part);
 
 /* PostgreSQL has gone back to an older state: what no log has is gone with it. */
 void history_rows_lost(struct history *h, uint64_t now_ns);

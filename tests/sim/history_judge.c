@@ -24,7 +24,7 @@ bool definite_error(const struct reply *r)
 {
     return starts(r, "CLUSTERDOWN") || starts(r, "DBDOWN") || starts(r, "OVERLOADED") ||
            starts(r, "TRYAGAIN") || starts(r, "CROSSSLOT") || starts(r, "EXECABORT") ||
-           starts(r, "LOADING") || contains(r, "nothing changed") ||
+           starts(r, "LOADING") || starts(r, "NOREPLICAS") || contains(r, "nothing changed") ||
            contains(r, "nothing was changed");
 }
 
@@ -229,6 +229,8 @@ static void judge_without(struct history *h, struct history_op *op, const struct
     for (uint32_t i = from; i < o->n; i++)
         if (fits_without(h, op, i, r)) {
             learn(op, i);
+            if (h->config.held != NULL && o->v[i].promised < FB_LEVEL_REPLICATED)
+                o->v[i].promised = FB_LEVEL_REPLICATED; /* what is shown is committed */
             return;
         }
     if (version_take(h, op, r))

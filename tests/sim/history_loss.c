@@ -5,9 +5,10 @@
 
 static const char *loss_text(enum history_loss loss)
 {
-    return loss == HISTORY_KILLED  ? "the process was killed"
-           : loss == HISTORY_POWER ? "power was lost"
-                                   : "the disk was lost";
+    return loss == HISTORY_KILLED   ? "the process was killed"
+           : loss == HISTORY_POWER  ? "power was lost"
+           : loss == HISTORY_LEADER ? "another node leads"
+                                    : "the disk was lost";
 }
 
 /* Did the loss break a promise? */
@@ -16,6 +17,9 @@ static bool promised(const struct history *h, const struct object *o, const stru
 {
     if (loss == HISTORY_KILLED)
         return true; /* what write(2) took survives, whatever was promised */
+    if (loss == HISTORY_LEADER)
+        return v->promised >= FB_LEVEL_REPLICATED &&
+               h->config.held(h->config.arg, o->part, v->rec_ver);
     if (loss == HISTORY_POWER)
         return v->promised >= FB_LEVEL_DURABLE;
     return v->promised >= FB_LEVEL_DATABASE &&

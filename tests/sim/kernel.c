@@ -166,6 +166,8 @@ static void draw_plan(struct sim *s)
         if (s->config.fault_on != NULL)
             p->on[i] = s->config.fault_on[i];
     }
+    if (s->config.copies) /* who has lost what he promised to keep needs a person to go on */
+        p->on[SIM_FAULT_DISK_LIE] = p->on[SIM_FAULT_DISK_GONE] = false;
     p->heat = (uint32_t)sim_spread(s, SIM_PLAN, 4, 100);
     p->storm_ns = sim_range(s, SIM_PLAN, 5, 40) * SIM_S;
     /* a client that waits for level database, one command after the other, has 12 s to wait for
@@ -299,6 +301,11 @@ bool sim_plain(const struct sim *s)
     return s->config.plain;
 }
 
+bool sim_copies(const struct sim *s)
+{
+    return s->config.copies;
+}
+
 const struct sim_plan *sim_plan(const struct sim *s)
 {
     return &s->plan;
@@ -371,11 +378,12 @@ static void print_end(struct sim *s)
 static void print_repeat(struct sim *s)
 {
     printf("seed %llu, commit %s, at %llu.%06llu s of virtual time, %s\n"
-           "to repeat it: forebay-sim --seed %llu%s%s --trace\n",
+           "to repeat it: forebay-sim%s --seed %llu%s%s --trace\n",
            (unsigned long long)s->config.seed, sim_commit, (unsigned long long)(s->now_ns / SIM_S),
            (unsigned long long)(s->now_ns % SIM_S / SIM_US),
            s->healed ? "faults had stopped" : "while faults struck",
-           (unsigned long long)s->config.seed, s->config.mutant != NULL ? " --mutant " : "",
+           s->config.copies ? " --copies" : "", (unsigned long long)s->config.seed,
+           s->config.mutant != NULL ? " --mutant " : "",
            s->config.mutant != NULL ? s->config.mutant : "");
     fflush(stdout);
 }

@@ -116,6 +116,7 @@ struct sim_config {
     bool trace;      /* print every line of the trace */
     const char *key; /* NULL, or print the story of this key: its lines, and who lived and died */
     bool plain;      /* only the plain world: no routers, no sync process (--plain) */
+    bool copies;     /* only worlds with several copies of each partition (--copies) */
     const char *mutant;   /* NULL or a name of proto/base/mutant.h */
     const bool *fault_on; /* NULL, or SIM_FAULT_COUNT flags that replace the drawn ones (--only) */
 };
@@ -125,6 +126,7 @@ struct sim *sim_new(const struct sim_config *config, uint64_t *counts);
 void sim_free(struct sim *s);
 uint64_t sim_seed(const struct sim *s);
 bool sim_plain(const struct sim *s);
+bool sim_copies(const struct sim *s);
 const struct sim_plan *sim_plan(const struct sim *s);
 
 bool sim_dangerous(const struct sim *s, const char *danger); /* is this the run's danger? */

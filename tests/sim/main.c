@@ -25,6 +25,7 @@ static const char help[] =
     "  --key K         print the story of one key: what clients asked and were told about it, its\n"
     "                  records, and what befell the processes meanwhile\n"
     "  --plain         only plain worlds: a client and a sync process that speak frames\n"
+    "  --copies        only worlds with several nodes and several copies of each partition\n"
     "  --twice         run each seed twice and compare the hashes of the two traces\n"
     "  --hash          print the hash of each seed's trace\n"
     "  --only A,B      only these kinds of faults exist (--only none: no faults)\n"
@@ -228,6 +229,7 @@ int main(int argc, char **argv)
         TRACE,
         KEY,
         PLAIN,
+        COPIES,
         TWICE,
         HASH,
         ONLY,
@@ -238,21 +240,15 @@ int main(int argc, char **argv)
         LISTF,
         HELP
     };
-    static const struct option options[] = {{"seed", required_argument, NULL, SEED},
-                                            {"count", required_argument, NULL, COUNT},
-                                            {"trace", no_argument, NULL, TRACE},
-                                            {"key", required_argument, NULL, KEY},
-                                            {"plain", no_argument, NULL, PLAIN},
-                                            {"twice", no_argument, NULL, TWICE},
-                                            {"hash", no_argument, NULL, HASH},
-                                            {"only", required_argument, NULL, ONLY},
-                                            {"mutant", required_argument, NULL, MUTANT},
-                                            {"keep-going", no_argument, NULL, KEEP},
-                                            {"seconds", required_argument, NULL, SECONDS},
-                                            {"list-mutants", no_argument, NULL, LISTM},
-                                            {"list-faults", no_argument, NULL, LISTF},
-                                            {"help", no_argument, NULL, HELP},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, SEED},    {"count", required_argument, NULL, COUNT},
+        {"trace", no_argument, NULL, TRACE},        {"key", required_argument, NULL, KEY},
+        {"plain", no_argument, NULL, PLAIN},        {"copies", no_argument, NULL, COPIES},
+        {"twice", no_argument, NULL, TWICE},        {"hash", no_argument, NULL, HASH},
+        {"only", required_argument, NULL, ONLY},    {"mutant", required_argument, NULL, MUTANT},
+        {"keep-going", no_argument, NULL, KEEP},    {"seconds", required_argument, NULL, SECONDS},
+        {"list-mutants", no_argument, NULL, LISTM}, {"list-faults", no_argument, NULL, LISTF},
+        {"help", no_argument, NULL, HELP},          {NULL, 0, NULL, 0}};
     struct args a = {.seed = 1, .count = 1};
     int c;
 
@@ -277,6 +273,9 @@ int main(int argc, char **argv)
             break;
         case PLAIN:
             a.config.plain = true;
+            break;
+        case COPIES:
+            a.config.copies = true;
             break;
         case TWICE:
             a.twice = true;

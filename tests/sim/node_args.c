@@ -21,9 +21,10 @@ static void draw_reloadable(struct node_args *a)
     o->memory_kib = a->small ? sim_spread(s, SIM_NODE, 12, 64) : 65536;
 }
 
-void node_args_init(struct node_args *a, struct sim *s)
+void node_args_init(struct node_args *a, struct sim *s, const char *name)
 {
     a->sim = s;
+    a->name = name;
     a->small = sim_strikes(s, SIM_NODE, SIM_FAULT_OOM_EVICT, 1000000);
     a->said.threads = sim_range(s, SIM_NODE, 1, 3);
     a->said.segment_kib = sim_spread(s, SIM_NODE, 4, 256);
@@ -47,10 +48,10 @@ static void write_args(struct node_args *a)
     const struct node_options *o = &a->said;
     a->argc = 0;
     arg(a, "forebay-node");
-    arg(a, "--process.name=%s", WORLD_NODE_NAME);
+    arg(a, "--process.name=%s", a->name);
     arg(a, "--process.coordinator=file:///coord");
-    arg(a, "--node.listen=%s", WORLD_NODE_ADDRESS);
-    arg(a, "--node.data_dir=%s", NODE_DATA_DIR);
+    arg(a, "--node.listen=%s:7000", a->name);
+    arg(a, "--node.data_dir=/data/%s", a->name);
     arg(a, "--node.threads=%llu", (unsigned long long)o->threads);
     arg(a, "--node.segment_bytes=%lluKiB", (unsigned long long)o->segment_kib);
     arg(a, "--node.log_sync_interval=%llums", (unsigned long long)o->sync_ms);

@@ -7,7 +7,6 @@
 struct node;
 
 #define NODE_ARGS_MAX 24u
-#define NODE_DATA_DIR "/data/n1"
 
 struct node_options {
     uint64_t threads, segment_kib; /* need a restart */
@@ -16,6 +15,7 @@ struct node_options {
 
 struct node_args {
     struct sim *sim;
+    const char *name;
     bool small, accept_empty; /* memory, in this run */
     struct node_options said; /* what argv says */
     struct node_options runs; /* what the process works with */
@@ -25,7 +25,7 @@ struct node_args {
 };
 
 /* Draws all of it. */
-void node_args_init(struct node_args *a, struct sim *s);
+void node_args_init(struct node_args *a, struct sim *s, const char *name);
 /* argc and argv of a start, which works with all that is said. */
 void node_args_start(struct node_args *a, bool accept_empty);
 /* The operator changes some of what is said; a process that runs reads it again (SIGHUP), and takes

@@ -5,32 +5,43 @@
 #include "proto/base/hash.h"
 #include "tests/sim/world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-static struct node_check *the_check;
+static struct node_check *checks;
 
-struct node_check *node_check_new(struct sim *s, uint32_t partitions,
+struct node_check *node_check_mine(void)
+{
+    struct node_check *c = checks;
+    while (c->proc != sim_self())
+        c = c->next;
+    return c;
+}
+
+struct node_check *node_check_new(struct sim *s, struct ledger *l, uint32_t partitions,
                                   const struct fb_nsset *namespaces)
 {
     struct node_check *c = fb_xcalloc(1, sizeof *c);
     c->sim = s;
     c->partitions = partitions;
     c->namespaces = namespaces;
+    c->ledger = l;
     c->parts = fb_xcalloc(partitions, sizeof *c->parts);
-    the_check = c;
+    for (uint32_t i = 0; i < partitions; i++)
+        c->parts[i].keys = ledger_keys(l, (uint16_t)i);
+    c->next = checks;
+    checks = c;
     return c;
 }
 
 void node_check_free(struct node_check *c)
 {
-    for (uint32_t i = 0; i < c->partitions; i++) {
-        struct part_view *v = &c->parts[i];
-        for (uint32_t k = 0; k < v->key_n; k++)
-            fb_buf_fini(&v->keys[k].key);
-        free(v->keys);
-        free(v->r);
-        free(v->all);
-    }
+    struct node_check **at = &checks;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    for (uint32_t i = 0; i < c->partitions; i++)
+        free(c->parts[i].r);
     for (uint32_t i = 0; i < NODE_WORKERS_MAX; i++)
         fb_buf_fini(&c->in_flight[i]);
     free(c->parts);
@@ -38,20 +49,13 @@ void node_check_free(struct node_check *c)
     free(c->marks);
     free(c->incs);
     free(c);
-    the_check = NULL;
-}
-
-void node_check_observe(struct node_check *c, const struct node_observer *o)
-{
-    fb_assert(c->observer_n < FB_COUNT_OF(c->observer));
-    c->observer[c->observer_n++] = *o;
 }
 
 void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss loss)
 {
     c->proc = p;
     c->node = NULL;
-    node_check_snapshots(c);
+    c->snapshot.shown = 0;
     c->loss = loss;
     c->recovered = false;
     c->generation = 0;
@@ -60,6 +64,8 @@ void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss l
     for (uint32_t i = 0; i < c->partitions; i++) {
         c->parts[i].floor = loss == NODE_LOSS_ANY ? 0 : c->parts[i].durable;
         c->parts[i].epoch_started = 0;
+        c->parts[i].open = 0;
+        c->parts[i].parted = false;
     }
 }
 
@@ -78,6 +84,12 @@ struct node *node_check_node(struct node_check *c)
 {
     /* while it stops its lanes are being freed */
     return c->node != NULL && !atomic_load(&c->node->stopping) ? c->node : NULL;
+}
+
+bool node_check_has(const struct node_check *c, uint16_t part, uint64_t ver)
+{
+    const struct part_view *v = &c->parts[part];
+    return !v->filling && ledger_past(c->ledger, part, ver, v->written);
 }
 
 bool node_check_whole(const struct node_check *c, uint32_t file)
@@ -109,66 +121,15 @@ uint64_t node_check_durable(const struct node_check *c, uint16_t part)
 
 /* ---- records ---- */
 
-static uint32_t key_index(struct part_view *v, struct fb_bytes key)
-{
-    uint64_t hash = object_hash(key);
-    for (uint32_t i = 0; i < v->key_n; i++)
-        if (v->keys[i].hash == hash && fb_bytes_equal(fb_buf_view(&v->keys[i].key), key))
-            return i + 1;
-    if (v->key_n == v->key_cap) {
-        v->key_cap = v->key_cap == 0 ? 64 : v->key_cap * 2;
-        v->keys = fb_xrealloc(v->keys, v->key_cap * sizeof *v->keys);
-    }
-    v->keys[v->key_n] = (struct known_key){.hash = hash};
-    fb_buf_put_bytes(&v->keys[v->key_n].key, key);
-    return ++v->key_n;
-}
-
-/* I3: a version names one record for ever. */
-static void check_unique(struct node_check *c, struct part_view *v, uint16_t part, uint64_t ver,
-                         uint64_t content)
-{
-    if ((v->all_n + 1) * 2 > v->all_cap) {
-        uint32_t cap = v->all_cap == 0 ? 256 : v->all_cap * 2;
-        void *old = v->all;
-        uint32_t old_cap = v->all_cap;
-        v->all = fb_xcalloc(cap, sizeof *v->all);
-        v->all_cap = cap;
-        for (uint32_t i = 0; i < old_cap; i++) {
-            struct {
-                uint64_t ver, content;
-            } *e = old;
-            if (e[i].ver == 0)
-                continue;
-            uint32_t at = (uint32_t)(e[i].ver * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (cap - 1);
-            while (v->all[at].ver != 0)
-                at = (at + 1) & (cap - 1);
-            v->all[at].ver = e[i].ver;
-            v->all[at].content = e[i].content;
-        }
-        free(old);
-    }
-    uint32_t at = (uint32_t)(ver * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (v->all_cap - 1);
-    while (v->all[at].ver != 0 && v->all[at].ver != ver)
-        at = (at + 1) & (v->all_cap - 1);
-    if (v->all[at].ver == ver)
-        sim_violation(c->sim, "I3", "partition %u: version %u/%llu is given to a second record",
-                      part, fb_ver_epoch(ver), (unsigned long long)fb_ver_counter(ver));
-    (void)content;
-    v->all[at].ver = ver;
-    v->all[at].content = content;
-    v->all_n++;
-}
-
 static void record_seen(struct node_check *c, const struct fb_record *r, uint64_t content)
 {
     struct part_view *v = &c->parts[r->part];
-    struct seen *s, *last = v->n > 0 ? &v->r[v->n - 1] : NULL;
-    bool keyed = r->type == FB_RECORD_PUT || r->type == FB_RECORD_DEL ||
-                 r->type == FB_RECORD_EXPIRE || r->type == FB_RECORD_PARK ||
-                 r->type == FB_RECORD_REFRESH || r->type == FB_RECORD_SYNCED;
+    const struct seen *last;
+    struct seen s;
 
-    check_unique(c, v, r->part, r->ver, content);
+    if (ledger_copies(c->ledger) && node_check_note(c, r))
+        return;
+    last = v->n > 0 ? &v->r[v->n - 1] : NULL;
     if (last != NULL && (r->ver <= last->ver || r->prev != last->ver))
         sim_violation(c->sim, "I2",
                       "partition %u: record %u/%llu (prev %u/%llu) follows %u/%llu in the log",
@@ -180,29 +141,38 @@ static void record_seen(struct node_check *c, const struct fb_record *r, uint64_
                       fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver));
     if (r->type == FB_RECORD_EPOCH_START) {
         v->epoch_started = fb_ver_epoch(r->ver);
-    } else if (fb_ver_epoch(r->ver) != v->epoch_started && !c->replaying) {
+    } else if (ledger_copies(c->ledger)
+                   ? last == NULL || fb_ver_epoch(last->ver) != fb_ver_epoch(r->ver)
+                   : fb_ver_epoch(r->ver) != v->epoch_started && !c->replaying) {
         sim_violation(c->sim, "I9", "partition %u: a record of epoch %u without its start", r->part,
                       fb_ver_epoch(r->ver));
     }
+    ledger_record(c->ledger, r, content, &s);
+    node_check_view_add(v, &s);
+    v->written = r->ver;
+}
+
+void node_check_view_add(struct part_view *v, const struct seen *s)
+{
     if (v->n == v->cap) {
         v->cap = v->cap == 0 ? 256 : v->cap * 2;
         v->r = fb_xrealloc(v->r, v->cap * sizeof *v->r);
     }
-    s = &v->r[v->n++];
-    *s = (struct seen){.ver = r->ver,
-                       .ptime = r->ptime_ms,
-                       .obj_ver = r->obj_ver,
-                       .dsafe = r->changed,
-                       .content = content,
-                       .type = r->type,
-                       .group = r->count,
-                       .expires_ms = r->expires_ms,
-                       .key = keyed ? key_index(v, r->key) : 0,
-                       .value_hash = fb_hash64(r->value.p, r->value.n, 7)};
-    v->written = r->ver;
-    for (uint32_t i = 0; i < c->observer_n; i++)
-        if (c->observer[i].record != NULL)
-            c->observer[i].record(c->observer[i].arg, r);
+    v->r[v->n++] = *s;
+}
+
+static void mark_add(struct node_check *c, struct batch *b, uint16_t part, uint64_t ver)
+{
+    if (b->mark_n > 0 && c->marks[c->mark_n - 1].part == part) {
+        c->marks[c->mark_n - 1].ver = ver;
+        return;
+    }
+    if (c->mark_n == c->mark_cap) {
+        c->mark_cap = c->mark_cap == 0 ? 1024 : c->mark_cap * 2;
+        c->marks = fb_xrealloc(c->marks, c->mark_cap * sizeof *c->marks);
+    }
+    c->marks[c->mark_n++] = (struct mark){part, ver};
+    b->mark_n++;
 }
 
 enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
@@ -213,7 +183,7 @@ enum fb_status __real_log_append(struct log *log, uint32_t lane, uint64_t seq,
 enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
                                  struct fb_bytes records, bool urgent, struct fb_err *err)
 {
-    struct node_check *c = the_check;
+    struct node_check *c = node_check_mine();
     struct log_lane *l = &log->lanes[lane];
     struct fb_reader in = fb_reader(records);
     struct batch *b;
@@ -248,16 +218,7 @@ enum fb_status __wrap_log_append(struct log *log, uint32_t lane, uint64_t seq,
         if (fb_record_decode(&in, &r) != FB_OK)
             sim_violation(c->sim, "record", "a batch of the log holds what is no record");
         record_seen(c, &r, fb_hash64(start, (size_t)(in.p - start), 1));
-        if (b->mark_n > 0 && c->marks[c->mark_n - 1].part == r.part) {
-            c->marks[c->mark_n - 1].ver = r.ver;
-            continue;
-        }
-        if (c->mark_n == c->mark_cap) {
-            c->mark_cap = c->mark_cap == 0 ? 1024 : c->mark_cap * 2;
-            c->marks = fb_xrealloc(c->marks, c->mark_cap * sizeof *c->marks);
-        }
-        c->marks[c->mark_n++] = (struct mark){r.part, r.ver};
-        b->mark_n++;
+        mark_add(c, b, r.part, c->parts[r.part].written);
     }
     c->generation = log->config.generation;
     return FB_OK;
@@ -268,7 +229,7 @@ void __wrap_lane_synced(struct lane *l, uint64_t log_seq);
 void __real_lane_synced(struct lane *l, uint64_t log_seq);
 void __wrap_lane_synced(struct lane *l, uint64_t log_seq)
 {
-    struct node_check *c = the_check;
+    struct node_check *c = node_check_mine();
     for (uint32_t i = c->first_batch; i < c->batch_n; i++) {
         struct batch *b = &c->batches[i];
         char name[LOG_NAME_BYTES];
@@ -282,8 +243,10 @@ void __wrap_lane_synced(struct lane *l, uint64_t log_seq)
                           (unsigned long long)b->seq, b->lane);
         for (uint32_t k = 0; k < b->mark_n; k++) {
             struct mark *m = &c->marks[b->first_mark + k];
-            if (m->ver > c->parts[m->part].durable)
-                c->parts[m->part].durable = m->ver;
+            struct part_view *v = &c->parts[m->part];
+            if (b->first_mark + k >= v->wiped_at && m->ver > v->durable &&
+                (!v->parted || ledger_past(c->ledger, m->part, m->ver, v->written)))
+                v->durable = m->ver;
         }
     }
     __real_lane_synced(l, log_seq);
@@ -295,6 +258,10 @@ static void recovered_part(struct node_check *c, uint16_t part, uint64_t last)
 {
     struct part_view *v = &c->parts[part];
     uint32_t n = v->n;
+    if (ledger_copies(c->ledger)) {
+        node_check_recovered_copy(c, part, last);
+        return;
+    }
     if (last > v->written)
         sim_violation(c->sim, "recovery",
                       "partition %u: version %u/%llu was recovered, %u/%llu "
@@ -325,9 +292,7 @@ static void recovered_part(struct node_check *c, uint16_t part, uint64_t last)
                   v->n - n, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last));
     v->n = n;
     v->written = v->durable = v->recovered = last; /* recovery sealed and synced what it replayed */
-    for (uint32_t i = 0; i < c->observer_n; i++)
-        if (c->observer[i].recovered != NULL)
-            c->observer[i].recovered(c->observer[i].arg, part, last, c->loss);
+    ledger_recovered(c->ledger, part, last, c->loss);
 }
 
 /* The batch that was being written was written after all. */
@@ -338,10 +303,16 @@ static void recovered_in_flight(struct node_check *c, uint32_t i, const struct n
     struct fb_record r;
     bool there = false;
     c->replaying = true;
-    while (in.n > 0 && fb_record_decode(&in, &r) == FB_OK)
+    while (in.n > 0 && fb_record_decode(&in, &r) == FB_OK) {
         there = there || lane_last_ver(lanes[node_check_lane_of(n, r.part)], r.part) == r.ver;
-    while (there && again.n > 0 && fb_record_decode(&again, &r) == FB_OK)
-        record_seen(c, &r, 0);
+        if (r.type == FB_RECORD_META)
+            c->parts[r.part].unsure = true;
+    }
+    while (there && again.n > 0) {
+        const uint8_t *start = again.p;
+        if (fb_record_decode(&again, &r) == FB_OK)
+            record_seen(c, &r, fb_hash64(start, (size_t)(again.p - start), 1));
+    }
     c->replaying = false;
     fb_buf_clear(&c->in_flight[i]);
 }
@@ -367,7 +338,7 @@ enum fb_status __real_node_recover(struct node *n, struct lane **lanes, uint64_t
 enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t *last_generation,
                                    struct fb_err *err)
 {
-    struct node_check *c = the_check;
+    struct node_check *c = node_check_mine();
     enum fb_status s = __real_node_recover(n, lanes, last_generation, err);
     if (s != FB_OK)
         return s;
@@ -415,8 +386,11 @@ bool node_check_followed(const struct node_check *c, const struct fs_node *dir, 
 
 bool node_check_vital_place(struct node_check *c, struct fs_node **f, uint64_t *at)
 {
-    const struct fs_node *dir = fs_lookup(c->proc->fs, "/data/n1/log");
+    const struct fs_node *dir;
+    char path[64];
     uint32_t found = 0;
+    snprintf(path, sizeof path, "/data/%s/log", c->proc->name);
+    dir = fs_lookup(c->proc->fs, path);
     for (uint32_t i = 0; i < c->batch_n; i++) {
         const struct batch *b = &c->batches[i];
         bool later = false;

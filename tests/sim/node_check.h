@@ -6,29 +6,15 @@
 #define FB_TESTS_SIM_NODE_CHECK_H_
 
 #include "node/io/node.h"
+#include "tests/sim/ledger.h"
 #include "tests/sim/net.h"
 #include "tests/sim/os.h"
 
 struct node_check;
 
-/* What the last end of the process may have taken. */
-enum node_loss {
-    NODE_LOSS_NOTHING,  /* kill, exit: all that write(2) took is there */
-    NODE_LOSS_UNSYNCED, /* power: what no fsync had covered */
-    NODE_LOSS_ANY       /* an fsync had lied, or the directory was lost */
-};
-
-struct node_check *node_check_new(struct sim *s, uint32_t partitions,
+struct node_check *node_check_new(struct sim *s, struct ledger *l, uint32_t partitions,
                                   const struct fb_nsset *namespaces);
 void node_check_free(struct node_check *c);
-/* Who else wants to know: each record when it was written, and what each partition has after a
- * recovery. */
-struct node_observer {
-    void *arg;
-    void (*record)(void *arg, const struct fb_record *r);
-    void (*recovered)(void *arg, uint16_t part, uint64_t last_ver, enum node_loss loss);
-};
-void node_check_observe(struct node_check *c, const struct node_observer *o);
 /* A process starts; what it may find missing. `fs_lied`: durability of this incarnation proves
  * nothing. */
 void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss loss);
@@ -48,6 +34,9 @@ void node_check_state(struct node_check *c);
 /* Of a partition: newest version written to the log, and newest known to be on the platter. */
 uint64_t node_check_written(const struct node_check *c, uint16_t part);
 uint64_t node_check_durable(const struct node_check *c, uint16_t part);
+/* Does its log, as it stands, have the version (with several copies: on the disk, were it killed
+ * now)? */
+bool node_check_has(const struct node_check *c, uint16_t part, uint64_t ver);
 /* The node's struct, once recovery ran; NULL when none. */
 struct node *node_check_node(struct node_check *c);
 /* Was all that the node wrote to this log file synced? */

@@ -8,32 +8,19 @@
 
 #define ASKED_MAX 8192u
 
-struct seen { /* one record */
-    uint64_t ver, ptime, obj_ver, dsafe, content, key_hash, value_hash;
-    uint32_t key; /* index into keys of the partition + 1, 0 = none */
-    uint8_t type;
-    uint32_t group; /* GROUP: how many follow */
-    int64_t expires_ms;
-};
-
-struct known_key {
-    struct fb_buf key;
-    uint64_t hash;
-};
-
 struct part_view {
     struct seen *r; /* ascending versions; cut back after a loss */
     uint32_t n, cap;
-    struct known_key *keys;
-    uint32_t key_n, key_cap;
+    const struct known_keys *keys;
     uint64_t written, durable, floor; /* floor: durable before the present process began */
     uint64_t recovered;               /* what the present process began with */
     uint32_t epoch_started;           /* this incarnation's */
-    /* every version there ever was, also those lost: open addressing, ver -> content */
-    struct {
-        uint64_t ver, content;
-    } * all;
-    uint32_t all_n, all_cap;
+    uint32_t open;                    /* the epoch in which it was seen open last */
+    bool filling;      /* with several copies: what is written is a copy of another's state */
+    bool parted;       /* this process's log was cut, or copied anew */
+    bool unsure;       /* the note in the write that an end interrupted may be there or not */
+    uint64_t copied;   /* what the copy stands for */
+    uint32_t wiped_at; /* marks before it say nothing any more */
 };
 
 struct batch { /* one write to the log */
@@ -61,6 +48,7 @@ struct node_check {
     struct sim *sim;
     struct sim_proc *proc;
     struct node *node;
+    struct ledger *ledger;
     uint32_t partitions;
     const struct fb_nsset *namespaces;
     enum node_loss loss;
@@ -75,17 +63,29 @@ struct node_check {
     /* a batch whose write was under way when the process ended: it may be there or not */
     struct fb_buf in_flight[NODE_WORKERS_MAX];
     bool replaying, must_refuse, recovered;
-    struct node_observer observer[4];
-    uint32_t observer_n;
     uint64_t *incs; /* of every start that came through its recovery */
     uint32_t inc_n, inc_cap;
     struct asked asked[ASKED_MAX];
+    struct { /* the snapshot that is being written; a node has one thread for them */
+        uint16_t part;
+        uint64_t shown; /* newest version in it */
+    } snapshot;
+    struct node_check *next; /* of the checks of a world */
 };
 
-/* node_check_snapshot.c: looks at the snapshots of the process that starts now. */
-void node_check_snapshots(struct node_check *c);
+/* The check of the process whose code runs now. */
+struct node_check *node_check_mine(void);
+
+/* node_check_copies.c: with several copies. A record is written: true when it is a note of the node
+ * or a part of a copy, and no record of the ledger; else the view ends with the one before it. */
+bool node_check_note(struct node_check *c, const struct fb_record *r);
+void node_check_view_add(struct part_view *v, const struct seen *s);
+/* The view becomes the ledger's path to `ver`. */
+void node_check_stand(struct node_check *c, uint16_t part, uint64_t ver);
+/* A recovery found `last`: may it? */
+void node_check_recovered_copy(struct node_check *c, uint16_t part, uint64_t last);
 /* node_check_state.c: I9, an epoch that other workers see has its start in the log. */
-void node_check_open(const struct node_check *c);
+void node_check_open(struct node_check *c);
 
 static inline uint32_t node_check_lane_of(const struct node *n, uint32_t part)
 {

@@ -7,19 +7,6 @@
 #include "node/disk/log_internal.h"
 #include "node/disk/snapshot.h"
 
-/* The one that is being written; a node has one thread for snapshots. */
-static struct {
-    struct node_check *check;
-    uint16_t part;
-    uint64_t shown; /* newest version in it */
-} now;
-
-void node_check_snapshots(struct node_check *c)
-{
-    now.check = c;
-    now.shown = 0;
-}
-
 enum fb_status __wrap_snapshot_create(const char *dir, const struct snapshot_info *info,
                                       struct snapshot_writer **out, struct fb_err *err);
 enum fb_status __real_snapshot_create(const char *dir, const struct snapshot_info *info,
@@ -27,8 +14,9 @@ enum fb_status __real_snapshot_create(const char *dir, const struct snapshot_inf
 enum fb_status __wrap_snapshot_create(const char *dir, const struct snapshot_info *info,
                                       struct snapshot_writer **out, struct fb_err *err)
 {
-    now.part = info->part;
-    now.shown = info->start_ver;
+    struct node_check *c = node_check_mine();
+    c->snapshot.part = info->part;
+    c->snapshot.shown = info->start_ver;
     return __real_snapshot_create(dir, info, out, err);
 }
 
@@ -39,13 +27,14 @@ enum fb_status __real_snapshot_append(struct snapshot_writer *w, struct fb_bytes
 enum fb_status __wrap_snapshot_append(struct snapshot_writer *w, struct fb_bytes items,
                                       struct fb_err *err)
 {
+    struct node_check *c = node_check_mine();
     struct fb_reader in = fb_reader(items);
     while (in.n > 0) {
         struct fb_record r;
         if (fb_record_decode(&in, &r) != FB_OK)
-            sim_violation(now.check->sim, "record", "a snapshot holds what is no record");
-        if (r.ver > now.shown)
-            now.shown = r.ver;
+            sim_violation(c->sim, "record", "a snapshot holds what is no record");
+        if (r.ver > c->snapshot.shown)
+            c->snapshot.shown = r.ver;
     }
     return __real_snapshot_append(w, items, err);
 }
@@ -66,21 +55,23 @@ enum fb_status __real_snapshot_commit(struct snapshot_writer *w, uint64_t wall_m
 enum fb_status __wrap_snapshot_commit(struct snapshot_writer *w, uint64_t wall_ms,
                                       struct fb_err *err)
 {
-    const struct node_check *c = now.check;
-    uint64_t before = c->parts[now.part].recovered; /* the last version in the batches before */
-    for (uint32_t i = c->first_batch; i < c->batch_n && !c->proc->fs->lied; i++) {
+    const struct node_check *c = node_check_mine();
+    uint16_t part = c->snapshot.part;
+    uint64_t before = c->parts[part].recovered; /* the last version in the batches before */
+    for (uint32_t i = c->first_batch;
+         i < c->batch_n && !c->proc->fs->lied && !c->parts[part].parted; i++) {
         const struct batch *b = &c->batches[i];
-        for (uint32_t k = 0; k < b->mark_n && before < now.shown; k++) {
+        for (uint32_t k = 0; k < b->mark_n && before < c->snapshot.shown; k++) {
             const struct mark *m = &c->marks[b->first_mark + k];
-            if (m->part != now.part)
+            if (m->part != part)
                 continue;
             if (!batch_durable(c, b))
                 sim_violation(c->sim, "I18",
                               "a snapshot of partition %u shows version %u/%llu and gets its name; "
                               "of the log that is on disk up to %u/%llu",
-                              now.part, fb_ver_epoch(now.shown),
-                              (unsigned long long)fb_ver_counter(now.shown), fb_ver_epoch(before),
-                              (unsigned long long)fb_ver_counter(before));
+                              part, fb_ver_epoch(c->snapshot.shown),
+                              (unsigned long long)fb_ver_counter(c->snapshot.shown),
+                              fb_ver_epoch(before), (unsigned long long)fb_ver_counter(before));
             before = m->ver;
         }
     }

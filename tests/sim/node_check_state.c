@@ -10,8 +10,8 @@ static void check_object(struct node_check *c, struct lane *l, struct part *p, s
                          uint32_t key, const struct seen *last, bool refreshed, uint64_t ckpt,
                          uint64_t dsafe)
 {
-    struct fb_bytes name = fb_buf_view(&v->keys[key].key);
-    const struct object *o = store_find(l->store, name, v->keys[key].hash);
+    struct fb_bytes name = fb_buf_view(&v->keys->k[key].key);
+    const struct object *o = store_find(l->store, name, v->keys->k[key].hash);
     bool waits = last->ver > ckpt, must = last->ver > dsafe;
 
     if (must && (o == NULL || o->ver != last->ver))
@@ -49,22 +49,9 @@ struct view_key {  /* of a key, while the records are walked */
     bool refreshed;
 };
 
-static void check_part(struct node_check *c, struct lane *l, uint16_t part)
+static void check_objects(struct node_check *c, struct lane *l, struct part *p, struct part_view *v)
 {
-    struct part_view *v = &c->parts[part];
-    struct part *p = l->parts[part];
-    struct view_key *k;
-
-    if (p == NULL || v->n == 0)
-        return;
-    if (p->last_ver != v->written && l->fx.log.n == 0)
-        sim_violation(c->sim, "I11", "partition %u: the lane is at %u/%llu, its log at %u/%llu",
-                      part, fb_ver_epoch(p->last_ver),
-                      (unsigned long long)fb_ver_counter(p->last_ver), fb_ver_epoch(v->written),
-                      (unsigned long long)fb_ver_counter(v->written));
-    if (p->open && p->synced_ver > v->durable)
-        sim_violation(c->sim, "I18", "partition %u: the lane takes for synced what is not", part);
-    k = fb_xcalloc(v->key_n + 1, sizeof *k);
+    struct view_key *k = fb_xcalloc(v->keys->n + 1, sizeof *k);
     for (uint32_t i = 0; i < v->n; i++) {
         const struct seen *s = &v->r[i];
         if (s->key == 0 || s->type == FB_RECORD_SYNCED || s->type == FB_RECORD_PARK)
@@ -76,18 +63,36 @@ static void check_part(struct node_check *c, struct lane *l, uint16_t part)
         k[s->key - 1].last = i + 1;
         k[s->key - 1].refreshed = false;
     }
-    for (uint32_t i = 0; i < v->key_n; i++) {
+    for (uint32_t i = 0; i < v->keys->n; i++) {
         uint8_t ns_len;
         uint16_t nsid;
         const struct feed *f;
         if (k[i].last == 0)
             continue;
-        nsid = nsid_of_key(l, fb_buf_view(&v->keys[i].key), &ns_len);
+        nsid = nsid_of_key(l, fb_buf_view(&v->keys->k[i].key), &ns_len);
         f = feed_find(p, nsid);
         check_object(c, l, p, v, i, &v->r[k[i].last - 1], k[i].refreshed, f == NULL ? 0 : f->ckpt,
                      f == NULL ? 0 : f->dsafe);
     }
     free(k);
+}
+
+static void check_part(struct node_check *c, struct lane *l, uint16_t part)
+{
+    struct part_view *v = &c->parts[part];
+    struct part *p = l->parts[part];
+
+    if (p == NULL || v->n == 0)
+        return;
+    if ((p->tail.kept ? p->last_ver > v->written : p->last_ver != v->written) && l->fx.log.n == 0)
+        sim_violation(c->sim, "I11", "partition %u: the lane is at %u/%llu, its log at %u/%llu",
+                      part, fb_ver_epoch(p->last_ver),
+                      (unsigned long long)fb_ver_counter(p->last_ver), fb_ver_epoch(v->written),
+                      (unsigned long long)fb_ver_counter(v->written));
+    if (p->open && p->synced_ver > v->durable)
+        sim_violation(c->sim, "I18", "partition %u: the lane takes for synced what is not", part);
+    if (!p->tail.kept || p->tail.ver == v->written) /* of several copies: all is committed */
+        check_objects(c, l, p, v);
     /* I28, I33 and the order of the lists */
     for (uint32_t i = 0; i < p->feed_cap; i++) {
         const struct feed *f = p->feeds[i];
@@ -137,7 +142,7 @@ static void check_dirty(const struct node_check *c, const struct lane *l)
     }
 }
 
-void node_check_open(const struct node_check *c)
+void node_check_open(struct node_check *c)
 {
     for (uint32_t p = 0; c->node != NULL && c->node->open_epoch != NULL && p < c->partitions; p++) {
         uint32_t open = atomic_load(&c->node->open_epoch[p]);
@@ -146,6 +151,9 @@ void node_check_open(const struct node_check *c)
                           "partition %u is open in epoch %u, and the last epoch whose start this "
                           "process wrote is %u",
                           p, open, c->parts[p].epoch_started);
+        if (open != 0 && open != c->parts[p].open)
+            ledger_opened(c->ledger, (uint16_t)p, open, c->parts[p].written);
+        c->parts[p].open = open;
     }
 }
 

@@ -85,7 +85,7 @@ static void check_passed(const struct node_check *c, const struct fb_feed_batch 
     struct passed {
         uint64_t newest, above; /* up to end; above it and on disk */
         bool given;
-    } *k = fb_xcalloc(v->key_n + 1, sizeof *k);
+    } *k = fb_xcalloc(v->keys->n + 1, sizeof *k);
     struct fb_reader r = fb_reader(b->objects);
     const struct seen *s = v->r + v->n;
 
@@ -105,8 +105,8 @@ static void check_passed(const struct node_check *c, const struct fb_feed_batch 
         if (fb_feed_object_decode(&r, &o) == FB_OK && (given = seen_find(v, o.ver)) != NULL)
             k[given->key - 1].given = k[given->key - 1].newest == o.ver;
     }
-    for (uint32_t i = 0; i < v->key_n; i++) {
-        struct fb_bytes key = fb_buf_view(&v->keys[i].key);
+    for (uint32_t i = 0; i < v->keys->n; i++) {
+        struct fb_bytes key = fb_buf_view(&v->keys->k[i].key);
         uint8_t ns_len;
         if (k[i].newest == 0 || k[i].given || k[i].above != 0 ||
             !fb_bytes_is(b->ns,
@@ -165,6 +165,8 @@ struct node_sent node_check_sent(struct node_check *c, const struct sim_conn *co
 {
     size_t at = 0, size;
     struct node_sent sent = {0};
+    if (ledger_copies(c->ledger))
+        node_check_open(c);
     while (at < frames.n) {
         struct fb_bytes rest = {frames.p + at, frames.n - at};
         struct fb_frame f;

@@ -18,6 +18,7 @@ struct node_proc {
     struct sim_proc proc;
     struct sim_clock clock;
     struct node_check *check;
+    char log_dir[FS_NAME_BYTES];
     struct {
         node_lost_fn fn;
         void *arg;
@@ -45,7 +46,7 @@ static void start(struct node_proc *n);
 
 void node_proc_on_loss(struct world *w, node_lost_fn fn, void *arg)
 {
-    struct node_proc *n = w->node;
+    struct node_proc *n = w->node[0]; /* who listens lives in worlds with one */
     fb_assert(n->lost_n < LOSS_LISTENERS_MAX);
     n->lost[n->lost_n].fn = fn;
     n->lost[n->lost_n++].arg = arg;
@@ -59,29 +60,59 @@ static void tell_loss(struct node_proc *n, enum node_loss loss)
         n->lost[i].fn(n->lost[i].arg, loss);
 }
 
-struct node_check *node_proc_check(struct world *w)
+static struct node *running(const struct node_proc *n)
 {
-    return w->node->check;
-}
-
-bool node_proc_up(struct world *w)
-{
-    return w->node->proc.alive && node_check_node(w->node->check) != NULL;
+    return n->proc.alive ? node_check_node(n->check) : NULL;
 }
 
 uint64_t node_proc_wall_seen_ms(struct world *w)
 {
-    return w->node->clock.wall_seen_ms;
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < w->nodes; i++)
+        if (w->node[i]->clock.wall_seen_ms > most)
+            most = w->node[i]->clock.wall_seen_ms;
+    return most;
 }
 
 uint64_t node_proc_take_set_back_ms(struct world *w)
 {
-    return sim_clock_take_set_back_ms(&w->node->clock);
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < w->nodes; i++) {
+        uint64_t ms = sim_clock_take_set_back_ms(&w->node[i]->clock);
+        if (ms < least)
+            least = ms;
+    }
+    return least;
 }
 
 uint64_t node_proc_wall_ms(struct world *w)
 {
-    return sim_clock_wall_ms(&w->node->clock);
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < w->nodes; i++) {
+        uint64_t ms = sim_clock_wall_ms(&w->node[i]->clock);
+        if (ms < least)
+            least = ms;
+    }
+    return least;
+}
+
+uint64_t node_proc_wall_max_ms(struct world *w)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < w->nodes; i++) {
+        uint64_t ms = sim_clock_wall_ms(&w->node[i]->clock);
+        if (ms > most)
+            most = ms;
+    }
+    return most;
+}
+
+uint32_t node_proc_holders(const struct world *w, uint16_t part, uint64_t ver)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < w->nodes; i++)
+        n += node_check_has(w->node[i]->check, part, ver);
+    return n;
 }
 
 /* Objects and tombstones of one partition above its checkpoints. */
@@ -100,12 +131,17 @@ static uint64_t part_dirty(struct part *p)
 
 uint64_t node_proc_dirty(struct world *w)
 {
-    struct node *n = w->node->proc.alive ? node_check_node(w->node->check) : NULL;
     uint64_t sum = 0;
-    if (n == NULL)
-        return UINT64_MAX;
-    for (uint32_t p = 0; p < w->partitions; p++)
-        sum += part_dirty(n->workers[p % n->worker_count]->lane->parts[p]);
+    for (uint32_t i = 0; i < w->nodes; i++) {
+        struct node *n = running(w->node[i]);
+        if (n == NULL)
+            return UINT64_MAX;
+        for (uint32_t p = 0; p < w->partitions; p++) {
+            struct part *part = n->workers[p % n->worker_count]->lane->parts[p];
+            if (w->nodes == 1 || (part != NULL && part->open))
+                sum += part_dirty(part);
+        }
+    }
     return sum;
 }
 
@@ -131,7 +167,7 @@ static void restart_after(struct node_proc *n, uint64_t ns)
 static void repair_medium(struct node_proc *n)
 {
     if (n->lost_file[0] != 0)
-        fs_restore(fs_lookup(n->proc.fs, NODE_DATA_DIR "/log"), n->lost_file, n->lost_node);
+        fs_restore(fs_lookup(n->proc.fs, n->log_dir), n->lost_file, n->lost_node);
     else
         fs_flip(n->flipped, n->flipped_at, n->flipped_bit);
     n->lost_file[0] = 0;
@@ -155,7 +191,7 @@ static void give_up_dir(struct node_proc *n, const char *why)
 /* A start that ended with an error: was there a reason, and what does the operator do? */
 static void refused(struct node_proc *n)
 {
-    const char *why = sim_os_last_error();
+    const char *why = n->proc.last_error;
     bool excused = n->proc.fs->failed || n->proc.fs->full_said ||
                    sim_coord_failures(n->w->coord) > n->coord_failed;
     n->refusals++;
@@ -206,7 +242,7 @@ static bool in_the_middle(const struct fs_node *dir, const char *name)
 static void lose_segment(struct node_proc *n)
 {
     struct sim *s = n->w->sim;
-    struct fs_node *dir = fs_lookup(n->proc.fs, NODE_DATA_DIR "/log");
+    struct fs_node *dir = fs_lookup(n->proc.fs, n->log_dir);
     uint32_t found = 0;
     for (uint32_t i = 0; dir != NULL && i < dir->names.n; i++) {
         const struct fs_name *e = &dir->names.e[i];
@@ -235,7 +271,8 @@ static void lose_segment(struct node_proc *n)
 static void strike_disk(struct node_proc *n)
 {
     struct sim *s = n->w->sim;
-    if (!n->broken_medium && sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_FLIP, 100000))
+    if (!n->broken_medium && n->w->replicas == 0 && /* what it held may be void */
+        sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_FLIP, 100000))
         lose_segment(n);
     if (!n->broken_medium && sim_strikes(s, SIM_DISK, SIM_FAULT_DISK_FLIP, 300000) &&
         node_check_vital_place(n->check, &n->flipped, &n->flipped_at)) {
@@ -274,8 +311,7 @@ static void ended(struct sim_proc *p, enum sim_death how, int code)
     for (uint32_t i = 0; i < p->fs->node_n; i++)
         p->fs->nodes[i]->lock_of = NULL;
     if (how == SIM_ABORTED && !p->fs->failed && !p->fs->full_said)
-        sim_violation(s, "abort", "the node stops itself without a reason: %s",
-                      sim_os_last_error());
+        sim_violation(s, "abort", "the node stops itself without a reason: %s", n->proc.last_error);
     if (how == SIM_POWER) {
         sim_fs_power_loss(p->fs);
         n->ever_lied = n->ever_lied || lied;
@@ -415,9 +451,9 @@ static void faults_ev(void *arg_, uint64_t tag)
     (void)tag;
     node_check_state(n->check);
     look_behind(n);
-    if (node_proc_up(n->w))
+    if (running(n) != NULL)
         n->gone = false;
-    if (node_proc_up(n->w) && n->lost_file[0] != 0) {
+    if (running(n) != NULL && n->lost_file[0] != 0) {
         n->lost_file[0] = 0; /* it was not needed */
         n->broken_medium = false;
     }
@@ -428,11 +464,17 @@ static void faults_ev(void *arg_, uint64_t tag)
 
 /* ---- the module ---- */
 
+/* The node that a process is, NULL: it is none. */
+static struct node_proc *node_of(const struct sim_proc *p)
+{
+    return p->ended == ended ? p->user : NULL;
+}
+
 static void on_sent(struct sim_proc *from, const struct sim_conn *c, struct fb_bytes frames)
 {
-    struct node_proc *n = from->user;
+    struct node_proc *n = node_of(from);
     struct node_sent sent;
-    if (strcmp(from->name, WORLD_NODE_NAME) != 0)
+    if (n == NULL)
         return;
     sent = node_check_sent(n->check, c, frames);
     if (sent.fed > 0)
@@ -443,76 +485,105 @@ static void on_sent(struct sim_proc *from, const struct sim_conn *c, struct fb_b
 
 static void on_received(struct sim_proc *to, const struct sim_conn *c, const struct fb_frame *f)
 {
-    struct node_proc *n = to->user;
-    if (strcmp(to->name, WORLD_NODE_NAME) != 0)
-        return;
-    node_check_received(n->check, c, f);
+    struct node_proc *n = node_of(to);
+    if (n != NULL)
+        node_check_received(n->check, c, f);
 }
 
-static void module_start(struct world *w)
+static void machine_start(struct world *w, uint32_t i)
 {
     struct node_proc *n = fb_xcalloc(1, sizeof *n);
-    w->node = n;
+    w->node[i] = n;
     n->w = w;
     sim_clock_init(&n->clock, w->sim);
-    n->proc = (struct sim_proc){.sim = w->sim,
-                                .name = WORLD_NODE_NAME,
-                                .clock = &n->clock,
-                                .fs = sim_fs_new(w->sim),
-                                .user = n,
-                                .ended = ended};
+    n->proc = (struct sim_proc){
+        .sim = w->sim, .clock = &n->clock, .fs = sim_fs_new(w->sim), .user = n, .ended = ended};
+    snprintf(n->proc.name, sizeof n->proc.name, "n%u", i + 1);
+    snprintf(n->log_dir, sizeof n->log_dir, "/data/%s/log", n->proc.name);
     (void)fs_make(n->proc.fs, n->proc.fs->nodes[0], "data", true);
     fs_sync(n->proc.fs->nodes[0]);
-    n->check = node_check_new(w->sim, w->partitions, w->namespaces);
-    sim_os_net_world(w->wire, on_sent, on_received);
-    node_args_init(&n->args, w->sim);
+    n->check = node_check_new(w->sim, w->ledger, w->partitions, w->namespaces);
+    node_args_init(&n->args, w->sim, n->proc.name);
     start(n);
     sim_after(w->sim, SIM_S, faults_ev, n, 0);
 }
 
+static void module_start(struct world *w)
+{
+    sim_os_net_world(w->wire, on_sent, on_received);
+    for (uint32_t i = 0; i < w->nodes; i++)
+        machine_start(w, i);
+}
+
 static void module_heal(struct world *w)
 {
-    struct node_proc *n = w->node;
-    n->proc.fs->room = UINT64_MAX;
-    n->proc.fs->low = false;
-    sim_clock_heal(&n->clock);
-    if (n->proc.alive && n->proc.paused)
-        resume_ev(n, n->proc.number);
+    for (uint32_t i = 0; i < w->nodes; i++) {
+        struct node_proc *n = w->node[i];
+        n->proc.fs->room = UINT64_MAX;
+        n->proc.fs->low = false;
+        sim_clock_heal(&n->clock);
+        if (n->proc.alive && n->proc.paused)
+            resume_ev(n, n->proc.number);
+    }
+}
+
+/* Where is partition p open? */
+static struct node_proc *open_at(const struct world *w, uint32_t p)
+{
+    for (uint32_t i = 0; i < w->nodes; i++) {
+        struct node *n = running(w->node[i]);
+        if (n != NULL && n->open_epoch != NULL && atomic_load(&n->open_epoch[p]) != 0)
+            return w->node[i];
+    }
+    return NULL;
 }
 
 static bool module_settled(struct world *w, char *why, size_t size)
 {
-    struct node *n = w->node->proc.alive ? node_check_node(w->node->check) : NULL;
-    if (n == NULL) {
-        snprintf(why, size, "the node does not run: %s", sim_os_last_error());
-        return false;
-    }
-    for (uint32_t p = 0; p < w->partitions; p++)
-        if (n->open_epoch == NULL || atomic_load(&n->open_epoch[p]) == 0) {
-            snprintf(why, size, "partition %u is not open: %s", p, n->last_problem);
+    for (uint32_t i = 0; i < w->nodes; i++)
+        if (running(w->node[i]) == NULL) {
+            snprintf(why, size, "node %s does not run: %s", w->node[i]->proc.name,
+                     w->node[i]->proc.last_error);
             return false;
         }
+    for (uint32_t p = 0; p < w->partitions; p++) {
+        uint32_t in_sync = sim_coord_in_sync(w->coord, p);
+        if (open_at(w, p) == NULL) {
+            snprintf(why, size, "partition %u is open nowhere; %s says: %s", p,
+                     w->node[0]->proc.name, running(w->node[0])->last_problem);
+            return false;
+        }
+        if (in_sync <= w->replicas) {
+            snprintf(why, size, "partition %u has %u copies that are in sync instead of %u", p,
+                     in_sync, w->replicas + 1);
+            return false;
+        }
+    }
     return true;
 }
 
 static void module_finish(struct world *w)
 {
-    struct node_proc *n = w->node;
-    node_check_state(n->check);
-    if (!n->proc.reload_wanted)
-        node_args_check(&n->args, node_check_node(n->check));
+    for (uint32_t i = 0; i < w->nodes; i++) {
+        struct node_proc *n = w->node[i];
+        node_check_state(n->check);
+        if (!n->proc.reload_wanted)
+            node_args_check(&n->args, node_check_node(n->check));
+    }
 }
 
 static void module_stop(struct world *w)
 {
-    struct node_proc *n = w->node;
-    n->proc.ended = NULL;
-    if (n->proc.alive)
-        sim_proc_end(&n->proc, SIM_KILLED, 0);
-    node_check_free(n->check);
-    sim_fs_free(n->proc.fs);
-    free(n);
-    w->node = NULL;
+    for (uint32_t i = 0; i < w->nodes; i++) {
+        struct node_proc *n = w->node[i];
+        n->proc.ended = NULL;
+        if (n->proc.alive)
+            sim_proc_end(&n->proc, SIM_KILLED, 0);
+        node_check_free(n->check);
+        sim_fs_free(n->proc.fs);
+        free(n);
+        w->node[i] = NULL;
+    }
 }
 
 const struct world_module node_module = {.name = "node",

@@ -7,8 +7,6 @@
 
 /* Before the first process of a world. */
 void sim_os_world(struct sim *s);
-/* Text of the last log line of level error, with its values; "" when there was none. */
-const char *sim_os_last_error(void);
 
 /* The file behind a descriptor of a simulated process, its directory and its name when opened. */
 struct fs_node *sim_os_file(int fd, struct fs_node **dir, const char **name);

@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 static struct sim *world_sim;
-static char last_error[600];
 
 void sim_os_world(struct sim *s)
 {
@@ -162,15 +161,10 @@ void fb_log_emit(enum fb_log_level level, const char *text, const struct fb_kv *
             break;
         }
     }
-    if (level == FB_LOG_ERROR)
-        snprintf(last_error, sizeof last_error, "%s", line);
+    if (level == FB_LOG_ERROR && sim_self() != NULL)
+        snprintf(sim_self()->last_error, sizeof sim_self()->last_error, "%s", line);
     sim_trace(world_sim, "%s %s: %s", sim_self() != NULL ? sim_self()->name : "-", names[level],
               line);
-}
-
-const char *sim_os_last_error(void)
-{
-    return last_error;
 }
 
 /* ---- threads, signals ---- */

@@ -19,6 +19,7 @@
 #include "proto/wire/version.h"
 #include "tests/sim/node_proc.h"
 #include "tests/sim/pg_rows.h"
+#include "tests/sim/shadow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,7 +341,7 @@ static bool columns_equal(const struct audit_object *o, const struct version *v,
 static bool may_be_expired(const struct audit *a, const struct version *v)
 {
     return v->expires_ms != 0 && (v->expires_ms <= (int64_t)pg_model_wall_ms(a->w->pg) ||
-                                  v->expires_ms <= (int64_t)node_proc_wall_ms(a->w));
+                                  v->expires_ms <= (int64_t)node_proc_wall_max_ms(a->w));
 }
 
 /* Is the row what the object's newest version makes of it? */
@@ -376,6 +377,32 @@ static bool passed_lost(const struct audit_object *o, const struct version *v, u
     return false;
 }
 
+/* Both, for people. */
+static void fail_row(struct audit *a, const struct audit_object *o, const struct version *v,
+                     uint64_t ckpt)
+{
+    enum pg_table t = o->ns->mapped ? pg_table_of(o->ns->table_name) : PG_T_OBJECTS;
+    const struct pg_image *row = pg_model_row(a->w->pg, t, fb_buf_view(&o->row_key));
+    struct shadow is = {.kind = FB_KIND_NONE}, wanted = {.kind = v->kind};
+    struct fb_buf text = {0};
+
+    if (row != NULL) {
+        is.kind = o->ns->mapped ? FB_KIND_HASH : row->kind;
+        is.value = row->value;
+    }
+    wanted.value = v->value;
+    fb_buf_put_str(&text, "wanted ");
+    shadow_text(&wanted, &text);
+    fb_buf_printf(&text, ", columns %llx; the row is ", (unsigned long long)v->changed);
+    shadow_text(&is, &text);
+    fb_buf_put_u8(&text, 0);
+    sim_violation(a->w->sim, "I22",
+                  "%.*s: the checkpoint is at %u/%llu, its version %u/%llu is not the row's: %s",
+                  (int)o->key.n, (const char *)o->key.p, fb_ver_epoch(ckpt),
+                  (unsigned long long)fb_ver_counter(ckpt), fb_ver_epoch(v->ver),
+                  (unsigned long long)fb_ver_counter(v->ver), (const char *)text.p);
+}
+
 static void check_feed(struct audit *a, const char *ns, uint16_t part, uint64_t ckpt)
 {
     for (struct audit_object *o = a->all; o != NULL; o = o->next_all) {
@@ -383,12 +410,7 @@ static void check_feed(struct audit *a, const char *ns, uint16_t part, uint64_t 
         if (o->part != part || strcmp(o->ns->name, ns) != 0 || v == NULL || v->ver > ckpt)
             continue;
         if (!row_fits(a, o, v) && !passed_lost(o, v, ckpt))
-            sim_violation(
-                a->w->sim, "I22",
-                "%.*s: the checkpoint is at %u/%llu, its version %u/%llu is not the row's",
-                (int)o->key.n, (const char *)o->key.p, fb_ver_epoch(ckpt),
-                (unsigned long long)fb_ver_counter(ckpt), fb_ver_epoch(v->ver),
-                (unsigned long long)fb_ver_counter(v->ver));
+            fail_row(a, o, v, ckpt);
     }
 }
 
@@ -469,9 +491,8 @@ static void module_start(struct world *w)
     the_audit = a;
     pg_model_observe(w->pg,
                      &(struct pg_observer){.arg = a, .changed = changed, .committed = committed});
-    node_check_observe(
-        node_proc_check(w),
-        &(struct node_observer){.arg = a, .record = on_record, .recovered = on_recovered});
+    ledger_observe(w->ledger, &(struct ledger_observer){
+                                  .arg = a, .record = on_record, .recovered = on_recovered});
 }
 
 static void module_heal(struct world *w)

@@ -244,6 +244,7 @@ void sim_proc_start(struct sim_proc *p, int (*fn)(void *arg), void *arg)
     p->coros = NULL;
     p->net = NULL;
     p->number++;
+    p->last_error[0] = 0;
     p->started_ns = sim_now_ns(p->sim);
     coro_new(p, main_coro, call);
 }

@@ -37,6 +37,7 @@ struct sim_proc {
     struct sim_coro *coros;
     struct sim_net *net; /* of this incarnation, NULL: none */
     void *user;
+    char last_error[600]; /* its last log line of level error, with its values; "": none */
     /* Called once, from the kernel (never from a coroutine), when it has ended. */
     void (*ended)(struct sim_proc *p, enum sim_death how, int code);
     enum sim_death how;

@@ -429,8 +429,11 @@ static bool module_settled(struct world *w, char *why, size_t n)
     struct router_set *set = w->router;
     for (uint32_t i = 0; i < set->n; i++) {
         struct sim_router *r = &set->r[i];
-        if (!router_map_complete(r->core) || !router_node_is_up(r->core, 0)) {
-            snprintf(why, n, "%s has no complete map, or no connection to the node", r->name);
+        bool whole = router_map_complete(r->core);
+        for (uint32_t k = 0; k < w->nodes && whole; k++)
+            whole = router_node_is_up(r->core, k);
+        if (!whole) {
+            snprintf(why, n, "%s has no complete map, or no connection to a node", r->name);
             return false;
         }
     }

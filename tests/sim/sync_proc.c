@@ -73,7 +73,7 @@ static void ended(struct sim_proc *proc, enum sim_death how, int code)
         sim_net_kill(proc->net, how == SIM_POWER);
     proc->net = NULL;
     if (how == SIM_ABORTED)
-        sim_violation(s, "abort", "%s stops itself: %s", proc->name, sim_os_last_error());
+        sim_violation(s, "abort", "%s stops itself: %s", proc->name, proc->last_error);
     p->restarting = true;
     sim_after(s, sim_spread(s, SIM_SYNC, 10 * SIM_MS, 8 * SIM_S), restart_ev, p, 0);
 }
@@ -177,7 +177,7 @@ static bool module_settled(struct world *w, char *why, size_t n)
     uint64_t dirty = node_proc_dirty(w);
     for (uint32_t i = 0; i < y->n; i++)
         if (!y->p[i].proc.alive) {
-            snprintf(why, n, "%s does not run: %s", y->p[i].proc.name, sim_os_last_error());
+            snprintf(why, n, "%s does not run: %s", y->p[i].proc.name, y->p[i].proc.last_error);
             return false;
         }
     if (dirty == 0)

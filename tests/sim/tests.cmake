@@ -13,5 +13,8 @@ add_test(NAME sim_twice COMMAND forebay-sim --seed 1 --count 8 --twice)
 foreach(part 1 2)
   add_test(NAME sim_seeds_${part} COMMAND forebay-sim --seed ${part}0000 --count 10000 --seconds 35)
 endforeach()
-set_tests_properties(sim_twice sim_seeds_1 sim_seeds_2 PROPERTIES TIMEOUT 300 LABELS sim
+# The same with several nodes and copies.
+add_test(NAME sim_copies_twice COMMAND forebay-sim --copies --seed 1 --count 4 --twice)
+add_test(NAME sim_copies COMMAND forebay-sim --copies --seed 30000 --count 10000 --seconds 45)
+set_tests_properties(sim_twice sim_seeds_1 sim_seeds_2 sim_copies_twice sim_copies PROPERTIES TIMEOUT 300 LABELS sim
   ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1;ASAN_OPTIONS=detect_leaks=0")

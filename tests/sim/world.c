@@ -3,6 +3,7 @@
 
 #include "tests/sim/clients.h"
 #include "tests/sim/coord.h"
+#include "tests/sim/ledger.h"
 #include "tests/sim/node_proc.h"
 #include "tests/sim/os.h"
 #include "tests/sim/pg_check.h"
@@ -17,6 +18,9 @@
 static const struct world_module *const full[] = {
     &node_module,   &pg_module,      &pg_check_module,   &sync_module,
     &router_module, &clients_module, &row_client_module, NULL};
+static const struct world_module *const copies[] = {&node_module, &pg_module,     &pg_check_module,
+                                                    &sync_module, &router_module, &clients_module,
+                                                    NULL};
 static const struct world_module *const plain[] = {&node_module, &raw_sync_module,
                                                    &raw_client_module, NULL};
 
@@ -53,6 +57,8 @@ static void config_make(struct world *w, bool with_tables)
     struct fb_buf conf = {0};
     const char *text;
     fb_buf_put_str(&conf, "[cluster]\n");
+    if (w->replicas > 0)
+        fb_buf_printf(&conf, "replicas = %u\n", w->replicas);
     for (size_t i = 0; i < FB_COUNT_OF(more); i++)
         if (sim_chance(w->sim, SIM_WORLD, 350000)) {
             fb_buf_put_str(&conf, more[i]);
@@ -86,14 +92,22 @@ void world_run(struct sim *s)
 {
     struct world w = {.sim = s, .wire = sim_wire_new(s)};
     const struct sim_plan *plan = sim_plan(s);
-    const struct world_module *const *modules =
-        sim_chance(s, SIM_WORLD, 150000) || sim_plain(s) ? plain : full;
+    const struct world_module *const *modules = sim_copies(s) ? copies
+                                                : sim_chance(s, SIM_WORLD, 150000) || sim_plain(s)
+                                                    ? plain
+                                                    : full;
     size_t n = 0;
     uint64_t until;
     char why[400] = "";
 
     sim_os_world(s);
+    w.nodes = 1;
+    if (modules == copies) {
+        w.nodes = (uint32_t)sim_range(s, SIM_WORLD, 2, WORLD_NODES_MAX);
+        w.replicas = (uint32_t)sim_range(s, SIM_WORLD, 1, w.nodes > 2 ? 2 : 1);
+    }
     config_make(&w, modules == full && sim_chance(s, SIM_WORLD, 500000));
+    w.ledger = ledger_new(s, w.partitions, w.replicas > 0);
     for (size_t i = 0; modules[i] != NULL; i++)
         modules[i]->start(&w);
     (void)sim_run(s, plan->storm_ns, NULL, NULL);
@@ -113,6 +127,7 @@ void world_run(struct sim *s)
         n++;
     for (size_t i = n; i > 0; i--)
         modules[i - 1]->stop(&w);
+    ledger_free(w.ledger);
     sim_coord_free(w.coord);
     sim_wire_free(w.wire);
     free(w.namespaces);

@@ -22,8 +22,10 @@
 struct pg_model;  /* PostgreSQL */
 struct node_proc; /* forebay-node */
 struct sim_coord; /* the coordinator */
+struct ledger;
 
 #define WORLD_PARTITIONS_MAX 16u
+#define WORLD_NODES_MAX 4u
 
 struct world {
     struct sim *sim;
@@ -35,12 +37,14 @@ struct world {
     struct fb_nsset *namespaces;
     const struct fb_schema *schemas[FB_NAMESPACES_MAX];
     struct pg_model *pg;
-    struct node_proc *node;
+    struct node_proc *node[WORLD_NODES_MAX];
+    uint32_t nodes, replicas; /* of each partition there are replicas + 1 copies */
+    struct ledger *ledger;    /* what the nodes' logs hold */
     struct sim_coord *coord;
     void *sync, *router, *clients, *rows; /* the modules of these names */
 };
 
-#define WORLD_NODE_NAME "n1"
+#define WORLD_NODE_NAME "n1"         /* with one node; "n2" and so on are the others */
 #define WORLD_NODE_ADDRESS "n1:7000" /* where the node listens for routers and sync processes */
 
 struct world_module {

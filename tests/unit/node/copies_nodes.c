@@ -61,6 +61,7 @@ static void recover(struct cnode *n)
             lane_recover_record(n->lane, &rec, &err) != FB_OK)
             broken_rule("log of %s: %s", n->name, err.msg);
     }
+    lane_recovered(n->lane);
 }
 
 void cnode_start(struct cworld *w, uint32_t i)
