@@ -306,6 +306,7 @@ void lane_copies_written(struct lane *l)
         copy_waits_release(l, c);
         feeds_tell(l, c->part);
     }
+    count_run(l);
     replica_fx_clear(s->rl);
     if (any)
         feed_held_synced(l);

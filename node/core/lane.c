@@ -45,6 +45,7 @@ void lane_free(struct lane *l)
     copies_fini(l);
     loads_fini(l);
     feed_held_fini(l);
+    count_fini(l);
     waits_fini(&l->durable);
     waits_fini(&l->throttled);
     pending_fini(l);
@@ -189,6 +190,7 @@ void lane_tick(struct lane *l)
 {
     lane_check_writer(l);
     waits_throttled(l);
+    count_run(l);
     loads_drain_rest(l);
     if (l->mono_ns < l->next_tick_ns)
         return;
@@ -250,6 +252,7 @@ void lane_synced(struct lane *l, uint64_t log_seq)
         l->mark_first = l->mark_n = 0;
     feed_held_synced(l);
     waits_synced(l, log_seq);
+    count_run(l);
 }
 
 void lane_flush(struct lane *l, uint32_t ns)

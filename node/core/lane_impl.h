@@ -200,7 +200,8 @@ struct lane {
     struct synced_mark *marks;
     size_t mark_n, mark_cap, mark_first;
     struct wait_list durable, throttled;
-    struct held_answer *held; /* feed_hold.c */
+    struct count_wait *counts; /* copy_count.c */
+    struct held_answer *held;  /* feed_hold.c */
     uint32_t held_n;
     size_t held_bytes;
     uint64_t throttled_until_ns;
@@ -446,6 +447,12 @@ void loads_close_partition(struct lane *l, uint16_t part);
 /* Does anybody wait for a load of the partition? */
 bool loads_awaited(const struct lane *l, uint16_t part);
 void loads_fini(struct lane *l);
+/* copy_count.c: FB_OP_COPIES, of partitions with one copy too. run: answers whom it can, at the end
+ * of what may change the number of copies or the time. */
+void count_request(struct lane *l, struct reply_dest *dest, struct part *p,
+                   const struct fb_req *req);
+void count_run(struct lane *l);
+void count_fini(struct lane *l);
 /* waits.c: replies owed */
 void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
 /* late_is_nil: time up answers nil (FB.SYNC, which wrote nothing), else the level reached by then.

@@ -277,6 +277,10 @@ void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *
                     "ERR this command is about a node, not about a partition");
         return;
     }
+    if (req->op == FB_OP_COPIES) {
+        count_request(l, dest, p, req);
+        return;
+    }
     if (copy_full(l, p) && fb_op_class(req->op) != FB_OP_READ) {
         reply_error(l, dest, req->seq, FB_REP_ERR_RETRY, "");
         return;

@@ -65,7 +65,7 @@ static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
         struct fb_reader r = fb_reader(item);
         struct fb_req sub;
         if (fb_req_decode(&r, &sub) != FB_OK || r.n != 0 || sub.op == FB_OP_TXN ||
-            sub.op == FB_OP_SYNC || fb_op_class(sub.op) == FB_OP_NODE ||
+            sub.op == FB_OP_SYNC || sub.op == FB_OP_COPIES || fb_op_class(sub.op) == FB_OP_NODE ||
             (n < (uint64_t)req->a && sub.op != FB_OP_VERSION)) {
             refuse(l, dest, req, "ERR malformed transaction");
             return true;

@@ -54,6 +54,9 @@ enum fb_op_class {
     X(FB_OP_PERSIST, 82, WRITE)     /* -> int 0/1 */                                               \
     X(FB_OP_EVICT, 83, WRITE)       /* FB.EVICT: drop a clean copy -> int 0/1 */                   \
     X(FB_OP_SYNC, 84, WRITE)        /* FB.SYNC: due now, answered when in PostgreSQL; a time-out ms -> int | nil */ \
+    X(FB_OP_COPIES, 85, WRITE)      /* no key, about a partition: answered when a other copies have all that was written   \
+                                       there before, or after b ms (0: never); flags DISK HERE -> int copies, level        \
+                                       DURABLE when this node has it on disk. Changes nothing */   \
     X(FB_OP_TXN, 90, WRITE)         /* args: encoded fb_req items; a = number of leading FB_OP_VERSION items whose     \
                                        field a must equal the present ver, else nil. All in one partition, one GROUP.  \
                                        -> reps (encoded fb_rep items of the others) */             \
@@ -81,7 +84,9 @@ enum fb_req_flag {
     /* The same client has a write to this partition in flight: a read must go through the writer to
        see it. */
     FB_REQ_ORDERED = 1 << 7,
-    FB_REQ_IDLE = 1 << 8, /* do not count as a use for eviction (CLIENT NO-TOUCH) */
+    FB_REQ_DISK = 1 << 9,  /* COPIES: those who have it on disk */
+    FB_REQ_HERE = 1 << 10, /* COPIES: it is to be on this node's disk, too */
+    FB_REQ_IDLE = 1 << 8,  /* do not count as a use for eviction (CLIENT NO-TOUCH) */
 };
 
 /* Level wanted in a request (the namespace's default when NONE) and reached in a reply. */

@@ -162,7 +162,8 @@ struct router_session {
     bool authed, dead, ending, on_ready, on_stalled, on_resume, on_retry;
     bool reply_off, reply_skip, reply_skip_next;
     bool multi_dirty, watch_failed;
-    uint8_t level; /* enum fb_level of FB.REQUIRE */
+    uint8_t level;                        /* enum fb_level of FB.REQUIRE */
+    uint8_t wrote[FB_PARTITIONS_MAX / 8]; /* bits of the partitions it has written to: for WAIT */
     struct router_txn *txn;
     struct router_session *next_ready, *next_stalled, *next_resume, *next_retry;
     struct router_session *prev_all, *next_all;

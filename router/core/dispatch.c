@@ -59,6 +59,16 @@ void slot_release(struct router_slot *slot)
     slot->txn = NULL;
 }
 
+/* How long its answer may take because that was asked for. */
+static uint32_t wait_ms(const struct fb_req *req)
+{
+    int64_t ms = req->op == FB_OP_SYNC ? req->a : req->op == FB_OP_COPIES ? req->b : 0;
+
+    if (req->op == FB_OP_COPIES && ms == 0)
+        return UINT32_MAX; /* for ever, or nearly */
+    return ms > 0 && ms < UINT32_MAX ? (uint32_t)ms : ms > 0 ? UINT32_MAX : 0;
+}
+
 void dispatch_op(struct router_session *s, uint32_t slot, uint32_t index, struct fb_req *req,
                  uint8_t fixed)
 {
@@ -70,19 +80,19 @@ void dispatch_op(struct router_session *s, uint32_t slot, uint32_t index, struct
     op->s = s;
     op->slot = slot;
     op->index = index;
-    op->timeout_ms =
-        req->op == FB_OP_SYNC && req->a > 0 && req->a < UINT32_MAX ? (uint32_t)req->a : 0;
-    op->cls = (uint8_t)fb_op_class(req->op);
+    op->timeout_ms = wait_ms(req);
+    op->cls = (uint8_t)(req->op == FB_OP_COPIES ? FB_OP_READ : fb_op_class(req->op));
     op->fixed = fixed;
     op->retries = 0;
-    op->waits = req->op == FB_OP_SYNC;
-    if (fixed == ROUTER_NODE_NONE && req->op != FB_OP_TXN)
+    op->waits = req->op == FB_OP_SYNC || req->op == FB_OP_COPIES;
+    if (fixed == ROUTER_NODE_NONE && req->op != FB_OP_TXN && req->op != FB_OP_COPIES)
         req->part = fb_key_partition(req->key, r->partitions == 0 ? 1 : r->partitions);
     op->part = req->part;
     req->epoch = req->part == FB_PART_NONE || req->part >= r->partitions ? 0 : r->epoch[req->part];
     if (op->cls == FB_OP_WRITE) {
         req->level = s->level;
         s->writes++;
+        s->wrote[op->part / 8] |= (uint8_t)(1u << op->part % 8);
     } else if (op->cls == FB_OP_READ) {
         /* a read must see the writes this client has in flight; which partition they are on is not
            worth keeping: a pipeline that mixes both is served by the writer as a whole */
@@ -158,6 +168,7 @@ void dispatch_plan(struct router_session *s, const struct resp_plan *plan)
     case RESP_GATHER_SUM:
     case RESP_GATHER_ARRAY:
     case RESP_GATHER_ALL_OK:
+    case RESP_GATHER_LEAST:
         break;
     }
     if (FB_UNLIKELY(plan->nops > ROUTER_OPS_MAX)) {

@@ -105,8 +105,13 @@ void local_run(struct router_session *s, enum resp_cmd id, const struct fb_bytes
     case RESP_CMD_CONFIG_GET:
         local_config_get(s, argv, argc, out);
         break;
-    case RESP_CMD_WAIT:
-        resp_put_int(out, 0); /* one copy: no backup has it */
+    case RESP_CMD_WAIT: /* in MULTI; else local_wait.c. Nothing is awaited there: nobody is known */
+        resp_put_int(out, 0);
+        break;
+    case RESP_CMD_WAITAOF:
+        resp_put_array(out, 2);
+        resp_put_int(out, 0);
+        resp_put_int(out, 0);
         break;
     case RESP_CMD_FB_REQUIRE:
         local_require(s, argv[1], out);

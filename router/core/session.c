@@ -232,6 +232,8 @@ static void session_command(struct router_session *s, const struct fb_bytes *arg
             txn_exec(s);
         else if (plan.cmd->id == RESP_CMD_WATCH)
             txn_watch(s, &plan);
+        else if (plan.cmd->id == RESP_CMD_WAIT || plan.cmd->id == RESP_CMD_WAITAOF)
+            local_wait(s, &plan, argv);
         else
             local_run(s, (enum resp_cmd)plan.cmd->id, argv, argc, session_reply(s, plan.cmd->id));
         return;

@@ -264,6 +264,9 @@ void local_client(struct router_session *s, enum resp_cmd id, const struct fb_by
                   uint32_t argc, struct fb_buf *out);
 void local_slowlog(struct router_session *s, enum resp_cmd id, const struct fb_bytes *argv,
                    uint32_t argc, struct fb_buf *out);
+/* WAIT, WAITAOF: sends operations, for a slot of its own. */
+void local_wait(struct router_session *s, const struct resp_plan *plan,
+                const struct fb_bytes *argv);
 bool local_client_name_valid(struct fb_bytes name);
 void local_config_get(struct router_session *s, const struct fb_bytes *argv, uint32_t argc,
                       struct fb_buf *out);

@@ -103,7 +103,10 @@
     X(PERSIST, "integer", "")                                                                      \
     X(SCAN, "array", RESP_RESIDENT)                                                                \
     X(RANDOMKEY, "bulk, null", RESP_RESIDENT)                                                      \
-    X(WAIT, "integer", "always 0: there is one copy")                                              \
+    X(WAIT, "integer",                                                                             \
+      "the fewest of all partitions written to; what is under way is awaited even for 0 copies;"   \
+      " 0 in MULTI")                                                                               \
+    X(WAITAOF, "array", "as WAIT; on disk is after an fsync of the log")                           \
     X(FB_SYNC, "integer, null", "")                                                                \
     X(FB_REQUIRE, "ok", "")                                                                        \
     X(FB_GET, "array", "")                                                                         \

@@ -355,6 +355,11 @@ enum resp_acl {
       "numreplicas timeout",                                                                       \
       "Wait for the synchronous replication of all the write commands sent in the context "        \
       "of the current connection")                                                                 \
+    X(WAITAOF, "waitaof", 4, 0, 0, 0, RESP_F_NOSCRIPT, RESP_ACL_SLOW | RESP_ACL_CONNECTION, "",    \
+      "request_policy:all_shards response_policy:agg_min", "generic", "7.2.0", "O(1)",             \
+      "numlocal numreplicas timeout",                                                              \
+      "Wait for all the write commands sent in the context of the current connection to be on "    \
+      "disk")                                                                                      \
     X(FB_SYNC, "fb.sync", -2, 1, 1, 1, RESP_F_WRITE,                                               \
       RESP_ACL_KEYSPACE | RESP_ACL_WRITE | RESP_ACL_SLOW | RESP_ACL_BLOCKING, "RW update", "",     \
       "durability", "0.1.0", "O(1) plus one write to PostgreSQL", "key [milliseconds]",            \

@@ -256,6 +256,10 @@ static void put_form(struct fb_buf *out, const struct resp_shape *shape,
             fb_buf_put_bytes(out, shape->match);
         else
             put_hscan(out, fb_bytes(NULL, 0), fb_bytes(NULL, 0));
+    } else if (form == RESP_FORM_AOF && rep->type == FB_REP_INT) {
+        resp_put_array(out, 2);
+        resp_put_int(out, rep->level >= FB_LEVEL_DURABLE);
+        resp_put_int(out, rep->num);
     } else if (form == RESP_FORM_FBGET && rep->type == FB_REP_LIST) {
         put_fbget(out, ctx->proto, rep->payload);
     } else {
@@ -293,6 +297,19 @@ static void put_sum(struct fb_buf *out, const struct resp_shape *shape,
     while (source_next(&s, &rep))
         total.num = (int64_t)((uint64_t)total.num + (uint64_t)rep.num);
     put_form(out, shape, ctx, &total);
+}
+
+static void put_least(struct fb_buf *out, const struct resp_shape *shape,
+                      const struct resp_render_ctx *ctx, struct source s)
+{
+    struct fb_rep rep, least = {.type = FB_REP_INT, .num = INT64_MAX, .level = FB_LEVEL_DATABASE};
+    while (source_next(&s, &rep)) {
+        if (rep.num < least.num)
+            least.num = rep.num;
+        if (rep.level < least.level)
+            least.level = rep.level;
+    }
+    put_form(out, shape, ctx, &least);
 }
 
 static void put_any(struct fb_buf *out, const struct resp_render_ctx *ctx, struct source s)
@@ -382,6 +399,9 @@ static void gather(struct fb_buf *out, const struct resp_shape *shape,
         break;
     case RESP_GATHER_NODES_ANY:
         put_any(out, ctx, s);
+        break;
+    case RESP_GATHER_LEAST:
+        put_least(out, shape, ctx, s);
         break;
     default:
         put_sum(out, shape, ctx, s);

@@ -265,6 +265,15 @@ uint64_t resp_scan_cursor(uint64_t node_cursor, uint32_t node)
     return node_cursor * FB_NODES_MAX + node;
 }
 
+static void tr_timeout(struct tr *t, struct fb_bytes arg)
+{
+    int64_t v;
+    if (!fb_parse_i64(arg, &v))
+        tr_refuse(t, "ERR timeout is not an integer or out of range");
+    else if (v < 0)
+        tr_refuse(t, "ERR timeout is negative");
+}
+
 /* Checks of what the router answers itself. */
 static void tr_local(struct tr *t, enum resp_cmd id)
 {
@@ -292,12 +301,18 @@ static void tr_local(struct tr *t, enum resp_cmd id)
             tr_refuse(t, "ERR DB index is out of range");
         break;
     case RESP_CMD_WAIT:
+        if (tr_i64(t, t->argv[1], &v))
+            tr_timeout(t, t->argv[2]);
+        break;
+    case RESP_CMD_WAITAOF: /* as Redis 7.2 checks it */
         if (!tr_i64(t, t->argv[1], &v))
             return;
-        if (!fb_parse_i64(t->argv[2], &v))
-            tr_refuse(t, "ERR timeout is not an integer or out of range");
-        else if (v < 0)
-            tr_refuse(t, "ERR timeout is negative");
+        if (v < 0 || v > 1)
+            tr_refuse(t, "ERR value is out of range, value must between 0 and 1");
+        else if (tr_i64(t, t->argv[2], &v) && v < 0)
+            tr_refuse(t, "ERR value is out of range, must be positive");
+        else if (t->plan->kind == RESP_PLAN_LOCAL)
+            tr_timeout(t, t->argv[3]);
         break;
     case RESP_CMD_FB_REQUIRE:
         if (!resp_level_parse(t->argv[1], &level))

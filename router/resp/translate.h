@@ -28,8 +28,9 @@ enum resp_gather {
     RESP_GATHER_ALL_OK,    /* OK when all are (MSET) */
     RESP_GATHER_NODES_SUM, /* ops[0] goes to every node; add integers (DBSIZE, FLUSHALL) */
     RESP_GATHER_NODES_ANY, /* ops[0] goes to every node; any reply that is not nil (RANDOMKEY) */
-    RESP_GATHER_SCAN, /* ops[0] goes to node number shape.node in the order of names; past the last
-                         one no op is sent: resp_render with no replies ends the scan */
+    RESP_GATHER_SCAN,  /* ops[0] goes to node number shape.node in the order of names; past the last
+                          one no op is sent: resp_render with no replies ends the scan */
+    RESP_GATHER_LEAST, /* the smallest integer and the lowest level (WAIT) */
 };
 
 /* How a reply (or the gathered one) is presented. */
@@ -49,6 +50,7 @@ enum resp_form {
      * reply, else the error reply in shape.match. */
     RESP_FORM_LATE_ERROR,
     RESP_FORM_HSCAN_LATE_ERROR, /* the same where an empty hash is the end of a scan */
+    RESP_FORM_AOF,              /* int -> [1 when its level is durable, int] */
 };
 
 /* What rendering needs to remember of a command; copied by value into the router's table of

@@ -142,6 +142,34 @@ class Replication(ThreeNodes):
         for w in ws:
             self.assertLess(w.slowest, 3)
 
+    def test_wait(self):
+        """WAIT counts the copies that have what the connection wrote; with one away it says so when its time is over."""
+        r = connect(self.cluster, single_connection_client=True)
+        self.assertEqual(r.execute_command("WAIT", 0, 0), 1)  # it wrote nothing: all have that
+        keys = [f"load:wait{i}" for i in range(64)]  # in every partition
+        for key in keys:
+            r.set(key, 1)
+        self.assertEqual(r.execute_command("WAIT", 0, 0), 1)
+        self.assertEqual(r.execute_command("WAIT", 1, 0), 1)
+        began = time.monotonic()
+        self.assertEqual(r.execute_command("WAIT", 2, 300), 1)
+        self.assertTrue(0.3 <= time.monotonic() - began < 2)
+        p = r.pipeline(transaction=False)
+        for key in keys:
+            p.set(key, 2)
+        self.assertEqual(p.execute_command("WAIT", 1, 5000).execute()[-1], 1)
+        self.assertEqual(r.execute_command("WAITAOF", 1, 1, 5000), [1, 1])
+        self.assertEqual(r.execute_command("WAITAOF", 0, 2, 300)[1], 1)
+        first = self.cluster.nodes[0]
+        first.kill()
+        self.wait_led_by_others(first)
+        for key in keys:
+            r.set(key, 3)
+        self.assertEqual(r.execute_command("WAIT", 1, 300), 0)
+        first.start()
+        self.assertEqual(r.execute_command("WAIT", 1, 60000), 1)  # until the copies are made again
+        self.assertEqual(r.execute_command("WAITAOF", 1, 1, 10000), [1, 1])
+
     def test_a_leader_stands_still(self):
         """It wakes up believing that it leads: whoever asks it then must not be told what is old."""
         ws = self.load("pause")

@@ -38,7 +38,8 @@ static void test_connection(void **state)
     ask(s, "CLIENT GETNAME\r\n", "$-1\r\n");
     ask(s, "CLIENT SETNAME bob\r\n", "+OK\r\n");
     ask(s, "CLIENT GETNAME\r\n", "$3\r\nbob\r\n");
-    ask(s, "WAIT 1 0\r\n", ":0\r\n");
+    ask(s, "MULTI\r\nWAIT 1 0\r\nWAITAOF 1 1 0\r\nEXEC\r\n",
+        "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:0\r\n*2\r\n:0\r\n:0\r\n");
     ask(s, "FB.REQUIRE durable\r\n", "+OK\r\n");
     rig_input(&g, s, "SET a 1\r\n");
     assert_int_equal(g.seen[0].req.level, FB_LEVEL_DURABLE);
