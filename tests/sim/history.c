@@ -302,9 +302,9 @@ static void give(struct object *o, uint32_t i, struct history_op *op)
     o->v[i].guessed = history_nameless(&op->cmd);
 }
 
-/* Find a maker for version i, not `but`: the most likely one that is free, else one that made
- * another version for which a maker is found in turn (an augmenting path). `stamp`: versions looked
- * at in this search. */
+/* Find a maker for version i, `but` being none of any: the most likely one that is free, else one
+ * that made another version for which a maker is found in turn (an augmenting path). `stamp`:
+ * versions looked at in this search. */
 static bool assign(struct object *o, uint32_t i, const struct history_op *but, uint64_t stamp)
 {
     struct history_op *best = NULL;
@@ -321,7 +321,7 @@ static bool assign(struct object *o, uint32_t i, const struct history_op *but, u
         uint32_t j = op->made;
         if (op == but || j == NONE || j == i || o->v[j].stamp == stamp || likely(op, i) == 0)
             continue;
-        if (assign(o, j, op, stamp))
+        if (assign(o, j, but, stamp))
             best = op;
     }
     if (best != NULL)
@@ -369,28 +369,14 @@ bool version_regive(struct history *h, struct object *o, uint32_t i)
     return false;
 }
 
-bool version_regive_guessed(struct history *h, struct object *o, uint32_t i)
-{
-    struct history_op *was = o->v[i].by;
-    if (!history_nameless(&was->cmd))
-        return false;
-    for (uint32_t j = 1; j < o->n; j++) {
-        if (!o->v[j].guessed || o->v[j].by != NULL || !assign(o, j, was, ++h->stamp))
-            continue;
-        was->made = NONE;
-        o->v[i].by = NULL;
-        return true;
-    }
-    return false;
-}
-
 bool version_take(struct history *h, struct history_op *op, const struct reply *r)
 {
     struct object *o = op->o;
     uint32_t mine = op->made;
     for (uint32_t i = lowest(h, op); i < o->n; i++) {
         struct history_op *other = o->v[i].by;
-        if (i == 0 || other == NULL || other == op || other->txn != NULL || likely(op, i) == 0 ||
+        if (i == 0 || other == NULL || other == op || other->txn != NULL || op_is_answered(other) ||
+            likely(op, i) == 0 ||
             !shadow_reply_fits(&op->cmd, state_before(o, i, o->v[i].ptime_ms), true, &o->v[i].state,
                                r))
             continue;

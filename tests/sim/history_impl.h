@@ -51,7 +51,8 @@ struct history_op {
     struct history_op *prev, *next; /* of the object */
     uint64_t sent_ns, conn;
     uint64_t wall_ms;  /* the node's clock when it was sent, or what that was set back to since */
-    uint64_t until_ns; /* answered then, and it is not sure whether it made a record; 0 = not so */
+    uint64_t until_ns; /* answered then, and it is not sure whether it made a record, or which; 0 =
+                          not so */
     uint32_t client;
     uint32_t floor; /* o->known when it was sent */
     uint32_t made;  /* the version it made, NONE */
@@ -105,6 +106,11 @@ struct history {
 void fail(struct history *h, const struct object *o, const char *what, const char *fmt, ...)
     FB_PRINTF(4, 5);
 struct object *object_of(struct history *h, const char *key, bool make);
+/* It was answered and made a version: that one, or another that it may be taken for. */
+static inline bool op_is_answered(const struct history_op *op)
+{
+    return op->until_ns != 0 && op->cmd.op != SHADOW_SET;
+}
 /* Out of its object's list, and gone. */
 void op_end(struct history *h, struct history_op *op);
 /* Before version i at node time `now_ms`: what a command finds. Absent when it has expired. */
@@ -116,9 +122,6 @@ bool version_regive(struct history *h, struct object *o, uint32_t i);
 /* May op, with the answer r, have made version i: the one it is thought to have made, or one of
  * another command that nobody can tell from it? */
 bool version_may_be(const struct history_op *op, uint32_t i, const struct reply *r);
-/* The same when it was made by one that was answered already, and what that one was thought to have
- * made by another: of commands that nobody can tell apart. */
-bool version_regive_guessed(struct history *h, struct object *o, uint32_t i);
 /* Version i is lost, and not only the command it was given to may have made it, for all that its
  * record says: then all these are in doubt, and nobody's it is. False: it is for sure. */
 bool version_in_doubt(struct object *o, uint32_t i);

@@ -159,7 +159,8 @@ static void learn_guessed(const struct history_op *op)
     struct object *o = op->o;
     uint32_t answered = 0;
     for (uint32_t i = 1; i < o->n; i++)
-        answered += o->v[i].guessed && (o->v[i].by == NULL || o->v[i].by == op);
+        answered += o->v[i].guessed &&
+                    (o->v[i].by == NULL || o->v[i].by == op || op_is_answered(o->v[i].by));
     for (uint32_t i = 1; i < o->n && answered > 0; i++) {
         answered -= o->v[i].guessed;
         if (answered == 0 && i > o->known)
@@ -261,8 +262,7 @@ static void judge_version(struct history *h, const struct history_op *op, const 
 static void judge_refused(struct history *h, struct history_op *op, const struct reply *r)
 {
     h->counts.refused++;
-    if (op->made != NONE && !version_regive(h, op->o, op->made) &&
-        !version_regive_guessed(h, op->o, op->made))
+    if (op->made != NONE && !version_regive(h, op->o, op->made))
         fail_reply(h, op, "I14", "a definite error, and there is a record of it", r);
 }
 
@@ -297,8 +297,10 @@ void history_reply(struct history *h, struct history_op *op, uint64_t now_ns, co
         if (!h->failed && op->cmd.op == SHADOW_FBGET && r->type == '*')
             judge_version(h, op, r);
     }
-    if (op->cmd.op == SHADOW_SET && history_nameless(&op->cmd) && r->type != '-' && !op->burned) {
-        /* with a time that may have been over it may have deleted, or found nothing to delete */
+    if (history_nameless(&op->cmd) && r->type != '-' && !op->burned && op->txn == NULL &&
+        (op->cmd.op == SHADOW_SET || (op->made != NONE && op->o->v[op->made].guessed))) {
+        /* a SET with a time that may have been over may have deleted, or found nothing to delete;
+         * others did it, but perhaps to another version */
         op->state = OP_UNKNOWN;
         op->until_ns = now_ns;
         return;

@@ -54,7 +54,9 @@ static void lose(struct history *h, struct object *o, uint64_t now_ns, uint64_t 
                  (unsigned long long)fb_ver_counter(v->rec_ver), v->promised, loss_text(loss));
             return;
         }
-        if (v->by != NULL && (v->by->txn != NULL || !version_in_doubt(o, o->n - 1)))
+        if (v->by != NULL && op_is_answered(v->by))
+            op_end(h, v->by);
+        else if (v->by != NULL && (v->by->txn != NULL || !version_in_doubt(o, o->n - 1)))
             burn(h, v->by, loss);
         if (o->lost_n == o->lost_cap) {
             o->lost_cap = o->lost_cap == 0 ? 8 : o->lost_cap * 2;
