@@ -3,6 +3,7 @@
 
 #include "proto/cluster/record_next.h"
 #include "proto/coord/backend.h"
+#include "tests/sim/net.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct entry {
 
 struct sim_coord {
     struct sim *sim;
+    const struct sim_wire *wire;
     struct entry *e;
     uint32_t n, cap;
     uint64_t rev, away_until_ns, failures;
@@ -162,6 +164,19 @@ struct sim_coord *sim_coord_new(struct sim *s, const uint8_t cluster[16], uint32
     return c;
 }
 
+void sim_coord_wire(struct sim_coord *c, const struct sim_wire *w)
+{
+    c->wire = w;
+}
+
+/* Is the process whose code runs cut off? */
+static bool cut_off(const struct sim_coord *c)
+{
+    const char *name = sim_self()->name;
+    return c->wire != NULL && (sim_wire_cut_until(c->wire, name, SIM_COORD_NAME) != 0 ||
+                               sim_wire_cut_until(c->wire, SIM_COORD_NAME, name) != 0);
+}
+
 void sim_coord_free(struct sim_coord *c)
 {
     while (c->n > 0)
@@ -249,7 +264,7 @@ static bool travel(struct sim_coord *c)
         c->away_until_ns = sim_now_ns(c->sim) + away;
     }
     sim_sleep(ns);
-    if (sim_healed(c->sim) || sim_now_ns(c->sim) >= c->away_until_ns)
+    if (sim_healed(c->sim) || (sim_now_ns(c->sim) >= c->away_until_ns && !cut_off(c)))
         return true;
     sim_sleep(CALL_TIMEOUT_NS);
     c->failures++;
@@ -416,7 +431,7 @@ static enum fb_status co_wait(struct fb_coord *base, uint64_t seen_rev, uint32_t
     struct sim_coord *c = the_coord;
     uint64_t until = sim_now_ns(c->sim) + timeout_ms * SIM_MS;
     /* A hint that is lost: only time ends the wait. */
-    bool deaf = sim_strikes(c->sim, SIM_COORD, SIM_FAULT_COORD_SLOW, 50000);
+    bool deaf = sim_strikes(c->sim, SIM_COORD, SIM_FAULT_COORD_SLOW, 50000) || cut_off(c);
     struct sim_waitq nobody = {0};
     while (sim_now_ns(c->sim) < until && !cl->woken && (deaf || c->rev == seen_rev))
         (void)sim_wait(deaf ? &nobody : &c->waiting, until);

@@ -11,11 +11,15 @@
 #include "tests/sim/proc.h"
 
 struct sim_coord;
+struct sim_wire;
+#define SIM_COORD_NAME "coordinator" /* on the wire, for its cuts */
 
 /* "meta" (uuid, partitions, seed of placement), "config" (the cluster file) are there from the
  * start. */
 struct sim_coord *sim_coord_new(struct sim *s, const uint8_t cluster[16], uint32_t partitions,
                                 const char *config);
+/* Where what is cut off from everybody, or from it, does not reach it. */
+void sim_coord_wire(struct sim_coord *c, const struct sim_wire *w);
 void sim_coord_free(struct sim_coord *c);
 
 /* All keys, as of now; free with fb_coord_list_free. Never fails, takes no time. */

@@ -162,6 +162,8 @@ static void draw_plan(struct sim *s)
     struct sim_plan *p = &s->plan;
     bool quiet = sim_chance(s, SIM_PLAN, 30000); /* some runs have no fault at all */
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
+        if (i >= SIM_FAULT_NET_CUT && !s->config.copies)
+            continue;
         p->on[i] = !quiet && sim_chance(s, SIM_PLAN, fault_list[i].percent * 10000);
         if (s->config.fault_on != NULL)
             p->on[i] = s->config.fault_on[i];

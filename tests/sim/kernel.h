@@ -77,7 +77,13 @@ enum sim_stream {
     X(SIM_FAULT_COORD_LATE, "coord-late", 40) /* a CAS that executes after it was given up */      \
     X(SIM_FAULT_OOM_EVICT, "memory-low", 40)  /* a small memory limit: eviction all the time */    \
     SIM_FAULT_LIST_SYNC(X)                                                                         \
-    SIM_FAULT_LIST_ROUTER(X)
+    SIM_FAULT_LIST_ROUTER(X)                                                                       \
+    SIM_FAULT_LIST_COPIES(X)
+
+/* Only with several copies; the last ones, and nothing is drawn for them elsewhere. */
+#define SIM_FAULT_LIST_COPIES(X)                                                                   \
+    X(SIM_FAULT_NET_CUT, "net-cut", 60) /* from one machine to another, or to all, nothing passes  \
+                                         */
 
 #include "tests/sim/faults_router.h"
 #include "tests/sim/faults_sync.h"

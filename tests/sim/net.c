@@ -6,6 +6,7 @@
 
 #define QUEUE_BYTES_MAX (64u << 20)
 #define HELLO_TIMEOUT_NS (5 * SIM_S)
+#define CUTS_MAX 16u
 
 struct packet {
     struct packet *next;
@@ -45,8 +46,15 @@ struct sim_net {
     bool dead, paused;
 };
 
+struct cut {
+    char from[FB_NAME_BYTES_MAX + 1], to[FB_NAME_BYTES_MAX + 1]; /* to "": from and to everybody */
+    uint64_t until_ns;
+};
+
 struct sim_wire {
     struct sim *sim;
+    struct cut cuts[CUTS_MAX];
+    uint32_t cut_next;
     struct sim_net *nets;
     struct sim_conn *conns;
     struct listener *listeners;
@@ -62,6 +70,42 @@ struct sim_wire *sim_wire_new(struct sim *s)
     w->delay_min_ns = sim_spread(s, SIM_NET, 20 * SIM_US, 300 * SIM_US);
     w->delay_max_ns = w->delay_min_ns + sim_spread(s, SIM_NET, 20 * SIM_US, 3 * SIM_MS);
     return w;
+}
+
+static bool cut_hits(const struct cut *k, const char *from, const char *to)
+{
+    if (k->to[0] == 0)
+        return strcmp(k->from, from) == 0 || strcmp(k->from, to) == 0;
+    return strcmp(k->from, from) == 0 && strcmp(k->to, to) == 0;
+}
+
+uint64_t sim_wire_cut_until(const struct sim_wire *w, const char *from, const char *to)
+{
+    uint64_t until = 0;
+    for (uint32_t i = 0; i < CUTS_MAX && !sim_healed(w->sim); i++)
+        if (w->cuts[i].until_ns > sim_now_ns(w->sim) && w->cuts[i].until_ns > until &&
+            cut_hits(&w->cuts[i], from, to))
+            until = w->cuts[i].until_ns;
+    return until;
+}
+
+static void stall(struct sim_conn *c, uint64_t until_ns)
+{
+    if (until_ns > c->stalled_until_ns)
+        c->stalled_until_ns = until_ns;
+}
+
+void sim_wire_cut(struct sim_wire *w, const char *from, const char *to, uint64_t until_ns)
+{
+    struct cut *k = &w->cuts[w->cut_next++ % CUTS_MAX];
+    snprintf(k->from, sizeof k->from, "%s", from);
+    snprintf(k->to, sizeof k->to, "%s", to == NULL ? "" : to);
+    k->until_ns = until_ns;
+    sim_trace(w->sim, "net nothing passes from %s to %s for %llu ms", from, to == NULL ? "all" : to,
+              (unsigned long long)((until_ns - sim_now_ns(w->sim)) / SIM_MS));
+    for (struct sim_conn *c = w->conns; c != NULL; c = c->all)
+        if (c->state != CLOSED && cut_hits(k, c->hello.name, c->net->config.name))
+            stall(c, until_ns);
 }
 
 static void packets_drop(struct sim_conn *c)
@@ -263,6 +307,11 @@ static void arrive_ev(void *arg, uint64_t tag)
         conn_end(c, delay(w), "connection refused");
         return;
     }
+    if (sim_wire_cut_until(w, c->net->config.name, l->net->config.name) != 0 ||
+        sim_wire_cut_until(w, l->net->config.name, c->net->config.name) != 0) {
+        conn_end(c, HELLO_TIMEOUT_NS, "no answer");
+        return;
+    }
     if (strangers(&c->net->config, &l->net->config)) {
         conn_end(c, delay(w), "the peer belongs to another cluster");
         return;
@@ -394,6 +443,7 @@ enum fb_status sim_conn_send(struct sim_conn *c, struct fb_buf *frames)
         at += size;
     }
     fb_buf_clear(frames);
+    stall(c->peer, sim_wire_cut_until(c->net->wire, c->net->config.name, c->hello.name));
     wake(c->peer);
     strike(c);
     return FB_OK;

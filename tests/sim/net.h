@@ -51,6 +51,12 @@ void sim_net_close(struct sim_net *n);
 /* SIGSTOP, SIGCONT: nothing is received meanwhile; it comes in order afterwards. */
 void sim_net_pause(struct sim_net *n, bool paused);
 
+/* Until then nothing passes from the process named `from` to that named `to` (NULL: to and from
+ * everybody): frames wait, dials get no answer. */
+void sim_wire_cut(struct sim_wire *w, const char *from, const char *to, uint64_t until_ns);
+/* Until when nothing passes from one to the other; 0: it does. */
+uint64_t sim_wire_cut_until(const struct sim_wire *w, const char *from, const char *to);
+
 /* Queue whole encoded frames, one or several; takes the bytes of `frames` (it comes back empty).
  * Errors: FB_ECLOSED, FB_EFULL: `frames` is untouched. */
 FB_MUST_USE enum fb_status sim_conn_send(struct sim_conn *c, struct fb_buf *frames);

@@ -415,9 +415,27 @@ static void strike_proc(struct node_proc *n)
     }
 }
 
+/* The network between this machine and another, or all of them. */
+static void strike_wire(struct node_proc *n)
+{
+    struct sim *s = n->w->sim;
+    uint64_t i = sim_range(s, SIM_NET, 0, n->w->nodes);
+    const char *other = i == n->w->nodes ? SIM_COORD_NAME : n->w->node[i]->proc.name;
+    uint64_t until = sim_now_ns(s) + sim_spread(s, SIM_NET, 50 * SIM_MS, 15 * SIM_S);
+    if (sim_chance(s, SIM_NET, 250000)) {
+        sim_wire_cut(n->w->wire, n->proc.name, NULL, until);
+    } else {
+        sim_wire_cut(n->w->wire, n->proc.name, other, until);
+        if (sim_chance(s, SIM_NET, 500000))
+            sim_wire_cut(n->w->wire, other, n->proc.name, until);
+    }
+}
+
 static void strike_machine(struct node_proc *n)
 {
     struct sim *s = n->w->sim;
+    if (n->w->nodes > 1 && sim_strikes(s, SIM_NET, SIM_FAULT_NET_CUT, 5000))
+        strike_wire(n);
     if (sim_strikes(s, SIM_CLOCK, SIM_FAULT_CLOCK_JUMP, 5000)) {
         sim_clock_jump(&n->clock);
         sim_trace(s, "%s clock is set to %llu", n->proc.name,

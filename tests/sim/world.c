@@ -76,6 +76,7 @@ static void config_make(struct world *w, bool with_tables)
         w->cluster[i] = (uint8_t)sim_rand(w->sim, SIM_WORLD);
     w->partitions = (uint32_t)sim_range(w->sim, SIM_WORLD, 1, WORLD_PARTITIONS_MAX);
     w->coord = sim_coord_new(w->sim, w->cluster, w->partitions, text);
+    sim_coord_wire(w->coord, w->wire);
     fb_buf_fini(&conf);
 }
 
