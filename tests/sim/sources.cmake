@@ -19,7 +19,7 @@ target_link_libraries(sim_sync PRIVATE fb_flags fb_sanitize fb_base PkgConfig::J
 add_executable(forebay-sim
   ${sim_dir}/main.c ${sim_dir}/kernel.c ${sim_dir}/clock.c ${sim_dir}/net.c ${sim_dir}/world.c
   ${sim_dir}/proc.c ${sim_dir}/os_rt.c ${sim_dir}/os_file.c ${sim_dir}/os_net.c ${sim_dir}/fs.c
-  ${sim_dir}/coord.c ${sim_dir}/store_sim.c ${sim_dir}/node_proc.c ${sim_dir}/node_check.c
+  ${sim_dir}/coord.c ${sim_dir}/store_sim.c ${sim_dir}/node_proc.c ${sim_dir}/node_medium.c ${sim_dir}/node_check.c
   ${sim_dir}/raw_sync.c ${sim_dir}/raw_client.c ${sim_dir}/node_check_state.c ${sim_dir}/node_check_wire.c
   ${sim_dir}/node_check_snapshot.c ${sim_dir}/node_check_copies.c ${sim_dir}/ledger.c ${sim_dir}/node_args.c
   ${sim_dir}/router_proc.c ${sim_dir}/router_tcp.c ${sim_dir}/clients.c ${sim_dir}/client_load.c
