@@ -1,4 +1,4 @@
-fb_add_library(node_control SOURCES control/restart.c control/controller.c control/leave.c LIBS fb_cluster)
+fb_add_library(node_control SOURCES control/restart.c control/controller.c control/leave.c control/report.c LIBS fb_cluster)
 fb_add_library(node_io
   SOURCES io/worker.c io/forward.c io/requests.c io/feeds.c io/flush.c io/server.c io/cluster.c io/recovery.c io/snapshotter.c
           io/status.c io/memory.c io/admin_verbs.c io/parts.c io/copies.c io/peers.c io/links.c

@@ -1,5 +1,6 @@
 /* Writes first inputs for the fuzzers whose input has a form, from the real encoders:
  * fuzz_seeds <directory of corpora>. */
+#include "node/control/report.h"
 #include "node/disk/data_dir.h"
 #include "proto/cluster/map.h"
 #include "proto/cluster/namespace.h"
@@ -202,6 +203,19 @@ static void coord(void)
     fb_buf_fini(&all);
 }
 
+static void report(void)
+{
+    const struct control_report all[3] = {
+        {.part = 0},
+        {.part = 1, .history = 2, .epoch = 3, .last_ver = UINT64_C(3) << 40 | 9, .damaged = true},
+        {.part = 2, .epoch = 1, .last_ver = UINT64_C(1) << 40}};
+    struct fb_buf b = {0};
+
+    control_report_encode(&b, 0x1f, all, 3);
+    put("report", "three", 2, &b);
+    fb_buf_fini(&b);
+}
+
 static void ini(void)
 {
     static const char cluster[] =
@@ -271,6 +285,7 @@ int main(int argc, char **argv)
     top = argv[1];
     wire();
     coord();
+    report();
     ini();
     identity();
     return 0;

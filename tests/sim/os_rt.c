@@ -209,8 +209,10 @@ enum fb_signal_event fb_signals_wait(uint32_t timeout_ms)
         uint64_t step = sim_now_ns(world_sim) + 100 * SIM_MS;
         (void)sim_wait(&never, step < end ? step : end);
     }
-    if (sim_self()->stop_wanted)
+    if (sim_self()->stop_wanted) { /* a signal is told once: the next is another */
+        sim_self()->stop_wanted = false;
         return FB_SIGNAL_STOP;
+    }
     if (!sim_self()->reload_wanted)
         return FB_SIGNAL_TIMEOUT;
     sim_self()->reload_wanted = false;
