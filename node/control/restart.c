@@ -1,6 +1,8 @@
 /* Restart of the only member of a set. */
 #include "node/control/restart.h"
 
+#include "proto/base/mutant.h"
+
 enum fb_status control_restart(const struct fb_map *map, const struct fb_member *me,
                                const uint32_t *last_epoch, struct control_step *steps,
                                uint32_t *count, struct fb_err *err)
@@ -16,7 +18,7 @@ enum fb_status control_restart(const struct fb_map *map, const struct fb_member 
 
         if (rec->epoch == 0 || strcmp(rec->primary.node, me->node) != 0)
             continue;
-        if (rec->epoch < last_epoch[p])
+        if (rec->epoch < last_epoch[p] && !FB_MUTANT(restored_followed))
             return fb_err_set(err, FB_ESTALE,
                               "partition %u: the coordinator says epoch %u but this node's log has "
                               "epoch %u: the coordinator was restored or this data directory "

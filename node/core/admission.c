@@ -2,6 +2,8 @@
  * (I33). */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 bool op_grows(uint16_t op)
 {
     switch (op) {
@@ -94,7 +96,8 @@ bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf 
                       "again later",
                       (unsigned long long)dirty, (unsigned long long)limit);
     } else if (ns->conf != NULL && ns->conf->max_dirty_bytes != 0 &&
-               ns->dirty_bytes >= ns->conf->max_dirty_bytes / l->config.lanes) {
+               ns->dirty_bytes >= ns->conf->max_dirty_bytes / l->config.lanes &&
+               !FB_MUTANT(dirty_unlimited)) {
         fb_buf_printf(why,
                       "OVERLOADED namespace \"%s\" has reached its max_dirty_bytes of %llu; "
                       "nothing happened, try again "

@@ -187,6 +187,15 @@ static bool next_continues(struct recovery *c, const struct lane_scan *l, size_t
            h.salt == l->header.salt && h.first_seq == l->expect;
 }
 
+/* For the mutant recover_cut_last: is nothing behind this batch? */
+static bool last_of_log(const struct recovery *c, const struct lane_scan *l,
+                        const struct log_item *item)
+{
+    struct log_item next;
+    log_item_at(&c->image, l->offset + item->bytes, &l->header, &next);
+    return l->newest && next.found == LOG_FOUND_ZERO;
+}
+
 /* Batches of the segment in memory up to its end; gives the bad place to judge(). */
 static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bool proven,
                            struct fb_err *err)
@@ -208,6 +217,10 @@ static enum fb_status walk(struct recovery *c, struct lane_scan *l, size_t k, bo
             s = judge(c, l, k, l->offset, proven, err);
             c->r->torn_tails += l->cut;
             return s;
+        }
+        if (FB_MUTANT(recover_cut_last) && last_of_log(c, l, &item)) {
+            l->cut = true;
+            return FB_OK;
         }
         if (item.batch.synced >= item.batch.seq)
             return corrupt(c, &c->files[k], l->offset,
@@ -315,7 +328,8 @@ static enum fb_status scan_lane(struct recovery *c, struct lane_scan *l, struct 
             break;
     }
     last = l->cut ? k : l->end - 1;
-    if (l->synced_max >= l->expect && !FB_MUTANT(recover_cuts_synced))
+    if (l->synced_max >= l->expect && !FB_MUTANT(recover_cuts_synced) &&
+        !FB_MUTANT(recover_cut_last))
         return corrupt(c, &c->files[last], l->offset, "batches that had been synced are missing",
                        err);
     for (size_t i = l->end; i-- > last + 1;)

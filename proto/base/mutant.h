@@ -22,6 +22,7 @@
     X(log_write_error, "a failed or short write of the log is taken for a good one")               \
     X(recover_cuts_synced, "damage of batches that were synced is taken for a torn tail")          \
     X(recover_no_sync, "what recovery read from the page cache is taken for durable")              \
+    X(recover_cut_last, "recovery gives up the last batch of a log, too")                          \
     X(recover_no_seal, "recovery leaves the last segments as they are")                            \
     X(dir_parent_no_sync, "the name of a new data directory is not synced")                        \
     X(snapshot_no_fsync, "a snapshot gets its name before its bytes are on disk")                  \
@@ -39,6 +40,8 @@
     X(feed_replaced, "a checkpoint passes versions whose newer ones are not synced")               \
     X(feed_scan_ahead, "a feed says that it has scanned what is not synced")                       \
     X(evict_unsafe, "clean copies above dsafe are evicted")                                        \
+    X(dirty_unlimited, "writes above max_dirty_bytes are taken")                                   \
+    X(restored_followed, "a node acts on records older than its log")                              \
     X(load_purged, "a load older than what was evicted is installed")                              \
     X(load_token, "any answer to a load is taken, also one to a load before")                      \
     X(recover_prev, "recovery does not look whether a record follows the one before")              \

@@ -33,6 +33,8 @@ struct sim_coord {
         bool due;
     } watch[WATCHERS_MAX];
     uint32_t watch_n;
+    uint32_t (*log_epoch)(void *arg, uint16_t part);
+    void *log_arg;
 };
 
 struct client { /* one handle of a real process */
@@ -96,6 +98,7 @@ static void check_part(struct sim_coord *c, const char *key, struct fb_bytes was
 {
     struct fb_part_record a = {0}, b = {0};
     struct fb_err err = {0};
+    unsigned part;
     if (was.n > 0 && fb_part_record_decode(was, &a, &err) != FB_OK)
         sim_violation(c->sim, "coordinator", "%s held what is no record: %s", key, err.msg);
     if (fb_part_record_decode(is, &b, &err) != FB_OK)
@@ -104,14 +107,17 @@ static void check_part(struct sim_coord *c, const char *key, struct fb_bytes was
         sim_violation(c->sim, "I2", "%s goes back from epoch %u to %u", key, a.epoch, b.epoch);
     if (b.epoch == a.epoch && a.epoch != 0 && b.primary.inc != a.primary.inc)
         sim_violation(c->sim, "I1", "%s: epoch %u gets a second primary", key, b.epoch);
+    /* I34: it was restored, and who knows better does not build on it */
+    if (c->log_epoch != NULL && sscanf(key, "part/%u", &part) == 1 &&
+        a.epoch < c->log_epoch(c->log_arg, (uint16_t)part))
+        sim_violation(c->sim, "I34", "%s of epoch %u is changed, and the log has epoch %u", key,
+                      a.epoch, c->log_epoch(c->log_arg, (uint16_t)part));
 }
 
 static void put(struct sim_coord *c, const char *key, struct fb_bytes value, uint64_t rev,
                 struct sim_proc *by, uint64_t by_number)
 {
     struct entry *e = find(c, key);
-    if (strncmp(key, "part/", 5) == 0 && value.p != NULL)
-        check_part(c, key, e != NULL ? fb_buf_view(&e->value) : fb_bytes("", 0), value);
     if (value.p == NULL) {
         if (e != NULL)
             drop(c, e);
@@ -141,6 +147,19 @@ void sim_coord_put(struct sim_coord *c, const char *key, const char *value)
 {
     changed(c);
     put(c, key, value == NULL ? fb_bytes(NULL, 0) : fb_bytes_str(value), c->rev, NULL, 0);
+}
+
+void sim_coord_force(struct sim_coord *c, const char *key, struct fb_bytes value)
+{
+    changed(c);
+    put(c, key, value, c->rev, NULL, 0);
+}
+
+void sim_coord_log_epochs(struct sim_coord *c, uint32_t (*epoch)(void *arg, uint16_t part),
+                          void *arg)
+{
+    c->log_epoch = epoch;
+    c->log_arg = arg;
 }
 
 struct sim_coord *sim_coord_new(struct sim *s, const uint8_t cluster[16], uint32_t partitions,
@@ -352,6 +371,12 @@ static void txn_free(struct txn *t)
     free(t);
 }
 
+static struct fb_bytes value_of(struct sim_coord *c, const char *key)
+{
+    const struct entry *e = find(c, key);
+    return e != NULL ? fb_buf_view(&e->value) : fb_bytes("", 0);
+}
+
 static bool txn_execute(struct sim_coord *c, struct txn *t)
 {
     for (size_t i = 0; i < t->count; i++) {
@@ -364,6 +389,8 @@ static bool txn_execute(struct sim_coord *c, struct txn *t)
         struct fb_bytes v = fb_buf_view(&t->op[i].value);
         if (t->op[i].erase)
             v.p = NULL;
+        if (strncmp(t->op[i].key, "part/", 5) == 0 && v.p != NULL)
+            check_part(c, t->op[i].key, value_of(c, t->op[i].key), v);
         put(c, t->op[i].key, v, c->rev, t->op[i].session ? t->by : NULL, t->by_number);
         sim_trace(c->sim, "coordinator %s at revision %llu", t->op[i].key,
                   (unsigned long long)c->rev);

@@ -36,6 +36,11 @@ void sim_coord_epochs(struct sim_coord *c, uint64_t *rev, uint32_t *epoch);
 uint32_t sim_coord_in_sync(struct sim_coord *c, uint32_t part);
 /* How many calls of real processes got no definite answer so far. */
 uint64_t sim_coord_failures(const struct sim_coord *c);
+/* Puts a value in place unseen by the checks on what processes write: an operator restores it. */
+void sim_coord_force(struct sim_coord *c, const char *key, struct fb_bytes value);
+/* Who knows the newest epoch that the log of partition `part` has. */
+void sim_coord_log_epochs(struct sim_coord *c, uint32_t (*epoch)(void *arg, uint16_t part),
+                          void *arg);
 /* It does not answer real processes until then. */
 void sim_coord_away_until(struct sim_coord *c, uint64_t ns);
 

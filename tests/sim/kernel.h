@@ -75,6 +75,7 @@ enum sim_stream {
     X(SIM_FAULT_COORD_SLOW, "coord-slow", 40)   /* it answers late */                              \
     X(SIM_FAULT_COORD_UNKNOWN, "coord-unknown", 40) /* a CAS whose outcome nobody tells */         \
     X(SIM_FAULT_COORD_LATE, "coord-late", 40) /* a CAS that executes after it was given up */      \
+    X(SIM_FAULT_COORD_OLD, "coord-old", 20)   /* an older copy of its partition records */         \
     X(SIM_FAULT_OOM_EVICT, "memory-low", 40)  /* a small memory limit: eviction all the time */    \
     SIM_FAULT_LIST_SYNC(X)                                                                         \
     SIM_FAULT_LIST_ROUTER(X)                                                                       \

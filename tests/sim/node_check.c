@@ -56,6 +56,7 @@ void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss l
     c->proc = p;
     c->node = NULL;
     c->snapshot.shown = 0;
+    node_check_limits(c);
     c->loss = loss;
     c->recovered = false;
     c->generation = 0;
@@ -148,6 +149,7 @@ static void record_seen(struct node_check *c, const struct fb_record *r, uint64_
                       fb_ver_epoch(r->ver));
     }
     ledger_record(c->ledger, r, content, &s);
+    s.below_ns = c->replaying ? UINT64_MAX : node_check_below_ns(c, r);
     node_check_view_add(v, &s);
     v->written = r->ver;
 }
@@ -269,7 +271,7 @@ static void recovered_part(struct node_check *c, uint16_t part, uint64_t last)
                       part, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last),
                       fb_ver_epoch(v->written), (unsigned long long)fb_ver_counter(v->written));
     if (last < v->floor || (c->loss == NODE_LOSS_NOTHING && last != v->written))
-        sim_violation(c->sim, "I13",
+        sim_violation(c->sim, last < v->floor ? "I10" : "I13",
                       "partition %u: recovered up to %u/%llu, but %u/%llu was %s when the process "
                       "ended",
                       part, fb_ver_epoch(last), (unsigned long long)fb_ver_counter(last),
@@ -345,6 +347,7 @@ enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t
     check_incarnation(c, n->inc);
     if (c->must_refuse)
         sim_violation(c->sim, "I31", "the node starts on a log of which a synced batch is damaged");
+    node_check_recovered_files(c);
     for (uint32_t i = 0; i < NODE_WORKERS_MAX; i++)
         recovered_in_flight(c, i, n, lanes);
     for (uint32_t p = 0; p < c->partitions; p++)

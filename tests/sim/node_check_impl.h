@@ -14,6 +14,7 @@ struct part_view {
     const struct known_keys *keys;
     uint64_t written, durable, floor; /* floor: durable before the present process began */
     uint64_t recovered;               /* what the present process began with */
+    uint64_t saved;                   /* start of the newest snapshot that has its name */
     uint32_t epoch_started;           /* this incarnation's */
     uint32_t open;                    /* the epoch in which it was seen open last */
     bool filling;      /* with several copies: what is written is a copy of another's state */
@@ -29,6 +30,7 @@ struct batch { /* one write to the log */
     uint32_t lane, segment;
     uint32_t first_mark, mark_n;
     bool checked;
+    bool kept, trimmed; /* node_check_trim.c */
 };
 
 struct mark {
@@ -40,7 +42,8 @@ struct asked { /* a request on its way, to know the partition of its reply */
     const struct sim_conn *conn;
     uint32_t seq;
     uint32_t epoch;
-    uint16_t part;
+    uint16_t part, op, flags;
+    uint64_t received_ns;
     bool used;
 };
 
@@ -65,9 +68,11 @@ struct node_check {
     bool replaying, must_refuse, recovered;
     uint64_t *incs; /* of every start that came through its recovery */
     uint32_t inc_n, inc_cap;
+    uint64_t below_ns[NODE_WORKERS_MAX][FB_NAMESPACES_MAX]; /* last seen below max_dirty_bytes */
     struct asked asked[ASKED_MAX];
     struct { /* the snapshot that is being written; a node has one thread for them */
         uint16_t part;
+        uint64_t start; /* of it: what is newer is replayed from the log */
         uint64_t shown; /* newest version in it */
     } snapshot;
     struct node_check *next; /* of the checks of a world */
@@ -84,8 +89,31 @@ void node_check_view_add(struct part_view *v, const struct seen *s);
 void node_check_stand(struct node_check *c, uint16_t part, uint64_t ver);
 /* A recovery found `last`: may it? */
 void node_check_recovered_copy(struct node_check *c, uint16_t part, uint64_t last);
+/* node_check_seal.c: every segment that is there after a recovery is on the platter. */
+void node_check_recovered_files(const struct node_check *c);
+/* node_check_limit.c: nothing was below its limit for longer than now. */
+void node_check_limits(struct node_check *c);
+/* A record is written: since when its namespace is at its limit; UINT64_MAX: it is not, or the
+ * record grows nothing. */
+uint64_t node_check_below_ns(struct node_check *c, const struct fb_record *r);
+/* A request was answered with success at `ver`. */
+void node_check_grown(const struct node_check *c, const struct asked *a, uint64_t ver);
 /* node_check_state.c: I9, an epoch that other workers see has its start in the log. */
 void node_check_open(struct node_check *c);
+
+/* The record of that version, or NULL. */
+static inline const struct seen *node_check_seen(const struct part_view *v, uint64_t ver)
+{
+    uint32_t lo = 0, hi = v->n;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (v->r[mid].ver < ver)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < v->n && v->r[lo].ver == ver ? &v->r[lo] : NULL;
+}
 
 static inline uint32_t node_check_lane_of(const struct node *n, uint32_t part)
 {

@@ -16,7 +16,7 @@ enum fb_status __wrap_snapshot_create(const char *dir, const struct snapshot_inf
 {
     struct node_check *c = node_check_mine();
     c->snapshot.part = info->part;
-    c->snapshot.shown = info->start_ver;
+    c->snapshot.start = c->snapshot.shown = info->start_ver;
     return __real_snapshot_create(dir, info, out, err);
 }
 
@@ -55,8 +55,10 @@ enum fb_status __real_snapshot_commit(struct snapshot_writer *w, uint64_t wall_m
 enum fb_status __wrap_snapshot_commit(struct snapshot_writer *w, uint64_t wall_ms,
                                       struct fb_err *err)
 {
-    const struct node_check *c = node_check_mine();
+    struct node_check *c = node_check_mine();
     uint16_t part = c->snapshot.part;
+    uint64_t start = c->snapshot.start;
+    enum fb_status s;
     uint64_t before = c->parts[part].recovered; /* the last version in the batches before */
     for (uint32_t i = c->first_batch;
          i < c->batch_n && !c->proc->fs->lied && !c->parts[part].parted; i++) {
@@ -75,5 +77,8 @@ enum fb_status __wrap_snapshot_commit(struct snapshot_writer *w, uint64_t wall_m
             before = m->ver;
         }
     }
-    return __real_snapshot_commit(w, wall_ms, err);
+    s = __real_snapshot_commit(w, wall_ms, err);
+    if (s == FB_OK)
+        c->parts[part].saved = start;
+    return s;
 }

@@ -21,8 +21,14 @@ void node_check_received(struct node_check *c, const struct sim_conn *conn,
         struct fb_req req;
         if (fb_req_decode(&r, &req) != FB_OK)
             return;
-        *asked_at(c, conn, req.seq) = (struct asked){
-            .conn = conn, .seq = req.seq, .part = req.part, .epoch = req.epoch, .used = true};
+        *asked_at(c, conn, req.seq) = (struct asked){.conn = conn,
+                                                     .seq = req.seq,
+                                                     .part = req.part,
+                                                     .epoch = req.epoch,
+                                                     .op = req.op,
+                                                     .flags = req.flags,
+                                                     .received_ns = sim_now_ns(c->sim),
+                                                     .used = true};
     }
 }
 
@@ -47,24 +53,12 @@ static void sent_reply(struct node_check *c, const struct sim_conn *conn, const 
                       "a reply shows version %u/%llu of partition %u, which is not "
                       "in the log",
                       fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver), a->part);
+    node_check_grown(c, a, r->ver);
     if (r->level == FB_LEVEL_DURABLE && r->ver > v->durable)
         sim_violation(c->sim, "I13",
                       "a reply says durable for version %u/%llu of partition %u, "
                       "which is not on disk",
                       fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver), a->part);
-}
-
-static const struct seen *seen_find(const struct part_view *v, uint64_t ver)
-{
-    uint32_t lo = 0, hi = v->n;
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (v->r[mid].ver < ver)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < v->n && v->r[lo].ver == ver ? &v->r[lo] : NULL;
 }
 
 /* Did PostgreSQL's values take the place of what this record had? */
@@ -102,7 +96,7 @@ static void check_passed(const struct node_check *c, const struct fb_feed_batch 
     for (uint32_t i = 0; i < b->count; i++) {
         struct fb_feed_object o;
         const struct seen *given;
-        if (fb_feed_object_decode(&r, &o) == FB_OK && (given = seen_find(v, o.ver)) != NULL)
+        if (fb_feed_object_decode(&r, &o) == FB_OK && (given = node_check_seen(v, o.ver)) != NULL)
             k[given->key - 1].given = k[given->key - 1].newest == o.ver;
     }
     for (uint32_t i = 0; i < v->keys->n; i++) {
@@ -142,7 +136,7 @@ static void sent_batch(struct node_check *c, const struct fb_feed_batch *b)
         if (o.ver <= last)
             sim_violation(c->sim, "I21", "a feed of partition %u goes back", b->part);
         last = o.ver;
-        s = seen_find(v, o.ver);
+        s = node_check_seen(v, o.ver);
         if (s == NULL ||
             (s->type != FB_RECORD_PUT && s->type != FB_RECORD_DEL && s->type != FB_RECORD_EXPIRE))
             sim_violation(c->sim, "I20",

@@ -4,6 +4,7 @@
 #include "node/core/lane_impl.h"
 #include "node/io/worker.h"
 #include "tests/sim/coord.h"
+#include "tests/sim/coord_old.h"
 #include "tests/sim/node_main.h"
 #include "tests/sim/os_net.h"
 
@@ -168,6 +169,8 @@ static void ended(struct sim_proc *p, enum sim_death how, int code)
         node_give_up_dir(n, "it is behind PostgreSQL");
     n->give_up = false;
     node_medium_strike(n);
+    if (n->coord_old != NULL && n->loss != NODE_LOSS_NOTHING)
+        coord_old_end(n->coord_old); /* the log need not know any more what it had */
     restart_after(n, sim_spread(s, SIM_PROC, 5 * SIM_MS, 4 * SIM_S));
 }
 
@@ -315,7 +318,15 @@ static void faults_ev(void *arg_, uint64_t tag)
     }
     strike_proc(n);
     strike_machine(n);
+    if (n->coord_old != NULL && running(n) != NULL)
+        coord_old_strike(n->coord_old);
     sim_after(s, sim_range(s, SIM_PROC, 20, 180) * SIM_MS, faults_ev, n, 0);
+}
+
+static uint32_t log_epoch(void *arg, uint16_t part)
+{
+    const struct node_proc *n = arg;
+    return node_check_recovered(n->check) ? fb_ver_epoch(node_check_written(n->check, part)) : 0;
 }
 
 /* ---- the module ---- */
@@ -359,6 +370,10 @@ static void machine_start(struct world *w, uint32_t i)
     (void)fs_make(n->proc.fs, n->proc.fs->nodes[0], "data", true);
     fs_sync(n->proc.fs->nodes[0]);
     n->check = node_check_new(w->sim, w->ledger, w->partitions, w->namespaces);
+    if (w->nodes == 1) {
+        n->coord_old = coord_old_new(w);
+        sim_coord_log_epochs(w->coord, log_epoch, n);
+    }
     node_args_init(&n->args, w->sim, n->proc.name);
     start(n);
     sim_after(w->sim, SIM_S, faults_ev, n, 0);
@@ -378,6 +393,8 @@ static void module_heal(struct world *w)
         n->proc.fs->room = UINT64_MAX;
         n->proc.fs->low = false;
         sim_clock_heal(&n->clock);
+        if (n->coord_old != NULL)
+            coord_old_end(n->coord_old);
         if (n->proc.alive && n->proc.paused)
             resume_ev(n, n->proc.number);
     }
@@ -435,6 +452,9 @@ static void module_stop(struct world *w)
         n->proc.ended = NULL;
         if (n->proc.alive)
             sim_proc_end(&n->proc, SIM_KILLED, 0);
+        sim_coord_log_epochs(w->coord, NULL, NULL);
+        if (n->coord_old != NULL)
+            coord_old_free(n->coord_old);
         node_check_free(n->check);
         sim_fs_free(n->proc.fs);
         free(n);

@@ -12,6 +12,7 @@ struct node_proc {
     struct sim_proc proc;
     struct sim_clock clock;
     struct node_check *check;
+    struct coord_old *coord_old; /* of the only node; NULL: there are several */
     char log_dir[FS_NAME_BYTES];
     struct {
         node_lost_fn fn;

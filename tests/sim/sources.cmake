@@ -19,9 +19,11 @@ target_link_libraries(sim_sync PRIVATE fb_flags fb_sanitize fb_base PkgConfig::J
 add_executable(forebay-sim
   ${sim_dir}/main.c ${sim_dir}/kernel.c ${sim_dir}/clock.c ${sim_dir}/net.c ${sim_dir}/world.c
   ${sim_dir}/proc.c ${sim_dir}/os_rt.c ${sim_dir}/os_file.c ${sim_dir}/os_net.c ${sim_dir}/fs.c
-  ${sim_dir}/coord.c ${sim_dir}/store_sim.c ${sim_dir}/node_proc.c ${sim_dir}/node_medium.c ${sim_dir}/node_check.c
+  ${sim_dir}/coord.c ${sim_dir}/coord_old.c ${sim_dir}/store_sim.c ${sim_dir}/node_proc.c ${sim_dir}/node_medium.c
+  ${sim_dir}/node_check.c
   ${sim_dir}/raw_sync.c ${sim_dir}/raw_client.c ${sim_dir}/node_check_state.c ${sim_dir}/node_check_wire.c
-  ${sim_dir}/node_check_snapshot.c ${sim_dir}/node_check_copies.c ${sim_dir}/ledger.c ${sim_dir}/node_args.c
+  ${sim_dir}/node_check_snapshot.c ${sim_dir}/node_check_copies.c ${sim_dir}/node_check_seal.c
+  ${sim_dir}/node_check_trim.c ${sim_dir}/node_check_limit.c ${sim_dir}/ledger.c ${sim_dir}/node_args.c
   ${sim_dir}/router_proc.c ${sim_dir}/router_tcp.c ${sim_dir}/clients.c ${sim_dir}/client_load.c
   ${sim_dir}/history.c ${sim_dir}/history_judge.c ${sim_dir}/history_loss.c ${sim_dir}/history_txn.c
   ${sim_dir}/reply.c ${sim_dir}/shadow.c
@@ -46,6 +48,6 @@ foreach(call open openat close read pread pwrite pwritev fsync fdatasync ftrunca
     fstatat fstatvfs access mkdir mkdirat fcntl fdopendir opendir dirfd readdir closedir abort getpid nanosleep
     clock_gettime pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock pthread_cond_init
     pthread_cond_destroy pthread_cond_wait pthread_cond_timedwait pthread_cond_signal pthread_cond_broadcast
-    log_append lane_synced node_recover snapshot_create snapshot_append snapshot_commit)
+    log_append log_segment_seal log_trim store_dirty_add lane_synced node_recover snapshot_create snapshot_append snapshot_commit)
   target_link_options(forebay-sim PRIVATE -Wl,--wrap=${call})
 endforeach()

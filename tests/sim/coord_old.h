@@ -1,0 +1,18 @@
+/* The coordinator is restored from an older copy of its partition records, and some time later the
+ * operator puts the newer ones back (I34). */
+#ifndef FB_TESTS_SIM_COORD_OLD_H_
+#define FB_TESTS_SIM_COORD_OLD_H_
+
+#include "tests/sim/world.h"
+
+struct coord_old;
+
+struct coord_old *coord_old_new(struct world *w);
+void coord_old_free(struct coord_old *o);
+/* At any time while faults strike: a copy is made, or the last one is put in place. Only while a
+ * node runs that knows its log: who has lost what it knew cannot tell that it is older. */
+void coord_old_strike(struct coord_old *o);
+/* The newer records are back, if they are not yet. */
+void coord_old_end(struct coord_old *o);
+
+#endif
