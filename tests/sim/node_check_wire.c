@@ -154,6 +154,22 @@ static void sent_batch(struct node_check *c, const struct fb_feed_batch *b)
                       b->part);
 }
 
+/* I22: a checkpoint passes the object when this arrives; were its PARK lost then, nothing would
+ * tell that the object has to be written. */
+static void sent_verdict_ack(const struct node_check *c, const struct fb_verdict_ack *a)
+{
+    const struct part_view *v;
+    const struct seen *s;
+    if (a->status != FB_OK || a->ver == 0 || a->part >= c->partitions)
+        return;
+    v = &c->parts[a->part];
+    s = node_check_seen(v, a->ver);
+    if (s != NULL && s->type == FB_RECORD_PARK && a->ver > v->durable)
+        sim_violation(c->sim, "I22",
+                      "the PARK %u/%llu of partition %u is acknowledged and is not on disk",
+                      fb_ver_epoch(a->ver), (unsigned long long)fb_ver_counter(a->ver), a->part);
+}
+
 struct node_sent node_check_sent(struct node_check *c, const struct sim_conn *conn,
                                  struct fb_bytes frames)
 {
@@ -183,6 +199,12 @@ struct node_sent node_check_sent(struct node_check *c, const struct sim_conn *co
                 sim_violation(c->sim, "frame", "the node sends a broken feed batch");
             sent_batch(c, &b);
             sent.fed += b.status == FB_FEED_OK;
+        }
+        for (uint32_t i = 0; i < f.count && f.kind == FB_FRAME_VERDICT_ACK; i++) {
+            struct fb_verdict_ack a;
+            if (fb_verdict_ack_decode(&r, &a) != FB_OK)
+                sim_violation(c->sim, "frame", "the node sends a broken acknowledgement");
+            sent_verdict_ack(c, &a);
         }
         if (f.kind == FB_FRAME_VERDICT_ACK)
             sent.verdicts += f.count;

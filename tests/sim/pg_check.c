@@ -3,7 +3,7 @@
  *
  *   I24  a row gets only versions that the log has or had, with their content, each once, upwards
  *   I22  when a checkpoint stands at v, every object whose newest version is at most v has exactly
- *        that row, or that version is parked by a record of the log
+ *        that row, or that version is parked by a record of the log and has its dead letter
  *   I23  a checkpoint only grows (but for commits that PostgreSQL itself lost)
  *   I20  nothing that a power loss takes from the log is in PostgreSQL
  *   I34  the log says "synced up to v" only when PostgreSQL had a checkpoint of at least v
@@ -40,6 +40,7 @@ struct version {
 struct audit_object {
     struct audit_object *next, *next_all;
     struct fb_buf key, row_key; /* as in the log; as in PostgreSQL */
+    struct fb_buf letter_key;
     const struct fb_namespace *ns;
     uint16_t part;
     struct version *v;
@@ -77,6 +78,7 @@ static struct audit_object *object_of(struct audit *a, const struct fb_record *r
     o->part = r->part;
     o->ns = &a->w->namespaces->ns[fb_nsset_of_key(a->w->namespaces, r->key, &ns_len)];
     id = fb_key_id(r->key, ns_len);
+    pg_object_key(&o->letter_key, o->ns->name, id);
     if (o->ns->mapped)
         fb_buf_put_bytes(&o->row_key, id);
     else
@@ -403,12 +405,26 @@ static void fail_row(struct audit *a, const struct audit_object *o, const struct
                   (unsigned long long)fb_ver_counter(v->ver), (const char *)text.p);
 }
 
+static bool letter_there(const struct audit *a, const struct audit_object *o,
+                         const struct version *v)
+{
+    const struct pg_image *letter = pg_model_row(a->w->pg, PG_T_DEAD, fb_buf_view(&o->letter_key));
+    return letter != NULL && letter->ver >= v->ver;
+}
+
 static void check_feed(struct audit *a, const char *ns, uint16_t part, uint64_t ckpt)
 {
     for (struct audit_object *o = a->all; o != NULL; o = o->next_all) {
         const struct version *v = newest(o);
         if (o->part != part || strcmp(o->ns->name, ns) != 0 || v == NULL || v->ver > ckpt)
             continue;
+        if (v->park_ver != 0 && !letter_there(a, o, v) && !passed_lost(o, v, ckpt))
+            sim_violation(a->w->sim, "I22",
+                          "%.*s: the checkpoint is at %u/%llu, its parked version %u/%llu has no "
+                          "dead letter",
+                          (int)o->key.n, (const char *)o->key.p, fb_ver_epoch(ckpt),
+                          (unsigned long long)fb_ver_counter(ckpt), fb_ver_epoch(v->ver),
+                          (unsigned long long)fb_ver_counter(v->ver));
         if (!row_fits(a, o, v) && !passed_lost(o, v, ckpt))
             fail_row(a, o, v, ckpt);
     }
@@ -542,6 +558,7 @@ static void module_stop(struct world *w)
         free(o->v);
         fb_buf_fini(&o->key);
         fb_buf_fini(&o->row_key);
+        fb_buf_fini(&o->letter_key);
         free(o);
     }
     free(the_audit);
