@@ -362,6 +362,31 @@ uint64_t copies_log_bytes(const struct lane *l)
     return n + replica_tail_bytes(l->copies->rl);
 }
 
+/* What a member has not written is not committed, so it is in the ticks that are not published. */
+static uint64_t bytes_after(const struct copy *c, uint64_t ver)
+{
+    uint64_t n = 0;
+
+    for (uint32_t i = c->n; i > c->first && c->ends[i - 1].ver > ver; i--)
+        n += c->ends[i - 1].bytes;
+    return n;
+}
+
+void lane_copy_lag(const struct lane *l, uint64_t *bytes)
+{
+    lane_check_writer(l);
+    memset(bytes, 0, FB_NODES_MAX * sizeof *bytes);
+    for (uint32_t i = 0; i < l->config.partitions; i++) {
+        const struct copy *c = l->parts[i] == NULL ? NULL : l->parts[i]->copy;
+        struct replica_peer peer;
+        if (c == NULL || replica_role(c->r) < REPLICA_CLOSED)
+            continue;
+        for (uint32_t k = 0; replica_peer(c->r, k, &peer); k++)
+            if (!peer.learner)
+                bytes[peer.node] += bytes_after(c, peer.acked_ver);
+    }
+}
+
 bool lane_answered(const struct lane *l, uint16_t part)
 {
     const struct part *p = part < l->config.partitions ? l->parts[part] : NULL;

@@ -111,6 +111,9 @@ struct lane_copy {
     uint32_t member_count; /* primary: the others of the set, and learners */
     struct lane_copy_member members[16];
 };
+/* By number of the node, FB_NODES_MAX of them: bytes of records of the primaries here that its
+ * copies in sync have not acknowledged. */
+void lane_copy_lag(const struct lane *l, uint64_t *bytes);
 /* Is everybody answered who has asked something of the partition? Who does not let more in before
  * asking may have another node lead it, and nobody is told of an unknown outcome. */
 bool lane_answered(const struct lane *l, uint16_t part);

@@ -4,6 +4,7 @@
 
 #include "node/core/copies.h"
 #include "node/io/control.h"
+#include "node/io/lag.h"
 #include "node/io/parts.h"
 #include "node/io/peers.h"
 #include "proto/base/clock.h"
@@ -36,6 +37,7 @@ void worker_copies_tick(struct worker *w, uint64_t now)
         return;
     w->silence_at_ns = now + LOOK_NS;
     look_at_silence(w);
+    worker_lag_look(w);
 }
 
 static void carry_out(struct worker *w)

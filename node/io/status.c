@@ -1,6 +1,7 @@
 /* /readyz, /statusz and metrics of a node. Admin thread. */
 #include "node/io/worker.h"
 
+#include "node/io/lag.h"
 #include "node/io/snapshotter.h"
 #include "node/store/store.h"
 #include "proto/base/clock.h"
@@ -256,6 +257,11 @@ static void partitions_gauge(void *arg, struct fb_buf *out)
     fb_gauge_emit(out, "forebay_partitions", "role=\"primary\",state=\"open\"", open);
 }
 
+static void lag_gauge(void *arg, struct fb_buf *out)
+{
+    node_lag_emit(arg, out);
+}
+
 static void snapshot_gauge(void *arg, struct fb_buf *out)
 {
     struct node *n = arg;
@@ -290,6 +296,10 @@ void node_metrics_register(struct node *n)
                       regressions_gauge, n);
     fb_gauge_register("forebay_rejected_total", "Writes refused before anything happened.",
                       rejected_gauge, n);
+    fb_gauge_register("forebay_replication_lag_bytes",
+                      "Bytes of log of partitions led here that the copies in sync on that node "
+                      "have not written yet.",
+                      lag_gauge, n);
     fb_gauge_register("forebay_partitions", "Partitions of this node.", partitions_gauge, n);
     fb_gauge_register("forebay_snapshot_last_success_timestamp_seconds",
                       "When the last round of snapshots ended, 0 = none.", snapshot_gauge, n);

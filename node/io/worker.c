@@ -2,6 +2,7 @@
 #include "node/io/worker.h"
 
 #include "node/io/copies.h"
+#include "node/io/lag.h"
 #include "node/io/parts.h"
 #include "node/io/peers.h"
 #include "proto/base/clock.h"
@@ -438,6 +439,7 @@ struct worker *worker_new(struct node *n, uint32_t index, struct lane *lane)
     w->forward = fb_xcalloc(n->worker_count, sizeof(*w->forward));
     w->forward_count = fb_xcalloc(n->worker_count, sizeof(*w->forward_count));
     w->refused_in = fb_xcalloc(n->partitions, sizeof(*w->refused_in));
+    w->lag = worker_lag_new();
     w->rng = fb_random_u64();
     return w;
 }
@@ -483,6 +485,7 @@ void worker_free(struct worker *w)
     free(w->forward);
     free(w->forward_count);
     free(w->refused_in);
+    worker_lag_free(w->lag);
     free(w->syncs);
     free(w->zombies);
     fb_buf_fini(&w->scratch);

@@ -72,6 +72,7 @@ struct worker {
     struct fb_buf scratch;
     struct job *later_head, *later_tail; /* JOB_RECORD that wait for lane_clock_ready */
     bool clock_held;                     /* and was said */
+    struct worker_lag *lag;              /* lag.h */
     bool copied; /* a partition has several copies: a tick is one of copies.h, too */
     struct peer *links[FB_NODES_MAX]; /* newest connection of the lane's node of this number */
     uint64_t silence_at_ns;           /* when it is told again how long primaries are silent */

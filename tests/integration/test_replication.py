@@ -7,6 +7,7 @@ Method: writers that remember what they were promised and record a history, whic
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -169,6 +170,25 @@ class Replication(ThreeNodes):
         first.start()
         self.assertEqual(r.execute_command("WAIT", 1, 60000), 1)  # until the copies are made again
         self.assertEqual(r.execute_command("WAITAOF", 1, 1, 10000), [1, 1])
+
+    def lag(self, node, peer):
+        page = node.http("/metrics")[1]
+        found = re.search(rf'^forebay_replication_lag_bytes{{peer="{peer.name}"}} (\S+)$', page, re.M)
+        return float(found.group(1)) if found else None
+
+    def test_lag(self):
+        """What a copy in sync has not written is counted until it has, or leaves the set."""
+        ws = self.load("lag")
+        first, slow = self.cluster.nodes[:2]
+        wait_for("a copy that lags to be told of", lambda: self.lag(first, slow) is not None, 10)
+        slow.kill(signal.SIGSTOP)
+        try:
+            wait_for("the lag of a node that stands still", lambda: self.lag(first, slow) > 0, 1.5)
+            wait_for("it to be out of the sets", lambda: self.lag(first, slow) == 0, 30)
+        finally:
+            slow.kill(signal.SIGCONT)
+        self.go_on(ws)
+        self.judge(ws)
 
     def test_a_leader_stands_still(self):
         """It wakes up believing that it leads: whoever asks it then must not be told what is old."""
