@@ -83,8 +83,8 @@ enum sim_stream {
 
 /* Only with several copies; the last ones, and nothing is drawn for them elsewhere. */
 #define SIM_FAULT_LIST_COPIES(X)                                                                   \
-    X(SIM_FAULT_NET_CUT, "net-cut", 60) /* from one machine to another, or to all, nothing passes  \
-                                         */
+    X(SIM_FAULT_NET_CUT, "net-cut", 60) /* between two machines, or around one, nothing passes */  \
+    X(SIM_FAULT_CLOCK_WILD, "clock-wild", 15) /* rates that no lease allows for */
 
 #include "tests/sim/faults_router.h"
 #include "tests/sim/faults_sync.h"

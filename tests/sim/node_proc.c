@@ -363,6 +363,8 @@ static void machine_start(struct world *w, uint32_t i)
     w->node[i] = n;
     n->w = w;
     sim_clock_init(&n->clock, w->sim);
+    if (w->wild)
+        n->clock.drift_ppm = (int32_t)sim_range(w->sim, SIM_CLOCK, 0, 600000) - 300000;
     n->proc = (struct sim_proc){
         .sim = w->sim, .clock = &n->clock, .fs = sim_fs_new(w->sim), .user = n, .ended = ended};
     snprintf(n->proc.name, sizeof n->proc.name, "n%u", i + 1);

@@ -37,6 +37,10 @@ static void config_limits(struct world *w, struct fb_buf *conf)
     if (sim_chance(s, SIM_WORLD, 150000))
         fb_buf_printf(conf, "max_dirty_age = %llums\n",
                       (unsigned long long)sim_spread(s, SIM_WORLD, 300, 20000));
+    if (w->wild || (w->replicas > 0 && sim_chance(s, SIM_WORLD, 300000)))
+        fb_buf_put_str(conf, "reads = confirmed\n");
+    if (w->replicas > 0 && sim_chance(s, SIM_WORLD, 200000))
+        fb_buf_put_str(conf, "on_degraded = refuse\n");
 }
 
 static void config_make(struct world *w, bool with_tables)
@@ -60,7 +64,7 @@ static void config_make(struct world *w, bool with_tables)
     if (w->replicas > 0)
         fb_buf_printf(&conf, "replicas = %u\n", w->replicas);
     for (size_t i = 0; i < FB_COUNT_OF(more); i++)
-        if (sim_chance(w->sim, SIM_WORLD, 350000)) {
+        if (sim_chance(w->sim, SIM_WORLD, 350000) || (i == 0 && w->wild)) {
             fb_buf_put_str(&conf, more[i]);
             config_limits(w, &conf);
         }
@@ -106,6 +110,7 @@ void world_run(struct sim *s)
     if (modules == copies) {
         w.nodes = (uint32_t)sim_range(s, SIM_WORLD, 2, WORLD_NODES_MAX);
         w.replicas = (uint32_t)sim_range(s, SIM_WORLD, 1, w.nodes > 2 ? 2 : 1);
+        w.wild = sim_strikes(s, SIM_WORLD, SIM_FAULT_CLOCK_WILD, 1000000);
     }
     config_make(&w, modules == full && sim_chance(s, SIM_WORLD, 500000));
     w.ledger = ledger_new(s, w.partitions, w.replicas > 0);

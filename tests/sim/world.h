@@ -39,6 +39,7 @@ struct world {
     struct pg_model *pg;
     struct node_proc *node[WORLD_NODES_MAX];
     uint32_t nodes, replicas; /* of each partition there are replicas + 1 copies */
+    bool wild;                /* clocks run as they like: all reads are confirmed (I29) */
     struct ledger *ledger;    /* what the nodes' logs hold */
     struct sim_coord *coord;
     void *sync, *router, *clients, *rows; /* the modules of these names */
