@@ -275,7 +275,7 @@ static void strike_wire(struct node_proc *n)
 static void strike_machine(struct node_proc *n)
 {
     struct sim *s = n->w->sim;
-    if (n->w->nodes > 1 && sim_strikes(s, SIM_NET, SIM_FAULT_NET_CUT, 5000))
+    if (n->w->nodes > 1 && sim_strikes(s, SIM_NET, SIM_FAULT_NET_CUT, n->w->wild ? 50000 : 5000))
         strike_wire(n);
     if (sim_strikes(s, SIM_CLOCK, SIM_FAULT_CLOCK_JUMP, 5000)) {
         sim_clock_jump(&n->clock);
@@ -364,7 +364,7 @@ static void machine_start(struct world *w, uint32_t i)
     n->w = w;
     sim_clock_init(&n->clock, w->sim);
     if (w->wild)
-        n->clock.drift_ppm = (int32_t)sim_range(w->sim, SIM_CLOCK, 0, 600000) - 300000;
+        n->clock.drift_ppm = sim_chance(w->sim, SIM_CLOCK, 500000) ? 500000 : -500000;
     n->proc = (struct sim_proc){
         .sim = w->sim, .clock = &n->clock, .fs = sim_fs_new(w->sim), .user = n, .ended = ended};
     snprintf(n->proc.name, sizeof n->proc.name, "n%u", i + 1);
