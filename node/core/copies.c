@@ -226,12 +226,16 @@ enum fb_status lane_copy_record(struct lane *l, uint16_t part, const struct fb_p
     p = part_get(l, part);
     if (p->copy == NULL && p->open)
         return FB_EBUSY;
-    if (p->copy == NULL && !names(l, rec))
-        return FB_OK;
+    if (p->copy == NULL && !names(l, rec) && (rec->isr_count < 2 || p->last_ver == 0))
+        return FB_OK; /* else what is left of a copy that was moved goes */
     if (p->copy == NULL && p->led_alone && p->synced_ver < p->last_ver)
         return FB_EAGAIN; /* copies begin with what is synced, all of it */
     st = replica_record(copy_get(l, p)->r, rec, rev, l->copies->boot_ns);
     copy_settle(l, p->copy);
+    if (st != FB_OK || names(l, rec))
+        p->copy->unnamed_ns = 0;
+    else if (p->copy->unnamed_ns == 0)
+        p->copy->unnamed_ns = l->copies->boot_ns + 1;
     return st;
 }
 
@@ -312,6 +316,7 @@ void copies_tick(struct lane *l)
             continue;
         note_committed(l, c);
         copy_fill(l, c);
+        copy_drop(l, c);
     }
 }
 

@@ -29,6 +29,7 @@ struct copy {
     uint32_t first, n, cap;
     uint64_t own_bytes; /* counted in copies.own_bytes */
     uint64_t noted_ver, noted_ns;
+    uint64_t unnamed_ns;     /* since when the record does not name this node, 0 = it does */
     struct copy_out {        /* primary: a learner is given all there is */
         bool going, awaited; /* awaited: its slice was sent and is not acknowledged */
         uint16_t node;
@@ -70,6 +71,9 @@ void copy_settle(struct lane *l, struct copy *c);
 /* copy_fill.c: goes on with a copy for a learner, or begins one. */
 void copy_fill(struct lane *l, struct copy *c);
 void copy_fill_acked(struct lane *l, struct copy *c, uint16_t node, uint64_t inc, uint64_t slice);
+/* What is here is in no set, nor will be: it goes, from memory and from the log (PROTOCOL 9, H6).
+ */
+void copy_drop(struct lane *l, struct copy *c);
 enum fb_status copy_fill_take(struct lane *l, struct copy *c, uint16_t node, uint64_t src_inc,
                               const struct fb_append *m);
 /* copy_wait.c */

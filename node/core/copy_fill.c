@@ -6,6 +6,10 @@
 #include "proto/base/mutant.h"
 
 #define SLICE_BYTES_MAX ((size_t)256 << 10)
+/* A member that was only slow is added again in less, and then needs less than all; and a
+ * connection that is silent for half as long is made anew, so that no primary takes for received
+ * what goes. */
+#define DROP_NS (UINT64_C(10000) * 1000 * 1000)
 #define ANSWER_NS (UINT64_C(3000) * 1000 * 1000) /* the learner may not know yet that it is one */
 
 void part_wipe(struct lane *l, struct part *p)
@@ -103,6 +107,21 @@ void copy_fill_acked(struct lane *l, struct copy *c, uint16_t node, uint64_t inc
     } else {
         copy_fill(l, c);
     }
+}
+
+void copy_drop(struct lane *l, struct copy *c)
+{
+    struct part *p = c->part;
+    uint64_t now = l->copies->boot_ns;
+
+    if (c->unnamed_ns == 0 || now < c->unnamed_ns + DROP_NS ||
+        (p->last_ver == 0 && p->tail.filling == 0) || !replica_unneeded(c->r, now - DROP_NS))
+        return;
+    part_wipe(l, p);
+    c->first = c->n = 0;
+    replica_dropped(c->r);
+    log_tail_note(l, p, LOG_NOTE_WIPED);
+    c->noted_ver = 0;
 }
 
 static bool slice_begins(struct lane *l, struct copy *c, const struct fb_append *m)

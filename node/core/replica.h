@@ -142,6 +142,12 @@ FB_MUST_USE enum fb_status replica_recv_copy(struct replica_lane *rl, uint16_t n
                                              uint64_t src_inc, const struct fb_append *m,
                                              uint64_t now_ns, bool *take);
 void replica_wiped(struct replica *r);
+/* In no set, as far as read here, and its log is gone: it is refused as a member (FB_ESTALE) until
+ * it has been filled as a learner, whatever older record is read late. */
+void replica_dropped(struct replica *r);
+/* In no set, as far as read here, and no primary was heard since `since_ns`; the set has what level
+ * `replicated` asks for: nobody needs what is here. */
+bool replica_unneeded(const struct replica *r, uint64_t since_ns);
 void replica_installed(struct replica *r, uint64_t ver);
 void replica_copy_ack(struct replica *r, uint64_t slice);
 /* Heartbeats, silent members, compare-and-swaps again. Every beat_ns / 4 at least. */

@@ -129,9 +129,22 @@ enum fb_status replica_recv_copy(struct replica_lane *rl, uint16_t node, uint64_
     return FB_OK;
 }
 
+bool replica_unneeded(const struct replica *r, uint64_t since_ns)
+{
+    return r->role == REPLICA_NONE && r->rec.epoch != 0 && r->rec.isr_count >= r->rec.min_isr &&
+           r->heard_ns <= since_ns;
+}
+
+void replica_dropped(struct replica *r)
+{
+    fb_assert(r->role == REPLICA_NONE);
+    r->dropped = true;
+    replica_wiped(r);
+}
+
 void replica_wiped(struct replica *r)
 {
-    fb_assert(r->role == REPLICA_LEARNER);
+    fb_assert(r->role <= REPLICA_LEARNER);
     r->runs = (struct runs){0};
     tail_cut(&r->rl->tail, r->part, 0);
     r->com_ver = r->written_ver = r->synced_ver = 0;
@@ -143,6 +156,7 @@ void replica_wiped(struct replica *r)
 void replica_installed(struct replica *r, uint64_t ver)
 {
     fb_assert(r->role == REPLICA_LEARNER && r->runs.last == 0);
+    r->dropped = false;
     r->runs.last = ver;
     r->com_ver = r->written_ver = r->match_ver = ver; /* acknowledged when it is written */
     replica_check(r);

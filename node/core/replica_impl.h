@@ -91,6 +91,7 @@ struct replica {
     uint64_t cut_to;
     struct replica *next_touched, *next_hot, *next_unwritten;
     bool touched, hot, unwritten;
+    bool dropped; /* replica_dropped, and not filled since */
 
     /* backup, learner */
     uint16_t lead; /* node that leads `epoch`, REPLICA_NODE_NONE = not heard yet */

@@ -107,6 +107,9 @@ enum fb_status replica_record(struct replica *r, const struct fb_part_record *re
     if (set_is_self(r, &rec->primary) && !replica_leads(r) && rec->epoch == r->epoch &&
         rec->epoch == fb_ver_epoch(r->runs.last))
         return FB_ESTALE; /* its versions are given out already */
+    for (uint32_t i = 0; i < rec->isr_count && r->dropped && r->runs.last == 0; i++)
+        if (set_is_self(r, &rec->isr[i]))
+            return FB_ESTALE; /* what it counts for is gone */
     for (uint32_t i = 0; i < rec->isr_count; i++)
         if (strcmp(rec->isr[i].node, r->rl->config.node) != 0 &&
             replica_node_of(r->rl, rec->isr[i].node) == REPLICA_NODE_NONE)
@@ -160,13 +163,29 @@ static bool silent(const struct replica *r, const struct slot *s, uint64_t now_n
            (s->inc != 0 && r->rl->nodes[s->node].leaving_inc == s->inc); /* it stops soon */
 }
 
+/* Wished by the record, and possible: the others are there, and as many as level `replicated` needs
+ * (PROTOCOL 9, H5). */
+static bool may_leave(const struct replica *r, uint32_t slot, uint64_t now_ns)
+{
+    const struct slot *s = &r->slots[slot];
+    uint32_t rest = 1;
+
+    if (r->role != REPLICA_OPEN || r->rec.leaving[0] == '\0' ||
+        strcmp(r->rl->nodes[s->node].name, r->rec.leaving) != 0)
+        return false;
+    for (uint32_t i = 0; i < SLOTS_MAX; i++)
+        rest += (r->known >> i & 1) != 0 && i != slot && !silent(r, &r->slots[i], now_ns);
+    return rest + 1 == r->rec.isr_count && rest >= r->rec.min_isr;
+}
+
 static void cas_tick(struct replica *r, uint64_t now_ns)
 {
     struct cas *c = &r->cas;
 
     if (!c->asked && c->event.kind == FB_REC_SHRINK) {
         uint16_t gone = r->known & (uint16_t)~c->pending;
-        if (gone != 0 && !silent(r, &r->slots[__builtin_ctz(gone)], now_ns)) {
+        uint32_t slot = gone == 0 ? 0 : (uint32_t)__builtin_ctz(gone);
+        if (gone != 0 && !silent(r, &r->slots[slot], now_ns) && !may_leave(r, slot, now_ns)) {
             c->open = false; /* it is back before anybody was asked */
             return;
         }
@@ -194,6 +213,12 @@ void set_tick(struct replica *r, uint64_t now_ns)
     }
     for (uint32_t i = 0; i < SLOTS_MAX; i++)
         if ((r->known >> i & 1) != 0 && silent(r, &r->slots[i], now_ns)) {
+            cas_open(r, FB_REC_SHRINK, i, now_ns);
+            cas_tick(r, now_ns);
+            return;
+        }
+    for (uint32_t i = 0; i < SLOTS_MAX && r->rec.leaving[0] != '\0'; i++)
+        if ((r->known >> i & 1) != 0 && may_leave(r, i, now_ns)) {
             cas_open(r, FB_REC_SHRINK, i, now_ns);
             cas_tick(r, now_ns);
             return;

@@ -31,7 +31,12 @@ void fb_part_record_encode(struct fb_buf *out, const struct fb_part_record *r)
         fb_buf_put_str(out, i ? "," : "");
         fb_json_put_text(out, r->learners[i]);
     }
-    fb_buf_printf(out, "],\"min_isr\":%u}", r->min_isr);
+    fb_buf_printf(out, "],\"min_isr\":%u", r->min_isr);
+    if (r->leaving[0] != '\0') {
+        fb_buf_put_str(out, ",\"leaving\":");
+        fb_json_put_text(out, r->leaving);
+    }
+    fb_buf_put_str(out, "}");
 }
 
 static enum fb_status take_member(const json_t *obj, struct fb_member *out, struct fb_err *err)
@@ -75,11 +80,12 @@ static enum fb_status take_record(const json_t *obj, struct fb_part_record *r, s
     uint64_t history = 0, epoch = 0, min_isr = 0;
     const json_t *primary = json_object_get(obj, "primary");
     const char *wrong;
+    bool leaves = json_object_get(obj, "leaving") != NULL;
     enum fb_status st = FB_OK;
 
     /* a field of a later release would be lost by the next compare-and-swap from here, so it is not
      * passed over */
-    if (json_object_size(obj) > 6)
+    if (json_object_size(obj) > (leaves ? 7 : 6))
         return fb_err_set(err, FB_EPROTO, "unknown fields; was it written by a later release?");
     st = fb_json_uint(obj, "history", UINT32_MAX, &history, err);
     if (st == FB_OK)
@@ -90,6 +96,8 @@ static enum fb_status take_record(const json_t *obj, struct fb_part_record *r, s
         st = take_member(primary, &r->primary, err);
     if (st == FB_OK)
         st = take_members(obj, r, err);
+    if (st == FB_OK && leaves)
+        st = fb_json_text(obj, "leaving", FB_NAME_BYTES_MAX, r->leaving, err);
     if (st != FB_OK)
         return st;
     r->history = (uint32_t)history;

@@ -195,6 +195,36 @@ static enum fb_status force(struct fb_part_record *r, const struct fb_record_eve
     return FB_OK;
 }
 
+static enum fb_status leave(struct fb_part_record *r, const struct fb_record_event *ev,
+                            struct fb_err *err)
+{
+    if (!fb_part_record_has(r, &ev->member))
+        return refuse(err, "not in the in-sync set", &ev->member);
+    if (fb_member_same(&r->primary, &ev->member))
+        return refuse(err, "the primary cannot leave; let another lead first", &ev->member);
+    if (r->leaving[0] != '\0')
+        return refuse(err, "another member is to leave already, or this one", &ev->member);
+    memcpy(r->leaving, ev->member.node, sizeof(r->leaving));
+    return FB_OK;
+}
+
+static enum fb_status stay(struct fb_part_record *r, const struct fb_record_event *ev,
+                           struct fb_err *err)
+{
+    if (strcmp(r->leaving, ev->member.node) != 0)
+        return refuse(err, "it is not to leave", &ev->member);
+    memset(r->leaving, 0, sizeof(r->leaving));
+    return FB_OK;
+}
+
+/* Who is to leave is forgotten when it has left, and when it leads: then there was need of it. */
+static void settle_leaving(struct fb_part_record *r)
+{
+    if (r->leaving[0] != '\0' &&
+        (!isr_has_node(r, r->leaving) || strcmp(r->primary.node, r->leaving) == 0))
+        memset(r->leaving, 0, sizeof(r->leaving));
+}
+
 /* Never more than are there, or what is under way at the primary reaches no level at once. */
 static enum fb_status set_min_isr(struct fb_part_record *r, const struct fb_record_event *ev,
                                   struct fb_err *err)
@@ -215,7 +245,8 @@ const char *fb_part_record_broken(const struct fb_part_record *r)
     if (r->isr_count > MEMBERS_MAX || r->learner_count > FB_REPLICAS_MAX)
         return "too many members";
     if (r->epoch == 0)
-        return r->isr_count == 0 && r->primary.node[0] == '\0' && r->primary.inc == 0
+        return r->isr_count == 0 && r->primary.node[0] == '\0' && r->primary.inc == 0 &&
+                       r->leaving[0] == '\0'
                    ? NULL
                    : "members without an epoch";
     if (r->min_isr < 1 || r->min_isr > MEMBERS_MAX)
@@ -236,6 +267,11 @@ const char *fb_part_record_broken(const struct fb_part_record *r)
             if (strcmp(r->learners[i], r->learners[j]) == 0)
                 return "a node is a learner twice";
     }
+    if (memchr(r->leaving, '\0', sizeof(r->leaving)) == NULL)
+        return "the name of the member that leaves has no end";
+    if (r->leaving[0] != '\0' &&
+        (!isr_has_node(r, r->leaving) || strcmp(r->primary.node, r->leaving) == 0))
+        return "who leaves is not in the in-sync set, or leads";
     return NULL;
 }
 
@@ -244,12 +280,13 @@ enum fb_status fb_record_next(const struct fb_part_record *old, const struct fb_
 {
     struct fb_part_record r = *old;
     const char *wrong = fb_part_record_broken(old);
-    bool learner_event = ev->kind == FB_REC_LEARNER_ADD || ev->kind == FB_REC_LEARNER_DROP;
+    bool by_name = ev->kind == FB_REC_LEARNER_ADD || ev->kind == FB_REC_LEARNER_DROP ||
+                   ev->kind == FB_REC_STAY;
     enum fb_status st = FB_EREFUSED;
 
     if (wrong != NULL)
         return fb_err_set(err, FB_EREFUSED, "the present record is broken: %s", wrong);
-    if (!name_ends(ev->member.node) || (ev->member.inc == 0 && !learner_event))
+    if (!name_ends(ev->member.node) || (ev->member.inc == 0 && !by_name))
         return fb_err_set(err, FB_EREFUSED, "the event names no node and incarnation");
     if (old->epoch == 0 && ev->kind != FB_REC_ASSIGN && ev->kind != FB_REC_FORCE)
         return fb_err_set(err, FB_EREFUSED, "the partition was never assigned");
@@ -281,12 +318,19 @@ enum fb_status fb_record_next(const struct fb_part_record *old, const struct fb_
     case FB_REC_MIN_ISR:
         st = set_min_isr(&r, ev, err);
         break;
+    case FB_REC_LEAVE:
+        st = leave(&r, ev, err);
+        break;
+    case FB_REC_STAY:
+        st = stay(&r, ev, err);
+        break;
     default:
         st = fb_err_set(err, FB_EREFUSED, "unknown event %d", (int)ev->kind);
         break;
     }
     if (st != FB_OK)
         return st;
+    settle_leaving(&r);
     fb_assert(fb_part_record_broken(&r) == NULL);
     fb_assert(r.epoch >= old->epoch && r.history >= old->history);
     *next = r;

@@ -21,13 +21,16 @@ struct fb_part_record {
     uint32_t learner_count;
     char learners[FB_REPLICAS_MAX][FB_NAME_BYTES_MAX + 1];
     uint8_t min_isr;
+    /* node of a member that its primary is to take out of the set, "" = none: a move is over but
+     * for that (PROTOCOL 9, H5) */
+    char leaving[FB_NAME_BYTES_MAX + 1];
 };
 
 enum fb_record_event_kind {
     FB_REC_ASSIGN = 1, /* first placement of an empty partition: member becomes primary, epoch 1 */
     FB_REC_PROMOTE =
         2, /* member of the isr becomes primary; `drop_old` removes the old one from the set */
-    FB_REC_SHRINK = 3, /* the primary removes a silent member */
+    FB_REC_SHRINK = 3, /* the primary removes a member: a silent one, or the one that leaves */
     FB_REC_EXPAND = 4, /* the primary adds a caught-up learner */
     FB_REC_LEARNER_ADD = 5,
     FB_REC_LEARNER_DROP = 6,
@@ -35,6 +38,9 @@ enum fb_record_event_kind {
     FB_REC_LAST_SET = 7,
     FB_REC_FORCE = 8,   /* operator: member leads whatever it has; new history */
     FB_REC_MIN_ISR = 9, /* another min_isr, at most as many as are in sync; member: the primary */
+    FB_REC_LEAVE = 10,  /* controller: the primary is to remove this member, as soon as the rest
+                         * suffices. It counts until then */
+    FB_REC_STAY = 11,   /* controller: member, which was to leave, stays */
 };
 
 struct fb_record_event {

@@ -63,6 +63,43 @@ static void life(void **state)
     assert_int_equal(step(&r, FB_REC_PROMOTE, "c", 4, false), FB_EREFUSED);
 }
 
+/* Who is to leave counts until its primary has removed it, and is forgotten when it leads. */
+static void leaving(void **state)
+{
+    struct fb_part_record r = {0}, back;
+    struct fb_buf text = {0};
+    struct fb_err err;
+    (void)state;
+    assert_int_equal(step(&r, FB_REC_ASSIGN, "a", 1, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_LEARNER_ADD, "b", 0, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_LEAVE, "b", 2, false), FB_EREFUSED); /* not in the set */
+    assert_int_equal(step(&r, FB_REC_EXPAND, "b", 2, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_LEAVE, "a", 1, false), FB_EREFUSED); /* it leads */
+    assert_int_equal(step(&r, FB_REC_LEAVE, "b", 3, false), FB_EREFUSED); /* another process */
+    assert_int_equal(step(&r, FB_REC_STAY, "b", 2, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_LEAVE, "b", 2, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_LEAVE, "b", 2, false), FB_EREFUSED);
+    assert_int_equal(r.isr_count, 2);
+    assert_string_equal(r.leaving, "b");
+    fb_part_record_encode(&text, &r);
+    assert_int_equal(fb_part_record_decode(fb_buf_view(&text), &back, &err), FB_OK);
+    assert_memory_equal(&r, &back, sizeof(r));
+    fb_buf_fini(&text);
+    back = r;
+    assert_int_equal(step(&back, FB_REC_STAY, "b", 0, false), FB_OK);
+    assert_string_equal(back.leaving, "");
+    back = r;
+    assert_int_equal(step(&back, FB_REC_SHRINK, "b", 2, false), FB_OK);
+    assert_string_equal(back.leaving, "");
+    back = r;
+    assert_int_equal(step(&back, FB_REC_PROMOTE, "b", 2, false), FB_OK);
+    assert_string_equal(back.leaving, "");
+    memcpy(r.leaving, "a", 2);
+    assert_non_null(fb_part_record_broken(&r));
+    memcpy(r.leaving, "c", 2);
+    assert_non_null(fb_part_record_broken(&r));
+}
+
 /* min_isr follows the set and is never more than that has. */
 static void min_isr(void **state)
 {
@@ -195,8 +232,8 @@ static void members(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(life), cmocka_unit_test(min_isr),
-                                       cmocka_unit_test(random_walk),
-                                       cmocka_unit_test(broken_texts), cmocka_unit_test(members)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(life),        cmocka_unit_test(leaving),      cmocka_unit_test(min_isr),
+        cmocka_unit_test(random_walk), cmocka_unit_test(broken_texts), cmocka_unit_test(members)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,6 +116,12 @@ static void last_set(struct world *w)
 void coord_control(struct world *w)
 {
     last_set(w);
+    if (!w->healed && w->seed % 4 == 3 && chance(w, 15)) { /* a move ends */
+        struct fb_record_event ev = {.kind = FB_REC_LEAVE};
+        ev.member = w->rec.isr[below(w, w->rec.isr_count)];
+        if (ev.member.inc != w->rec.primary.inc && w->rec.leaving[0] == '\0')
+            coord_event(w, &ev);
+    }
     for (uint32_t i = 0; i < NODES; i++) {
         struct fb_record_event ev = {.kind = FB_REC_LEARNER_ADD, .member = member(w, i)};
         bool there = false;
