@@ -12,8 +12,9 @@ struct planner {
     const struct fb_map *map;
     const struct control_in *in;
     struct control_plan *plan;
-    const struct control_node *usable[FB_NODES_MAX]; /* by index of the placement */
-    uint32_t usable_count;
+    /* By index of the placement; those that drain come behind those, they are no place. */
+    const struct control_node *usable[FB_NODES_MAX];
+    uint32_t usable_count, place_count;
     uint32_t load[FB_NODES_MAX]; /* copies on usable[i], those planned here included */
     struct fb_placement *place;
 };
@@ -176,8 +177,9 @@ static bool zone_taken(const struct planner *p, uint64_t held, uint32_t at)
 }
 
 /* Where the next copy goes: as placed, in a zone that has none; else the least loaded node of such
- * a zone; else as placed. -1: nowhere now. */
-static int next_place(const struct planner *p, uint16_t part, uint64_t held)
+ * a zone; else as placed; while a move is under way, which holds one of these places, else any
+ * other. -1: nowhere now. */
+static int next_place(const struct planner *p, uint16_t part, uint64_t held, bool moving)
 {
     const uint16_t *place = p->place->node[part];
     int best = -1;
@@ -185,13 +187,16 @@ static int next_place(const struct planner *p, uint16_t part, uint64_t held)
     for (uint32_t c = 0; c < p->place->count[part]; c++)
         if (!(held >> place[c] & 1) && stays(p->usable[place[c]]) && !zone_taken(p, held, place[c]))
             return place[c];
-    for (uint32_t i = 0; i < p->usable_count; i++)
+    for (uint32_t i = 0; i < p->place_count; i++)
         if (!(held >> i & 1) && stays(p->usable[i]) && p->usable[i]->place.zone[0] != '\0' &&
             !zone_taken(p, held, i) && (best < 0 || p->load[i] < p->load[best]))
             best = (int)i;
     for (uint32_t c = 0; best < 0 && c < p->place->count[part]; c++)
         if (!(held >> place[c] & 1) && stays(p->usable[place[c]]))
             best = place[c];
+    for (uint32_t i = 0; best < 0 && moving && i < p->place_count; i++)
+        if (!(held >> i & 1) && stays(p->usable[i]))
+            best = (int)i;
     return best;
 }
 
@@ -229,11 +234,13 @@ static bool hand_over(struct planner *p, uint16_t part)
 static void refill(struct planner *p, uint16_t part)
 {
     const struct fb_part_record *rec = &p->map->parts[part];
-    uint32_t want = p->place->count[part];
+    uint8_t moves = p->in->moves == NULL || FB_MUTANT(control_spare_move) ? 0 : p->in->moves[part];
+    uint32_t extra = (moves & CONTROL_EXTRA) != 0;
+    uint32_t want = p->place->count[part] + extra;
     uint64_t in_sync = copies_of(p, rec, false), held = copies_of(p, rec, true);
     uint32_t have = (uint32_t)__builtin_popcountll(held);
     bool complete = (uint32_t)__builtin_popcountll(in_sync) >= want;
-    const char *spare = spare_learner(p, rec, complete);
+    const char *spare = spare_learner(p, rec, complete && !moves);
     struct fb_record_event ev;
 
     if (!lives(p->in, &rec->primary) || hand_over(p, part))
@@ -244,12 +251,16 @@ static void refill(struct planner *p, uint16_t part)
         add_step(p, part, &ev);
         return;
     }
-    if (spare != NULL) {
+    if (rec->leaving[0] != '\0' && !moves) { /* of a move that is over */
+        ev = (struct fb_record_event){.kind = FB_REC_STAY};
+        memcpy(ev.member.node, rec->leaving, sizeof(ev.member.node));
+        add_step(p, part, &ev);
+    } else if (spare != NULL) {
         ev = (struct fb_record_event){.kind = FB_REC_LEARNER_DROP};
         memcpy(ev.member.node, spare, sizeof(ev.member.node));
         add_step(p, part, &ev);
     } else if (have < want) {
-        int at = next_place(p, part, held);
+        int at = next_place(p, part, held, extra > 0);
         if (at < 0 || FB_MUTANT(control_no_refill))
             return;
         ev = event(FB_REC_LEARNER_ADD, p->usable[at]);
@@ -288,7 +299,7 @@ static void partition(struct planner *p, uint16_t part)
     p->plan->degraded += running < p->in->replicas + 1;
     if (running == 0)
         last_set(p, part);
-    else if (!p->plan->held)
+    else if (!p->plan->held && (p->in->moves == NULL || !(p->in->moves[part] & CONTROL_ACTS)))
         refill(p, part);
 }
 
@@ -303,20 +314,26 @@ enum fb_status control_plan(const struct fb_map *map, const struct control_in *i
     *plan = (struct control_plan){.steps = plan->steps, .held = hold_back(in)};
     for (uint32_t i = 0; i < in->node_count && p.usable_count < FB_NODES_MAX; i++) {
         const struct control_node *n = &in->nodes[i];
-        if (n->place.weight == 0 || (!n->alive && n->gone_ns >= in->heal_after_ns))
+        if (n->place.weight == 0 || n->drains || (!n->alive && n->gone_ns >= in->heal_after_ns))
             continue;
         nodes[p.usable_count] = n->place;
         p.usable[p.usable_count++] = n;
+    }
+    p.place_count = p.usable_count;
+    for (uint32_t i = 0; i < in->node_count && p.usable_count < FB_NODES_MAX; i++) {
+        const struct control_node *n = &in->nodes[i];
+        if (n->drains && n->place.weight > 0 && (n->alive || n->gone_ns < in->heal_after_ns))
+            p.usable[p.usable_count++] = n;
     }
     p.place = fb_try_malloc(sizeof(*p.place));
     if (p.place == NULL)
         return fb_err_set(err, FB_ENOMEM, "no memory to place the partitions; trying again");
     memset(p.place->count, 0,
            sizeof(p.place->count)); /* nowhere to place: sets recover all the same */
-    if (p.usable_count == 0)
+    if (p.place_count == 0)
         s = FB_OK;
     else
-        s = fb_place(nodes, p.usable_count, map->partitions, in->replicas + 1, map->hash_seed,
+        s = fb_place(nodes, p.place_count, map->partitions, in->replicas + 1, map->hash_seed,
                      p.place, err);
     for (uint32_t part = 0; s == FB_OK && part < map->partitions; part++) {
         uint64_t held = copies_of(&p, &map->parts[part], true);

@@ -20,6 +20,7 @@ struct control_node {
     bool leaving;               /* alive, and about to stop: it is expected back */
     uint64_t gone_ns;           /* not alive: for how long */
     bool silent;                /* not alive, and does not answer when asked directly */
+    bool drains;                /* what it has counts, and it gets nothing more */
 };
 
 /* What a node says that it recovered of a partition, under the incarnation it has now. It stays
@@ -33,6 +34,12 @@ struct control_report {
     bool damaged;
 };
 
+enum {
+    CONTROL_MOVE = 1 << 0,  /* a move is under way: its learner is not one too many */
+    CONTROL_EXTRA = 1 << 1, /* the partition has one copy more than wanted meanwhile */
+    CONTROL_ACTS = 1 << 2,  /* the move changes the record now, so nobody else does */
+};
+
 struct control_in {
     uint32_t replicas; /* backups wanted */
     bool settled;      /* the set of live nodes has not changed for a while: partitions that were
@@ -43,6 +50,8 @@ struct control_in {
     uint32_t node_count;
     const struct control_report *reports;
     uint32_t report_count;
+    /* By partition, of CONTROL_*: what a move that is under way needs. NULL: no moves (move.h). */
+    const uint8_t *moves;
 };
 
 struct control_step {

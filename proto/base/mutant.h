@@ -95,6 +95,8 @@
     X(control_no_refill, "copies that are gone are not made anew")                                 \
     X(control_old_report, "a set recovers from what an incarnation before had told")               \
     X(control_drop_old, "a backup takes over alone before it has synced what it has")              \
+    X(control_leave_early, "a copy leaves before the others suffice")                              \
+    X(control_spare_move, "the copy that a move makes is dropped as one too many")                 \
     X(control_epoch_kept, "a new primary starts no epoch")                                         \
     X(copy_publish_early, "versions are visible before they are committed")                        \
     X(copy_reply_early, "writes are answered before they are committed")                           \

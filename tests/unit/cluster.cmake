@@ -1,4 +1,4 @@
-foreach(t placement namespace record schema slot)
+foreach(t placement namespace record run schema slot)
   fb_add_test(cluster_${t} LABELS unit TIMEOUT 60 SOURCES unit/cluster/${t}_test.c LIBS fb_cluster)
 endforeach()
 fb_add_test(cluster_rebalance LABELS unit TIMEOUT 120

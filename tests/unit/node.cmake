@@ -49,6 +49,7 @@ set_tests_properties(node_copies_sim PROPERTIES TIMEOUT 120 LABELS "unit;sim"
 # The code under test is built in once more, with its mutants, so that the simulation's own worth is tested everywhere.
 fb_add_test(node_control_sim LABELS unit TIMEOUT 120
   SOURCES unit/node/control_sim.c ${PROJECT_SOURCE_DIR}/node/control/controller.c
+    ${PROJECT_SOURCE_DIR}/node/control/move.c
     ${PROJECT_SOURCE_DIR}/proto/cluster/record_next.c ${PROJECT_SOURCE_DIR}/proto/base/mutant.c
   LIBS fb_cluster fb_base)
 target_compile_definitions(node_control_sim PRIVATE FB_MUTANTS=1)

@@ -9,9 +9,13 @@
  * smallest that the protocol's sections 3 to 6 allow (tests/model/recover.pml and replica.pml are
  * its models). Seeded mutants of the code under test must be found.
  *
+ * Operators begin rebalances (plans of the real planner), pause, go on with and cancel them all the
+ * while. When the faults are over a last one is carried out, or cancelled half-way: it ends, with
+ * no partition ever having fewer copies than it is to have.
+ *
  *   control_sim [--seed N] [--count N] [--mutant NAME] [--mutants]
  */
-#include "node/control/controller.h"
+#include "node/control/move.h"
 #include "proto/base/mutant.h"
 
 #include <setjmp.h>
@@ -21,7 +25,7 @@
 
 #define NODES 5
 #define PARTS 2
-#define LOG 40
+#define LOG 72
 #define DELAYED 16
 #define PAST 64
 #define SECOND UINT64_C(1000000000)
@@ -56,6 +60,13 @@ struct cas {
     struct fb_part_record next;
 };
 
+#define MOVES 64
+
+struct cursor {
+    uint64_t id, rev, ended_ms;
+    char state[MOVES + 1];
+};
+
 static struct sim {
     uint64_t seed, rng, now, next_inc;
     struct {
@@ -66,6 +77,8 @@ static struct sim {
         struct fb_part_record map[PARTS]; /* as it knows it */
         uint64_t map_rev[PARTS];
         uint32_t seen_epoch[PARTS];
+        struct cursor cursor; /* as it knows it */
+        uint64_t begin_not_ns;
     } n[NODES];
     bool cut[NODES][NODES];
     struct {
@@ -76,6 +89,13 @@ static struct sim {
     uint64_t rev;
     struct cas delayed[DELAYED];
     uint32_t delayed_count;
+    struct {
+        struct fb_run *run;
+        struct fb_run_wish wish;
+        struct cursor now, delayed[DELAYED], past[8];
+        uint32_t delayed_count, past_count;
+        bool calm; /* no faults: every partition keeps all its copies */
+    } move;
     uint32_t replicas, zones;
     bool healed, refuse_power, damages;
     uint32_t powers, ids;
@@ -84,7 +104,7 @@ static struct sim {
     } promised[PARTS][4096];
     char leader[PARTS][512][8]; /* of epoch */
     uint64_t leader_inc[PARTS][512];
-    uint64_t steps[16], plans, opened;
+    uint64_t steps[16], plans, opened, moved, runs;
     jmp_buf end;
     char why[300];
 } w;
@@ -373,6 +393,9 @@ static void learn(int i, uint32_t p, const struct fb_part_record *r, uint64_t re
 
 static void look(int i)
 {
+    uint32_t cursors = w.move.past_count, old = w.healed ? 0 : below(3);
+    if (cursors > old && w.move.past[(cursors - 1 - old) % 8].rev > w.n[i].cursor.rev)
+        w.n[i].cursor = w.move.past[(cursors - 1 - old) % 8];
     for (uint32_t p = 0; p < PARTS; p++) {
         uint32_t newest = w.part[p].count - 1, back = w.healed ? 0 : below(4), at;
         back = back > newest ? newest : back;
@@ -457,6 +480,19 @@ static void change_set(int i, uint32_t p)
             ev.member.inc = w.n[at].inc;
         }
     }
+    if (ev.member.inc == 0 && c->open && c->known.leaving[0] != '\0') {
+        uint32_t rest = 0;
+        ev.kind = FB_REC_SHRINK;
+        for (uint32_t k = 0; k < c->known.isr_count; k++) {
+            int at = node_at(c->known.isr[k].node);
+            if (strcmp(c->known.isr[k].node, c->known.leaving) == 0)
+                ev.member = c->known.isr[k];
+            else
+                rest += at == i || w.now - c->heard_ns[at] < SECOND;
+        }
+        if (rest + 1 != c->known.isr_count || rest < c->known.min_isr)
+            return;
+    }
     if (ev.member.inc == 0 || fb_record_next(&c->known, &ev, &next, NULL) != FB_OK)
         return;
     if (next.isr_count == 1)
@@ -520,6 +556,133 @@ static void run_steps(const struct control_step *steps, uint32_t count)
     }
 }
 
+/* --- the moves of a rebalance ---------------------------------------------------------------- */
+
+static bool under_way(void)
+{
+    return w.move.run != NULL && w.move.now.ended_ms == 0;
+}
+
+static void cursor_execute(const struct cursor *c)
+{
+    if (c->rev != w.move.now.rev)
+        return;
+    for (uint32_t i = 0; w.move.now.state[i] != '\0' && c->id == w.move.now.id; i++)
+        if (w.move.now.state[i] != c->state[i]) {
+            w.moved += c->state[i] == FB_MOVE_DONE;
+            if (w.move.now.state[i] != FB_MOVE_WAITS && w.move.now.state[i] != FB_MOVE_BEGUN)
+                wrong("move %u was over ('%c') and is '%c'", i, w.move.now.state[i], c->state[i]);
+        }
+    w.move.now = *c;
+    w.move.now.rev = ++w.rev;
+    w.move.past[w.move.past_count++ % 8] = w.move.now;
+}
+
+static void cursor_ask(const struct cursor *c)
+{
+    uint32_t how = w.healed ? 0 : below(10);
+    if (how < 6)
+        cursor_execute(c);
+    else if (how < 9 && w.move.delayed_count < DELAYED)
+        w.move.delayed[w.move.delayed_count++] = *c;
+}
+
+static void cursor_deliver(void)
+{
+    uint32_t i;
+    if (w.move.delayed_count == 0)
+        return;
+    i = below(w.move.delayed_count);
+    cursor_execute(&w.move.delayed[i]);
+    w.move.delayed[i] = w.move.delayed[--w.move.delayed_count];
+}
+
+/* A new plan, made from the records as they are. False: nothing is to be moved. */
+static bool begin_run(bool drain)
+{
+    struct fb_plan_node nodes[NODES] = {0};
+    uint64_t revs[PARTS] = {0};
+    struct fb_part_record parts[PARTS];
+    struct fb_map map = {.partitions = PARTS, .parts = parts, .part_revs = revs};
+    struct fb_rebalance_in in = {
+        .map = &map, .nodes = nodes, .node_count = NODES, .copies = w.replicas + 1};
+    struct fb_plan *plan = NULL;
+    struct fb_buf text = {0};
+    struct fb_err err;
+    struct cursor c = {.id = w.move.now.id + 1, .rev = w.move.now.rev};
+    bool moves;
+
+    for (uint32_t p = 0; p < PARTS; p++)
+        parts[p] = *truth(p);
+    for (int k = 0; k < NODES; k++) {
+        snprintf(nodes[k].place.name, sizeof(nodes[k].place.name), "%s", w.n[k].name);
+        if (w.zones > 0)
+            snprintf(nodes[k].place.zone, sizeof(nodes[k].place.zone), "z%u",
+                     (uint32_t)k % w.zones);
+        nodes[k].place.weight = 100;
+        nodes[k].state = w.n[k].up || w.healed ? FB_PLAN_UP : FB_PLAN_GONE;
+    }
+    if (drain)
+        nodes[below(NODES)].state = FB_PLAN_DRAIN;
+    if (fb_rebalance(&in, &plan, &err) != FB_OK)
+        return false;
+    moves = plan->move_count > 0 && plan->move_count <= MOVES;
+    if (moves) {
+        memset(c.state, FB_MOVE_WAITS, plan->move_count);
+        fb_run_encode(&text, plan, c.id);
+        fb_run_free(w.move.run);
+        if (fb_run_decode(fb_buf_view(&text), &w.move.run, &err) != FB_OK)
+            wrong("a run does not read back: %s", err.msg);
+        fb_buf_fini(&text);
+        cursor_execute(&c);
+        w.move.wish = (struct fb_run_wish){
+            .id = c.id, .parallel = 1 + below(3), .rate = below(2) ? 1000000 : 0};
+        w.runs++;
+    }
+    fb_plan_free(plan);
+    return moves;
+}
+
+static void operator_acts(void)
+{
+    if (!under_way())
+        (void)begin_run(below(2));
+    else if (w.move.wish.kind != FB_WISH_CANCEL)
+        w.move.wish.kind = below(8) == 0   ? FB_WISH_CANCEL
+                           : below(3) == 0 ? FB_WISH_PAUSE
+                                           : FB_WISH_GO;
+}
+
+/* Node i carries the run out, from what it knows. */
+static void mover(int i, const struct fb_map *map, struct control_in *control, uint8_t *moves)
+{
+    struct control_step steps[PARTS];
+    struct cursor *c = &w.n[i].cursor, next;
+    struct fb_run_cursor cursor = {.id = c->id, .ended_ms = c->ended_ms, .state = c->state};
+    struct moves_in in = {.map = map,
+                          .run = w.move.run,
+                          .wish = &w.move.wish,
+                          .cursor = &cursor,
+                          .control = control,
+                          .now_ns = w.now,
+                          .now_ms = w.now / 1000000};
+    struct moves_out out = {.steps = steps, .moves = moves, .state = next.state};
+
+    if (w.move.run == NULL)
+        return;
+    out.begin_not_ns = w.n[i].begin_not_ns;
+    moves_plan(&in, &out);
+    w.n[i].begin_not_ns = out.begin_not_ns;
+    control->moves = moves;
+    run_steps(steps, out.count);
+    if (out.changed) {
+        next.id = c->id;
+        next.rev = c->rev;
+        next.ended_ms = out.ended_ms;
+        cursor_ask(&next);
+    }
+}
+
 /* Node i believes that it is the controller. */
 static void controller(int i)
 {
@@ -535,6 +698,7 @@ static void controller(int i)
                             .node_count = NODES,
                             .reports = reports,
                             .heal_after_ns = w.healed ? 0 : below(3) * SECOND};
+    uint8_t moves[PARTS] = {0};
     struct fb_map map;
     struct fb_err err;
     if (!w.n[i].up)
@@ -556,6 +720,7 @@ static void controller(int i)
                 reports[in.report_count++] = w.n[k].c[p].report;
     }
     nodes[i].place.weight = 100;
+    mover(i, &map, &in, moves);
     w.plans++;
     if (control_plan(&map, &in, &plan, &err) != FB_OK)
         wrong("control_plan: %s", err.msg);
@@ -604,6 +769,11 @@ static void check_all(void)
 {
     for (uint32_t p = 0; p < PARTS; p++) {
         const struct fb_part_record *r = truth(p);
+        uint32_t valid_count = 0;
+        for (uint32_t i = 0; i < r->isr_count; i++)
+            valid_count += valid(&r->isr[i]);
+        if (w.move.calm && valid_count < w.replicas + 1)
+            wrong("p%u has %u copies, without any fault", p, valid_count);
         for (uint32_t i = 0; i < r->isr_count; i++) { /* I7 */
             int at = node_at(r->isr[i].node);
             if (valid(&r->isr[i]))
@@ -701,7 +871,9 @@ static void one_event(void)
     else if (what < 75)
         w.cut[i][m] = below(4) == 0;
     else if (what < 90)
-        deliver();
+        below(3) ? deliver() : cursor_deliver();
+    else if (what < 95)
+        operator_acts();
     else if (what < 140)
         sessions(i);
     else if (what < 260)
@@ -722,9 +894,75 @@ static void one_event(void)
         replicate(leader_of(p), m, p);
 }
 
+static bool all_served(void)
+{
+    bool all = true;
+    for (uint32_t p = 0; p < PARTS; p++)
+        all = all && served(p);
+    return all;
+}
+
+static bool any_blocked(void)
+{
+    bool any = false;
+    for (uint32_t p = 0; p < PARTS; p++)
+        any = any || blocked(p);
+    return any;
+}
+
+/* Without faults: what was begun ends, then one more is carried out or cancelled. */
+static void calm_moves(void)
+{
+    uint32_t cancel_at = below(2) ? below(30) : UINT32_MAX;
+    bool fresh = false;
+
+    w.move.wish.kind = w.move.wish.kind == FB_WISH_PAUSE ? FB_WISH_GO : w.move.wish.kind;
+    for (uint32_t k = 0; k < 400; k++) {
+        if (!under_way() && fresh)
+            break;
+        if (!under_way() && all_served()) {
+            if (any_blocked() || !begin_run(below(2)))
+                return;
+            fresh = w.move.calm = true;
+        }
+        if (fresh && k == cancel_at)
+            w.move.wish.kind = FB_WISH_CANCEL;
+        round_of_all();
+    }
+    if (under_way() && any_blocked())
+        return; /* an operator has to choose first */
+    if (under_way()) {
+        const uint32_t at = (uint32_t)strcspn(w.move.now.state, ">-");
+        const struct fb_run_move *m = &w.move.run->move[at];
+        const struct fb_part_record *r = truth(m->part);
+        wrong("a rebalance has not ended 100 s after the faults: %s, wish %s; move %u of p%u from "
+              "%d to %d lead %d: %u in the set, led by %s, %u learners, leaving '%s', epoch %u",
+              w.move.now.state, fb_run_wish_name(w.move.wish.kind), at, m->part, m->from + 1,
+              m->to + 1, m->lead + 1, r->isr_count, r->primary.node, r->learner_count, r->leaving,
+              r->epoch);
+    }
+    for (uint32_t p = 0; p < PARTS && fresh; p++)
+        if (!blocked(p) && (!served(p) || truth(p)->leaving[0] != '\0'))
+            wrong("p%u is not as it was or is to be after a rebalance", p);
+    if (fresh && w.move.wish.kind != FB_WISH_CANCEL) {
+        for (const char *s = w.move.now.state; *s != '\0'; s++)
+            if (*s != FB_MOVE_DONE) {
+                const struct fb_run_move *m = &w.move.run->move[s - w.move.now.state];
+                wrong("without faults a move ended as %s: %s p%u from %d to %d lead %d",
+                      fb_move_state_name(*s), w.move.now.state, m->part, m->from + 1, m->to + 1,
+                      m->lead + 1);
+            }
+        for (uint32_t p = 0; p < PARTS; p++)
+            if (truth(p)->isr_count != w.replicas + 1)
+                wrong("p%u has %u copies after a rebalance", p, truth(p)->isr_count);
+    }
+    w.move.calm = false;
+}
+
 /* 0 = nothing found. */
 static int run(uint64_t seed)
 {
+    fb_run_free(w.move.run);
     memset(&w, 0, sizeof(w));
     w.seed = seed;
     w.rng = seed * UINT64_C(0x9E3779B97F4A7C15) | 1;
@@ -756,13 +994,14 @@ static int run(uint64_t seed)
     for (int i = 0; i < NODES; i++)
         if (!w.n[i].up)
             start(i);
+    while (w.move.delayed_count > 0)
+        cursor_deliver();
     for (uint32_t k = 0; k < 200; k++) {
-        bool all = true;
         round_of_all();
-        for (uint32_t p = 0; p < PARTS; p++)
-            all = all && served(p);
-        if (all)
+        if (all_served()) {
+            calm_moves();
             return 0;
+        }
     }
     for (uint32_t p = 0; p < PARTS; p++)
         if (!served(p))
@@ -774,7 +1013,7 @@ static int run(uint64_t seed)
     return 0;
 }
 
-static uint64_t total[16], opened;
+static uint64_t total[16], opened, moved, runs;
 
 static int run_many(uint64_t first, uint64_t count, bool quiet)
 {
@@ -789,6 +1028,8 @@ static int run_many(uint64_t first, uint64_t count, bool quiet)
         for (int k = 0; k < 16; k++)
             total[k] += w.steps[k];
         opened += w.opened;
+        moved += w.moved;
+        runs += w.runs;
     }
     return 0;
 }
@@ -835,11 +1076,12 @@ int main(int argc, char **argv)
         return 1;
     printf("%llu seeds, %llu openings; changes asked for: %llu placements, %llu promotions, %llu "
            "fills, "
-           "%llu drops, %llu recoveries of a set\n",
+           "%llu drops, %llu recoveries of a set; %llu rebalances, %llu moves done\n",
            (unsigned long long)count, (unsigned long long)opened,
            (unsigned long long)total[FB_REC_ASSIGN], (unsigned long long)total[FB_REC_PROMOTE],
            (unsigned long long)total[FB_REC_LEARNER_ADD],
            (unsigned long long)total[FB_REC_LEARNER_DROP],
-           (unsigned long long)total[FB_REC_LAST_SET]);
+           (unsigned long long)total[FB_REC_LAST_SET], (unsigned long long)runs,
+           (unsigned long long)moved);
     return 0;
 }
