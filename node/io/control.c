@@ -4,6 +4,7 @@
 #include "node/control/restart.h"
 #include "node/core/copies.h"
 #include "node/io/links.h"
+#include "node/io/rebalance.h"
 #include "node/io/reports.h"
 #include "node/io/worker.h"
 #include "proto/base/clock.h"
@@ -34,6 +35,7 @@ struct node_control {
     struct control_plan said; /* its counts, as logged last */
     uint32_t leaving_count;   /* processes that workers were told of */
     uint64_t leaving[FB_NODES_MAX];
+    struct node_rebalance *rebalance;
 };
 
 struct node_control *node_control_new(const struct node *n)
@@ -43,6 +45,7 @@ struct node_control *node_control_new(const struct node *n)
     c->steps = fb_xcalloc(n->partitions, sizeof(*c->steps));
     c->told_rev = fb_xcalloc(n->partitions, sizeof(*c->told_rev));
     c->silent_ns = fb_xcalloc(n->partitions, sizeof(*c->silent_ns));
+    c->rebalance = node_rebalance_new(n);
     return c;
 }
 
@@ -53,6 +56,7 @@ void node_control_free(struct node_control *c)
     free(c->steps);
     free(c->told_rev);
     free(c->silent_ns);
+    node_rebalance_free(c->rebalance);
     free(c);
 }
 
@@ -245,17 +249,19 @@ static void begin_anew(struct node *n, const struct fb_map *map, const struct fb
 static void count_parts(struct node *n, const struct fb_cluster_state *s,
                         const struct fb_member *me)
 {
-    uint32_t owned = 0, backups = 0, learners = 0, under = 0;
+    uint32_t owned = 0, backups = 0, learners = 0, under = 0, placed = 0;
 
     for (uint32_t p = 0; p < s->map->partitions; p++) {
         const struct fb_part_record *rec = &s->map->parts[p];
         bool leads = fb_member_same(&rec->primary, me);
+        placed += rec->epoch != 0;
         owned += leads;
         backups += !leads && fb_part_record_has(rec, me);
         under += leads && rec->isr_count < s->namespaces->replicas + 1;
         for (uint32_t i = 0; i < rec->learner_count; i++)
             learners += strcmp(rec->learners[i], me->node) == 0;
     }
+    atomic_store(&n->placed_count, placed);
     atomic_store(&n->owned_count, owned);
     atomic_store(&n->backup_count, backups);
     atomic_store(&n->learner_count, learners);
@@ -414,6 +420,7 @@ static void control(struct node *n, const struct fb_cluster_state *s)
     struct fb_err err = {0};
     bool old = placed(map);
     uint64_t now = fb_mono_ns();
+    uint32_t moving;
     enum fb_status st = FB_OK;
 
     for (uint32_t i = 0; i < map->member_count && in.node_count < FB_NODES_MAX; i++) {
@@ -433,8 +440,11 @@ static void control(struct node *n, const struct fb_cluster_state *s)
         c->leaving = m->leaving;
         c->gone_ns = gone;
         c->silent = !m->alive && !node_links_answers(n, m->name);
+        c->drains = fb_cluster_state_drains(s, m->name);
         in.node_count++;
     }
+    node_rebalance_act(n, n->control->rebalance, s, &in, plan.steps, &moving);
+    node_control_commit(n, plan.steps, moving, "rebalance");
     if (set_died(map))
         st = reports_read(n, &reports, &in.report_count, &err);
     in.reports = reports;
@@ -480,4 +490,6 @@ void node_control_act(struct node *n, struct fb_cluster_state *s)
     promote(n, s->map, &me);
     if (controls(s->map, n->name))
         control(n, s);
+    else
+        node_rebalance_rest(n, c->rebalance);
 }

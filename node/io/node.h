@@ -87,6 +87,8 @@ struct node {
     _Atomic uint32_t open_count, owned_count, refused_count;
     /* by the map: copies here in sync and not, partitions led here with fewer than wanted */
     _Atomic uint32_t backup_count, learner_count, under_replicated_count;
+    _Atomic uint32_t placed_count;        /* partitions that are assigned, wherever */
+    _Atomic uint32_t rebalance_remaining; /* moves that are not over, where this node controls */
     _Atomic int64_t db_clock_ms; /* PostgreSQL's clock less the monotonic one, 0 = not told yet */
     _Atomic bool stopping;
     _Atomic bool leaving;        /* it hands over: see leave.h */

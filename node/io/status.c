@@ -94,8 +94,8 @@ bool node_ready(void *arg, struct fb_buf *why)
                       atomic_load(&n->learner_count));
         return false;
     }
-    if (atomic_load(&n->owned_count) + atomic_load(&n->backup_count) == 0) {
-        fb_buf_put_str(why, "no partition is assigned to this node yet");
+    if (atomic_load(&n->placed_count) == 0) { /* a node may hold none: a new one, one that drains */
+        fb_buf_put_str(why, "no partition is assigned to any node yet");
         return false;
     }
     if (atomic_load(&n->open_count) < atomic_load(&n->owned_count)) {
@@ -203,6 +203,9 @@ static void memory_gauge(void *arg, struct fb_buf *out)
     X(under_replicated, "forebay_partitions_under_replicated",                                     \
       "Partitions led here with fewer copies in sync than wanted.",                                \
       atomic_load(&((struct node *)arg)->under_replicated_count))                                  \
+    X(rebalance, "forebay_rebalance_remaining_partitions",                                         \
+      "Moves of the rebalance under way that are not over; told by the node that controls it.",    \
+      atomic_load(&((struct node *)arg)->rebalance_remaining))                                     \
     X(coord_up, "forebay_coordinator_up", "1 while the coordinator answers.",                      \
       node_agent_up((struct node *)arg))
 /* clang-format on */

@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "proto/base/random.h"
+#include "proto/cluster/run.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -33,6 +34,10 @@ void fb_cluster_state_put(struct fb_cluster_state *s)
         fb_schema_free(s->schemas[i]);
     free(s->schemas);
     free(s->paused);
+    free(s->drain);
+    fb_buf_fini(&s->run.text);
+    fb_buf_fini(&s->run_wish.text);
+    fb_buf_fini(&s->run_cursor.text);
     free(s);
 }
 
@@ -61,6 +66,14 @@ bool fb_cluster_state_paused(const struct fb_cluster_state *s, const char *ns)
         return true;
     for (size_t i = 0; i < s->paused_count; i++)
         if (strcmp(s->paused[i], ns) == 0)
+            return true;
+    return false;
+}
+
+bool fb_cluster_state_drains(const struct fb_cluster_state *s, const char *node)
+{
+    for (size_t i = 0; i < s->drain_count; i++)
+        if (strcmp(s->drain[i], node) == 0)
             return true;
     return false;
 }
@@ -183,6 +196,28 @@ out:
     return s;
 }
 
+/* Lines that are no name are passed over: nobody is emptied by mistake. */
+static void read_drain(struct fb_cluster_state *st, const struct fb_coord_kv *kv)
+{
+    const char *at = (const char *)kv->value.p, *end = at + kv->value.n;
+
+    st->drain_rev = kv->rev;
+    st->drain = fb_xcalloc(FB_NODES_MAX, sizeof(*st->drain));
+    while (at < end && st->drain_count < FB_NODES_MAX) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        size_t n = (size_t)((stop == NULL ? end : stop) - at);
+        if (n > 0 && n <= FB_NAME_BYTES_MAX)
+            memcpy(st->drain[st->drain_count++], at, n);
+        at += n + 1;
+    }
+}
+
+static void read_text(struct fb_cluster_text *t, const struct fb_coord_kv *kv)
+{
+    fb_buf_put_bytes(&t->text, kv->value);
+    t->rev = kv->rev;
+}
+
 static const struct fb_coord_kv *find(const struct fb_coord_list *l, const char *key)
 {
     for (size_t i = 0; i < l->count; i++)
@@ -231,6 +266,14 @@ static enum fb_status build(const struct fb_coord_list *l, struct fb_cluster_sta
             s = read_part(map, &l->kv[i], err);
         else if (under(l->kv[i].key, "schema/"))
             read_schema(st, &l->kv[i]);
+        else if (strcmp(l->kv[i].key, FB_RUN_KEY) == 0)
+            read_text(&st->run, &l->kv[i]);
+        else if (strcmp(l->kv[i].key, FB_RUN_WISH_KEY) == 0)
+            read_text(&st->run_wish, &l->kv[i]);
+        else if (strcmp(l->kv[i].key, FB_RUN_CURSOR_KEY) == 0)
+            read_text(&st->run_cursor, &l->kv[i]);
+        else if (strcmp(l->kv[i].key, "control/drain") == 0)
+            read_drain(st, &l->kv[i]);
     }
     read_members(map, l);
     if (s == FB_OK && control != NULL)

@@ -24,6 +24,15 @@ struct fb_cluster_state {
     bool sync_paused_all;
     size_t paused_count;
     char (*paused)[FB_NAME_BYTES_MAX + 1];
+    /* "rebalance/...", as they stand (cluster/run.h); rev 0: there is no such key */
+    struct fb_cluster_text {
+        struct fb_buf text;
+        uint64_t rev;
+    } run, run_wish, run_cursor;
+    /* "control/drain": names of nodes that are to hold nothing in the end, one a line, sorted */
+    size_t drain_count;
+    char (*drain)[FB_NAME_BYTES_MAX + 1];
+    uint64_t drain_rev;
 };
 
 /* References: the callback gets one that it must put; get adds one. Any thread. */
@@ -31,6 +40,7 @@ struct fb_cluster_state *fb_cluster_state_get(struct fb_cluster_state *s);
 void fb_cluster_state_put(struct fb_cluster_state *s);
 const struct fb_schema *fb_cluster_state_schema(const struct fb_cluster_state *s, const char *ns);
 bool fb_cluster_state_paused(const struct fb_cluster_state *s, const char *ns);
+bool fb_cluster_state_drains(const struct fb_cluster_state *s, const char *node);
 /* Read once (CLI, start-up). FB_ENOENT: there is no cluster there (no "meta"). */
 FB_MUST_USE enum fb_status fb_cluster_state_read(struct fb_coord *c, struct fb_cluster_state **out,
                                                  struct fb_err *err);

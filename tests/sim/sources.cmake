@@ -37,7 +37,7 @@ add_executable(forebay-sim
   ${node_dir}/io/worker.c ${node_dir}/io/forward.c ${node_dir}/io/requests.c ${node_dir}/io/feeds.c ${node_dir}/io/flush.c
   ${node_dir}/io/server.c ${node_dir}/io/cluster.c ${node_dir}/io/recovery.c ${node_dir}/io/snapshotter.c
   ${node_dir}/io/status.c ${node_dir}/io/memory.c ${node_dir}/io/admin_verbs.c ${node_dir}/io/parts.c
-  ${node_dir}/io/copies.c ${node_dir}/io/peers.c ${node_dir}/io/links.c ${node_dir}/io/control.c ${node_dir}/io/leave.c ${node_dir}/io/lag.c ${node_dir}/io/reports.c
+  ${node_dir}/io/copies.c ${node_dir}/io/peers.c ${node_dir}/io/links.c ${node_dir}/io/control.c ${node_dir}/io/rebalance.c ${node_dir}/io/leave.c ${node_dir}/io/lag.c ${node_dir}/io/reports.c
   ${node_dir}/store/slab.c ${node_dir}/store/sieve.c ${node_dir}/store/object.c
   ${CMAKE_CURRENT_BINARY_DIR}/sim_commit.c)
 add_dependencies(forebay-sim sim_commit)

@@ -32,9 +32,9 @@ struct ctl {
     enum ctl_format format;
     uint64_t timeout_ms;
     bool quiet, verbose, color, screen, dry_run, yes, wait, watch, error_unchanged, strict, print,
-        follow, restore, under_replicated;
-    uint64_t interval_ms, count, sample, revision, max_moves;
-    const char *weights, *add, *drain, *gone, *save; /* rebalance plan */
+        follow, restore, under_replicated, force;
+    uint64_t interval_ms, count, sample, revision, max_moves, parallel;
+    const char *weights, *add, *drain, *gone, *save, *rate; /* rebalance */
     const char *file;
     const char *namespace_name;
     const char *node_name;
@@ -146,11 +146,21 @@ int ctl_status(struct ctl *c);
 int ctl_health(struct ctl *c);
 int ctl_node_list(struct ctl *c);
 int ctl_node_describe(struct ctl *c);
+int ctl_node_drain(struct ctl *c);
+int ctl_node_undrain(struct ctl *c);
+int ctl_node_remove(struct ctl *c);
+int ctl_node_replace(struct ctl *c);
 int ctl_partition_list(struct ctl *c);
 int ctl_partition_describe(struct ctl *c);
 int ctl_partition_map(struct ctl *c);
 int ctl_rebalance_plan(struct ctl *c);
 int ctl_rebalance_show(struct ctl *c);
+int ctl_rebalance_apply(struct ctl *c);
+int ctl_rebalance_status(struct ctl *c);
+int ctl_rebalance_report(struct ctl *c);
+int ctl_rebalance_pause(struct ctl *c);
+int ctl_rebalance_resume(struct ctl *c);
+int ctl_rebalance_cancel(struct ctl *c);
 int ctl_failover_plan(struct ctl *c);
 int ctl_failover(struct ctl *c);
 int ctl_key_get(struct ctl *c);

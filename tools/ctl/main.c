@@ -75,7 +75,8 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
                  {"--print", &c->print, true},
                  {"--follow", &c->follow, true},
                  {"--restore", &c->restore, true},
-                 {"--under-replicated", &c->under_replicated, true}};
+                 {"--under-replicated", &c->under_replicated, true},
+                 {"--force", &c->force, true}};
     const struct {
         const char *name;
         const char **value;
@@ -91,15 +92,14 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
                  {"--add", &c->add},
                  {"--drain", &c->drain},
                  {"--gone", &c->gone},
-                 {"--save", &c->save}};
+                 {"--save", &c->save},
+                 {"--rate", &c->rate}};
     const struct {
         const char *name;
         uint64_t *value;
-    } numbers[] = {{"--limit", &c->limit},
-                   {"--count", &c->count},
-                   {"--sample", &c->sample},
-                   {"--revision", &c->revision},
-                   {"--max-moves", &c->max_moves}};
+    } numbers[] = {{"--limit", &c->limit},         {"--count", &c->count},
+                   {"--sample", &c->sample},       {"--revision", &c->revision},
+                   {"--max-moves", &c->max_moves}, {"--parallel", &c->parallel}};
     for (size_t i = 0; i < FB_COUNT_OF(bools); i++) {
         if (strcmp(f->name, bools[i].name) == 0) {
             *bools[i].yes = bools[i].value;

@@ -60,6 +60,8 @@ static int take_members(struct ctl *c, struct plan_input *p)
         if (m->kind != FB_MEMBER_NODE || (!m->alive && !holds_something(map, m->name)))
             continue;
         rc = put_node(p, m->name, m->zone, m->weight ? m->weight : 100);
+        if (rc == 0 && fb_cluster_state_drains(c->cluster, m->name))
+            find(p, m->name)->state = FB_PLAN_DRAIN;
     }
     for (uint32_t i = 0; i < map->partitions && rc == 0; i++) {
         const struct fb_part_record *r = &map->parts[i];
@@ -254,4 +256,20 @@ int plan_input_fill(struct ctl *c, struct plan_input *p)
     if (rc == 0)
         ask_sizes(c, p);
     return rc;
+}
+
+int plan_make(const struct plan_input *p, struct fb_plan **out)
+{
+    struct fb_err err = {0};
+    enum fb_status st = fb_rebalance(&p->in, out, &err);
+
+    if (st != FB_OK)
+        return ctl_fail(st == FB_EREFUSED ? CTL_REFUSED : CTL_FAILED, "%s; nothing was changed",
+                        err.msg);
+    if ((*out)->lost > 0)
+        return ctl_fail(CTL_REFUSED,
+                        "%u partitions have all their copies on nodes that are gone; "
+                        "start one of those nodes first. Nothing was changed",
+                        (*out)->lost);
+    return 0;
 }

@@ -15,5 +15,7 @@ struct plan_input {
 
 /* After ctl_open. Message and exit code on failure, 0 = fine. */
 int plan_input_fill(struct ctl *c, struct plan_input *p);
+/* The plan for it; caller frees *out. Message and exit code where there is no sensible one. */
+int plan_make(const struct plan_input *p, struct fb_plan **out);
 
 #endif

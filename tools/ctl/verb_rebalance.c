@@ -170,25 +170,14 @@ int ctl_rebalance_plan(struct ctl *c)
 {
     struct plan_input *in;
     struct fb_plan *p = NULL;
-    struct fb_err err = {0};
-    enum fb_status st;
     int rc = ctl_open(c);
 
     if (rc != 0)
         return rc;
     in = fb_xcalloc(1, sizeof(*in));
     rc = plan_input_fill(c, in);
-    if (rc == 0) {
-        st = fb_rebalance(&in->in, &p, &err);
-        if (st != FB_OK)
-            rc = ctl_fail(st == FB_EREFUSED ? CTL_REFUSED : CTL_FAILED, "%s; nothing was changed",
-                          err.msg);
-        else if (p->lost > 0)
-            rc = ctl_fail(CTL_REFUSED,
-                          "%u partitions have all their copies on nodes that are gone; "
-                          "start one of those nodes first. Nothing was changed",
-                          p->lost);
-    }
+    if (rc == 0)
+        rc = plan_make(in, &p);
     if (rc == 0 && in->unasked > 0)
         ctl_note(c, "the size of %u partitions is not known: their primaries did not answer",
                  in->unasked);
