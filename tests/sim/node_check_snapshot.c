@@ -39,6 +39,25 @@ enum fb_status __wrap_snapshot_append(struct snapshot_writer *w, struct fb_bytes
     return __real_snapshot_append(w, items, err);
 }
 
+/* What a slice shows is in the log: it is taken between two ticks. (For a copy it is taken within
+ * one, and shows what is committed.) */
+void __wrap_lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf *out,
+                                size_t max_bytes);
+void __real_lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf *out,
+                                size_t max_bytes);
+void __wrap_lane_snapshot_slice(struct lane *l, struct lane_snapshot *s, struct fb_buf *out,
+                                size_t max_bytes)
+{
+    struct node_check *c = node_check_mine();
+    if (!ledger_copies(c->ledger) && (l->fx.log.n > 0 || l->pending.n > 0))
+        sim_violation(
+            c->sim, "I13",
+            "a slice of a snapshot of partition %u is taken while records of the tick are "
+            "not in the log",
+            s->part);
+    __real_lane_snapshot_slice(l, s, out, max_bytes);
+}
+
 static bool batch_durable(const struct node_check *c, const struct batch *b)
 {
     char name[LOG_NAME_BYTES];

@@ -48,6 +48,6 @@ foreach(call open openat close read pread pwrite pwritev fsync fdatasync ftrunca
     fstatat fstatvfs access mkdir mkdirat fcntl fdopendir opendir dirfd readdir closedir abort getpid nanosleep
     clock_gettime pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock pthread_cond_init
     pthread_cond_destroy pthread_cond_wait pthread_cond_timedwait pthread_cond_signal pthread_cond_broadcast
-    log_append log_segment_seal log_trim store_dirty_add lane_synced node_recover snapshot_create snapshot_append snapshot_commit)
+    log_append log_segment_seal log_trim store_dirty_add lane_synced node_recover snapshot_create snapshot_append snapshot_commit lane_snapshot_slice)
   target_link_options(forebay-sim PRIVATE -Wl,--wrap=${call})
 endforeach()
