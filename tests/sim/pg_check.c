@@ -30,6 +30,7 @@ enum fate { THERE, LOST_UNSYNCED, LOST_WITH_DISK };
 
 struct version {
     uint64_t ver, park_ver; /* park_ver: its PARK record, 0 = none */
+    uint64_t again_ver;     /* PostgreSQL had gone back, so it is tried again since this record */
     uint64_t changed;       /* columns that it sets; the others are the row's own */
     int64_t expires_ms;
     uint8_t kind, fate;
@@ -103,6 +104,11 @@ static struct version *version_of(const struct audit_object *o, uint64_t ver)
     return NULL;
 }
 
+static bool parked(const struct version *v)
+{
+    return v->park_ver > v->again_ver;
+}
+
 static uint32_t ns_index(const struct audit *a, const char *name)
 {
     return fb_nsset_find(a->w->namespaces, fb_bytes_str(name));
@@ -117,6 +123,12 @@ static void synced(struct audit *a, const struct fb_record *r)
     if (ns == UINT32_MAX)
         return;
     f = &a->feed[ns][r->part];
+    for (struct audit_object *o = a->all; o != NULL && (r->flags & FB_RECORD_REGRESSED);
+         o = o->next_all)
+        for (size_t i = 0; i < o->n; i++)
+            if (o->part == r->part && o->ns == &a->w->namespaces->ns[ns] &&
+                o->v[i].ver > r->obj_ver)
+                o->v[i].again_ver = r->ver;
     if (r->obj_ver > f->most)
         sim_violation(a->w->sim, "I34",
                       "partition %u of %s: the log takes %u/%llu for synced, PostgreSQL never had "
@@ -179,6 +191,8 @@ static void on_recovered(void *arg, uint16_t part, uint64_t last_ver, enum node_
                               : pg_model_row(a->w->pg, PG_T_OBJECTS, fb_buf_view(&o->row_key));
             if (v->park_ver > last_ver)
                 v->park_ver = 0;
+            if (v->again_ver > last_ver)
+                v->again_ver = 0;
             if (v->ver <= last_ver || v->fate != THERE)
                 continue;
             v->fate = loss == NODE_LOSS_ANY ? LOST_WITH_DISK : LOST_UNSYNCED;
@@ -351,7 +365,7 @@ static bool row_fits(const struct audit *a, const struct audit_object *o, const 
 {
     enum pg_table t = o->ns->mapped ? pg_table_of(o->ns->table_name) : PG_T_OBJECTS;
     const struct pg_image *row = pg_model_row(a->w->pg, t, fb_buf_view(&o->row_key));
-    if (v->park_ver != 0) {
+    if (parked(v)) {
         if (!o->ns->mapped && v->kind != FB_KIND_NONE &&
             !pg_model_refuses(a->w->pg, fb_buf_view(&v->value)))
             sim_violation(a->w->sim, "I35", "%.*s: %u/%llu is parked, and PostgreSQL would take it",
@@ -418,7 +432,7 @@ static void check_feed(struct audit *a, const char *ns, uint16_t part, uint64_t 
         const struct version *v = newest(o);
         if (o->part != part || strcmp(o->ns->name, ns) != 0 || v == NULL || v->ver > ckpt)
             continue;
-        if (v->park_ver != 0 && !letter_there(a, o, v) && !passed_lost(o, v, ckpt))
+        if (parked(v) && !letter_there(a, o, v) && !passed_lost(o, v, ckpt))
             sim_violation(a->w->sim, "I22",
                           "%.*s: the checkpoint is at %u/%llu, its parked version %u/%llu has no "
                           "dead letter",
