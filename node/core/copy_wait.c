@@ -149,8 +149,7 @@ static bool read_ok(const struct lane *l, const struct copy *c, const struct cop
 {
     if (w->reads == FB_READS_STALE || FB_MUTANT(copy_read_unleased))
         return true;
-    if ((w->reads == FB_READS_LEASE || FB_MUTANT(cluster_read_leased)) &&
-        replica_lease_holds(c->r, l->copies->boot_ns))
+    if (w->reads == FB_READS_LEASE && replica_lease_holds(c->r, l->copies->boot_ns))
         return true;
     return w->token != 0 && replica_read_done(c->r, w->epoch, w->token);
 }

@@ -110,7 +110,6 @@
     X(copy_half, "half a copy counts as one after a restart")                                      \
     X(copy_fill_member, "a log is replaced while its node counts in the set")                      \
     X(cluster_tail_left, "what recovery keeps back stays in logs that are trimmed")                \
-    X(cluster_read_leased, "confirmed reads are answered under the lease")                         \
     X(cluster_report_once, "what a node recovered is told once, whatever becomes of it")           \
     X(copy_snapshot_ahead, "a snapshot says that it has what is not committed")
 
