@@ -108,6 +108,7 @@ struct log_tail {
     struct fb_buf bytes;
     size_t head;      /* in bytes */
     uint64_t log_seq; /* the write with what was recovered of it, see lane_recovered */
+    bool voided;      /* this process noted in the log that what is before it is void */
 };
 
 struct part {

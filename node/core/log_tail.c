@@ -149,4 +149,6 @@ void log_tail_note(struct lane *l, struct part *p, enum log_note note)
                           .count = note,
                           .obj_ver = FB_MUTANT(copy_note_ahead) ? p->last_ver : p->tail.ver};
     fb_record_encode(&l->fx.log, &r);
+    if (note == LOG_NOTE_WIPED || note == LOG_NOTE_COPY)
+        p->tail.voided = true;
 }

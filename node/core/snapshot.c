@@ -16,9 +16,10 @@ bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s)
 {
     lane_check_writer(l);
     struct part *p = part < l->config.partitions ? l->parts[part] : NULL;
+    *s = (struct lane_snapshot){
+        .part = part, .start_log_seq = l->fx.log_seq, .keep = p != NULL && p->tail.voided};
     if (p == NULL || p->last_ver == 0)
         return false;
-    *s = (struct lane_snapshot){.part = part, .start_log_seq = l->fx.log_seq};
     if (p->tail.filling != 0)
         return false;
     if (p->tail.kept) { /* what is published; the log has the rest */

@@ -93,6 +93,8 @@ static enum fb_status one_partition(struct snapshotter *s, uint16_t part, struct
 
     s->snap = (struct lane_snapshot){.part = part};
     ask_slice(s, true);
+    if (!s->has_content && s->snap.keep)
+        return FB_OK; /* a start reads them up to the note, and misses what was before them */
     if (!s->has_content) {
         /* nothing of it is in the log so far; it may be opened at any time */
         s->marks[part] =
