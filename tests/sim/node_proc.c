@@ -43,37 +43,31 @@ uint64_t node_proc_wall_seen_ms(struct world *w)
     return most;
 }
 
+/* The least, or the most, of what the machines' clocks say. */
+static uint64_t of_clocks(struct world *w, uint64_t (*says)(struct sim_clock *c), bool most)
+{
+    uint64_t best = says(&w->node[0]->clock);
+    for (uint32_t i = 1; i < w->nodes; i++) {
+        uint64_t ms = says(&w->node[i]->clock);
+        if (most ? ms > best : ms < best)
+            best = ms;
+    }
+    return best;
+}
+
 uint64_t node_proc_take_set_back_ms(struct world *w)
 {
-    uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < w->nodes; i++) {
-        uint64_t ms = sim_clock_take_set_back_ms(&w->node[i]->clock);
-        if (ms < least)
-            least = ms;
-    }
-    return least;
+    return of_clocks(w, sim_clock_take_set_back_ms, false);
 }
 
 uint64_t node_proc_wall_ms(struct world *w)
 {
-    uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < w->nodes; i++) {
-        uint64_t ms = sim_clock_wall_ms(&w->node[i]->clock);
-        if (ms < least)
-            least = ms;
-    }
-    return least;
+    return of_clocks(w, sim_clock_wall_ms, false);
 }
 
 uint64_t node_proc_wall_max_ms(struct world *w)
 {
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < w->nodes; i++) {
-        uint64_t ms = sim_clock_wall_ms(&w->node[i]->clock);
-        if (ms > most)
-            most = ms;
-    }
-    return most;
+    return of_clocks(w, sim_clock_wall_ms, true);
 }
 
 uint32_t node_proc_holders(const struct world *w, uint16_t part, uint64_t ver)
