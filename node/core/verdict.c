@@ -3,6 +3,7 @@
 #include "node/core/lane_impl.h"
 
 #include "proto/base/mutant.h"
+#include "proto/cluster/slot.h"
 
 #include <stdlib.h>
 
@@ -288,10 +289,11 @@ void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdic
         ack.status = FB_ENOENT;
     } else {
         key_of_id(&key, &l->ns[c.nsid], v->id, &c.ns_len);
-        if (key.n > FB_KEY_BYTES_MAX) {
-            ack.status = FB_EPROTO;
+        c.key = fb_buf_view(&key);
+        if (key.n > FB_KEY_BYTES_MAX || fb_key_partition(c.key, l->config.partitions) != v->part) {
+            ack.status =
+                FB_EPROTO; /* the object is another partition's, perhaps another worker's */
         } else {
-            c.key = fb_buf_view(&key);
             c.hash = object_hash(c.key);
             c.f = feed_get(c.p, c.nsid);
             c.cur = newest_object(l, c.key, c.hash);

@@ -297,6 +297,36 @@ static void test_park(void **state)
     harness_close(&h);
 }
 
+/* A verdict for an object of another partition, which may be another worker's: nothing is looked
+ * at. */
+static void test_verdict_elsewhere(void **state)
+{
+    struct harness h;
+    struct fb_verdict v = {.verdict = FB_VERDICT_PARK,
+                           .ns = fb_bytes_str("default"),
+                           .id = fb_bytes_str("k"),
+                           .sqlstate = "22001",
+                           .message = fb_bytes_str("too long")};
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    put_key(&h, "k", "v");
+    v.ver = lane_last_ver(h.lane, part_of("k"));
+    v.part = (uint16_t)((part_of("k") + 1) % HARNESS_PARTS);
+    for (int n = 0; n < 2; n++, v.ver--) { /* the newest version, and one that was replaced */
+        lane_verdict(h.lane, &h.feeds, &v);
+        harness_sync(&h);
+        assert_int_equal(h.feeds.ack_count, n + 1);
+    }
+    assert_int_equal(lane_stats(h.lane)->objects_parked, 0);
+    v.part = part_of("k");
+    v.ver = lane_last_ver(h.lane, v.part);
+    lane_verdict(h.lane, &h.feeds, &v);
+    harness_sync(&h);
+    assert_int_equal(lane_stats(h.lane)->objects_parked, 1);
+    harness_close(&h);
+}
+
 static void test_expiry(void **state)
 {
     struct harness h;
@@ -510,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_loads),
         cmocka_unit_test(test_levels_and_feed),
         cmocka_unit_test(test_park),
+        cmocka_unit_test(test_verdict_elsewhere),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_txn),
         cmocka_unit_test(test_hash),
