@@ -137,6 +137,21 @@ static void given_again(struct lane *l, struct part *p, struct feed *f, uint64_t
     }
 }
 
+uint64_t feed_asker(struct lane *l, struct feed_dest *dest)
+{
+    if (dest->asker == 0)
+        dest->asker = ++l->askers;
+    return dest->asker;
+}
+
+/* Two sync processes may have the same versions for a while; PostgreSQL takes the commit of one. */
+static void asked_by(struct feed *f, uint64_t asker)
+{
+    if (f->asker != asker)
+        f->shared_ver = f->given_ver;
+    f->asker = asker;
+}
+
 static void answer(struct lane *l, struct feed_dest *dest, struct fb_feed_batch *b)
 {
     if (dest->closed)
@@ -197,7 +212,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     f->verified_epoch = p->epoch;
     b.history = p->history;
     if (req->from_ver >= f->ckpt) {
-        sync_pos(l, p, f, req->from_ver, req->dsafe, 0);
+        sync_pos(l, p, f, req->from_ver, req->dsafe, 0, 0);
     } else if (req->behind < f->ckpt) {
         b.status = FB_FEED_BEHIND; /* an old view, or PostgreSQL lost commits: to be read again */
         b.scan_end = f->ckpt;
@@ -220,6 +235,7 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
         answer(l, dest, &b);
         return;
     }
+    asked_by(f, feed_asker(l, dest));
     given_again(l, p, f, req->from_ver);
     b.scan_end = safe > req->from_ver ? safe : req->from_ver;
     if (FB_MUTANT(feed_scan_ahead))
@@ -245,6 +261,8 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     }
     if (prev > b.scan_end)
         b.scan_end = prev;
+    if (prev > f->given_ver)
+        f->given_ver = prev;
     b.objects = fb_buf_view(&objects);
     if (b.count > 0 && prev > safe && prev > need)
         need = prev; /* I20 */

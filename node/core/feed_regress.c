@@ -37,11 +37,11 @@ void part_unpark(struct lane *l, struct object *o, struct object_extra *x)
     STAT_SUB(l, objects_parked, 1);
 }
 
-/* A clean object is dirty again, under its version. */
-static void make_dirty(struct lane *l, struct part *p, struct feed *f, const struct object *o,
-                       uint64_t hash)
+/* A clean object is dirty again, under its version; `x` is what its pending versions share, or new.
+ */
+static struct object *make_dirty(struct lane *l, struct part *p, struct feed *f,
+                                 const struct object *o, struct object_extra *x, uint64_t hash)
 {
-    struct object_extra *x = fb_xcalloc(1, sizeof *x);
     struct object *copy = object_new(object_key(o), o->ns_len, o->ns, p->id, o->kind, o->vlen);
     uint8_t flags = object_flags(o);
 
@@ -57,6 +57,7 @@ static void make_dirty(struct lane *l, struct part *p, struct feed *f, const str
         (uint8_t)((flags | OBJECT_DIRTY | OBJECT_BLIND) & ~(OBJECT_TOKEN_KNOWN | OBJECT_HAS_BASE));
     atomic_store_explicit(&copy->flags, flags, memory_order_relaxed);
     part_install(l, p, copy, x, hash);
+    return copy;
 }
 
 void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver, bool live)
@@ -82,10 +83,10 @@ void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver, 
             slot_list_append(p->sp, &f->dirty, all[i]->slot);
             x->list = LIST_DIRTY;
             forget_row(l, p, f, all[i], x, live);
-        } else if (e != NULL) { /* the pending version takes over as the dirty one */
-            forget_row(l, p, f, all[i], e->extra, live);
+        } else if (e != NULL) { /* the pending version may never be committed */
+            forget_row(l, p, f, make_dirty(l, p, f, all[i], e->extra, hash), e->extra, live);
         } else {
-            make_dirty(l, p, f, all[i], hash);
+            make_dirty(l, p, f, all[i], fb_xcalloc(1, sizeof *x), hash);
         }
     }
     free(all);

@@ -53,6 +53,7 @@ struct feed_dest {
     bool touched;
     struct feed_dest *next_touched;
     void *owner;
+    uint64_t asker; /* the lane's number for it, 0 = it has asked for nothing yet */
 };
 
 struct lane_load { /* one load wanted from a sync process */
@@ -182,7 +183,7 @@ void lane_set_memory_limit(struct lane *l, uint64_t bytes);
 /* The disk is nearly full: refuse PUT with a definite error, keep DEL and EXPIRE (PROTOCOL 16). */
 void lane_set_disk_low(struct lane *l, bool low);
 void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_req *req);
-void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos);
+void lane_feed_pos(struct lane *l, struct feed_dest *dest, const struct fb_feed_pos *pos);
 void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdict *v);
 /* A sync process connected: emit a note for every non-empty feed. */
 void lane_notes_all(struct lane *l);

@@ -42,6 +42,8 @@ struct ns_state {
 
 struct park_info {
     char sqlstate[6];
+    bool shared; /* another sync process had it too, and may write it: see feed.shared_ver */
+    uint64_t by; /* feed_dest.asker of the one it was refused to, 0 = not known any more */
     uint32_t n;
     char message[];
 };
@@ -88,6 +90,9 @@ struct feed { /* one (partition, namespace) */
     bool due;                /* somebody waits for PostgreSQL */
     bool reopened;           /* the checkpoint has not moved since the partition was opened */
     struct wait_list waits;  /* level database, in ver order */
+    uint64_t asker;          /* feed_dest.asker of the last one */
+    uint64_t given_ver;      /* greatest version given out to anybody */
+    uint64_t shared_ver;     /* up to here it may have been given to others than the asker */
 };
 
 /* Versions that no record of this log can have: between the end of one epoch and the start of the
@@ -187,6 +192,7 @@ struct lane {
     uint16_t ns_n;
     uint16_t *nsid_of_conf;
     struct part **parts;       /* by partition, NULL = never ours */
+    uint64_t askers;           /* numbers of feed_dest given so far */
     uint64_t mono_ns, wall_ms; /* wall_ms as clock.c lets it pass */
     uint64_t clock_since_ns;
     int64_t db_clock_ms; /* PostgreSQL's clock is the monotonic one and this */
@@ -454,6 +460,10 @@ void count_request(struct lane *l, struct reply_dest *dest, struct part *p,
                    const struct fb_req *req);
 void count_run(struct lane *l);
 void count_fini(struct lane *l);
+/* verdict.c: the newest version of a parked object once more, under a new version, which is
+ * returned.
+ */
+uint64_t part_retry(struct lane *l, struct part *p, const struct object *o);
 /* waits.c: replies owed */
 void wait_durable(struct lane *l, struct reply_dest *dest, const struct fb_rep *rep);
 /* late_is_nil: time up answers nil (FB.SYNC, which wrote nothing), else the level reached by then.
@@ -489,11 +499,14 @@ void feed_note_empty(struct lane *l, struct part *p, struct feed *f);
 /* feed_verify.c: asks the sync processes for the checkpoints of a partition that was opened. */
 void feeds_verify(struct lane *l, struct part *p);
 void feed_due(struct lane *l, struct part *p, struct feed *f);
+/* The lane's number for a sync process's connection. */
+uint64_t feed_asker(struct lane *l, struct feed_dest *dest);
 void feeds_tick(struct lane *l);
 /* How old the oldest unsynced change of each namespace with max_dirty_age is. */
 void ages_tick(struct lane *l);
+/* by: feed_dest.asker of the one whose transaction it was, 0 = not known */
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe,
-              uint64_t xid);
+              uint64_t xid, uint64_t by);
 /* feed_regress.c: PostgreSQL is back at `ver`, below the feed's checkpoint. regressed logs and
  * counts it; regress is what it means for the objects, also in a replay (live = false). */
 void feed_regressed(struct lane *l, struct part *p, struct feed *f, uint64_t ver);

@@ -65,7 +65,7 @@ void lane_message(struct lane *l, struct feed_dest *dest, enum fb_frame_kind kin
         struct fb_feed_pos m;
         ok = DECODE(feed_pos, m);
         if (ok)
-            lane_feed_pos(l, &m);
+            lane_feed_pos(l, dest, &m);
         break;
     }
     case FB_FRAME_LOAD_REP: {

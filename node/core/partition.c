@@ -110,8 +110,11 @@ void part_epoch_start(struct lane *l, struct part *p, uint32_t epoch, uint64_t h
 void part_open(struct lane *l, struct part *p)
 {
     for (uint32_t i = 0; i < p->feed_cap; i++)
-        if (p->feeds[i] != NULL)
+        if (p->feeds[i] != NULL) {
             p->feeds[i]->reopened = true;
+            p->feeds[i]->given_ver = p->last_ver; /* by whoever led before */
+            p->feeds[i]->asker = 0;
+        }
     feeds_verify(l, p);
     p->open = true;
 }

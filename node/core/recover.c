@@ -83,6 +83,7 @@ void recover_park(struct lane *l, struct part *p, const struct fb_record *r)
         return;
     free(x->park);
     x->park = fb_xcalloc(1, sizeof *x->park + r->value.n + 1);
+    x->park->shared = true; /* not known any more */
     memcpy(x->park->sqlstate, r->sqlstate, sizeof x->park->sqlstate);
     x->park->n = (uint32_t)r->value.n;
     if (r->value.n > 0)

@@ -188,8 +188,25 @@ void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, 
     f->oldest_ms = i == SLOT_NONE ? 0 : slab_slot(p->sp, i)->extra->changed_at_ms;
 }
 
+/* What was refused to one sync process may have been written by another that had it too: then the
+ * row it refers to came in between, and there is no dead letter. Who committed its letter is the
+ * one it was refused to, and says so; otherwise it is tried again, as a new version. */
+static void shared_retry(struct lane *l, struct part *p, const struct feed *f, uint64_t by)
+{
+    for (uint32_t i = f->dirty.head; i != SLOT_NONE; i = slab_slot(p->sp, i)->next) {
+        const struct object *o = slab_object(p->sp, i);
+        const struct park_info *park = slab_slot(p->sp, i)->extra->park;
+        if (o->ver > f->ckpt)
+            break;
+        if ((object_flags(o) & OBJECT_PARKED) && park->shared && park->by != by &&
+            pending_find(l, object_key(o), object_hash(object_key(o))) == NULL &&
+            !FB_MUTANT(park_shared))
+            part_retry(l, p, o);
+    }
+}
+
 void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint64_t dsafe,
-              uint64_t xid)
+              uint64_t xid, uint64_t by)
 {
     struct fb_record r = {.type = FB_RECORD_SYNCED,
                           .key = fb_bytes_str(l->ns[f->nsid].name),
@@ -212,13 +229,14 @@ void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint
     f->ckpt = ver;
     f->dsafe = dsafe;
     f->due = false;
+    shared_retry(l, p, f, by);
     synced_apply(l, p, f, was, xid, true);
     waits_dsafe(l, f);
     if (f->waits.head != NULL && f->dirty.count > 0)
         feed_due(l, p, f);
 }
 
-void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos)
+void lane_feed_pos(struct lane *l, struct feed_dest *dest, const struct fb_feed_pos *pos)
 {
     struct part *p = pos->part < l->config.partitions ? l->parts[pos->part] : NULL;
     uint16_t nsid = nsid_by_name(l, pos->ns, false);
@@ -227,5 +245,6 @@ void lane_feed_pos(struct lane *l, const struct fb_feed_pos *pos)
     if (p == NULL || !p->open || nsid == NSID_NONE || pos->history > p->history ||
         pos->ver > part_seen_ver(p))
         return; /* not ours, or impossible: the sync process asks again from what PostgreSQL says */
-    sync_pos(l, p, feed_get(p, nsid), pos->ver, pos->dsafe, pos->xid);
+    sync_pos(l, p, feed_get(p, nsid), pos->ver, pos->dsafe, pos->xid,
+             pos->xid == 0 ? 0 : feed_asker(l, dest));
 }

@@ -129,7 +129,7 @@ static uint64_t resolve(struct verdict_ctx *c)
                       x != NULL && x->changed != 0 ? x->changed : all);
 }
 
-static uint64_t park(struct verdict_ctx *c)
+static uint64_t park(struct verdict_ctx *c, struct feed_dest *dest)
 {
     struct lane *l = c->l;
     struct object *o = (struct object *)c->cur;
@@ -145,6 +145,8 @@ static uint64_t park(struct verdict_ctx *c)
     log_record(l, c->p, &r);
     free(x->park);
     x->park = fb_xcalloc(1, sizeof *x->park + text.n + 1);
+    x->park->by = feed_asker(l, dest);
+    x->park->shared = x->park->by != c->f->asker || c->v->ver <= c->f->shared_ver;
     memcpy(x->park->sqlstate, r.sqlstate, sizeof r.sqlstate);
     x->park->n = (uint32_t)text.n;
     if (text.n > 0)
@@ -214,7 +216,22 @@ static void superseded(struct verdict_ctx *c)
     base_forget(c->l, c->p, published, x);
 }
 
-static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
+uint64_t part_retry(struct lane *l, struct part *p, const struct object *o)
+{
+    struct fb_bytes key = object_key(o);
+    uint64_t hash = object_hash(key);
+    struct pending *e = pending_find(l, key, hash);
+    const struct object_extra *x = e != NULL ? e->extra : slot_extra(p, o);
+    struct object *next = object_new(key, o->ns_len, o->ns, p->id, o->kind, o->vlen);
+
+    memcpy(next->bytes + next->klen, object_value(o).p, o->vlen);
+    atomic_store_explicit(&next->expires_ms, object_expires(o), memory_order_relaxed);
+    atomic_store_explicit(&next->flags, object_flags(o) & OBJECT_MAPPED, memory_order_relaxed);
+    return write_object(l, p, next, hash, o->kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT,
+                        o, x != NULL ? x->changed : UINT64_MAX, false);
+}
+
+static enum fb_status judge(struct verdict_ctx *c, struct feed_dest *dest, uint64_t *ver)
 {
     const struct fb_verdict *v = c->v;
     const struct object *cur = c->cur;
@@ -241,7 +258,7 @@ static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
             return FB_ESTALE;
         if (!feed_may_hold(c->l))
             return FB_EAGAIN; /* the ack has to wait for the disk, and there is no room for it */
-        *ver = park(c);
+        *ver = park(c, dest);
         return FB_OK;
     case FB_VERDICT_CONFLICT:
         if (!(object_flags(cur) & OBJECT_DIRTY))
@@ -254,17 +271,9 @@ static enum fb_status judge(struct verdict_ctx *c, uint64_t *ver)
             return FB_ESTALE;
         *ver = refresh(c);
         return FB_OK;
-    case FB_VERDICT_RETRY: {
-        struct object_extra *x = extra_of(c);
-        struct object *o = object_new(c->key, cur->ns_len, cur->ns, c->p->id, cur->kind, cur->vlen);
-        memcpy(o->bytes + o->klen, object_value(cur).p, cur->vlen);
-        atomic_store_explicit(&o->expires_ms, object_expires(cur), memory_order_relaxed);
-        atomic_store_explicit(&o->flags, object_flags(cur) & OBJECT_MAPPED, memory_order_relaxed);
-        *ver = write_object(c->l, c->p, o, c->hash,
-                            cur->kind == FB_KIND_NONE ? FB_RECORD_DEL : FB_RECORD_PUT, cur,
-                            x != NULL ? x->changed : UINT64_MAX, false);
+    case FB_VERDICT_RETRY:
+        *ver = part_retry(c->l, c->p, cur);
         return FB_OK;
-    }
     case FB_VERDICT_DISCARD:
         if (v->kind == FB_KIND_NONE && row_exists(v))
             return FB_EINVAL; /* see resolve */
@@ -297,7 +306,7 @@ void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdic
             c.hash = object_hash(c.key);
             c.f = feed_get(c.p, c.nsid);
             c.cur = newest_object(l, c.key, c.hash);
-            ack.status = (uint16_t)judge(&c, &ack.ver);
+            ack.status = (uint16_t)judge(&c, dest, &ack.ver);
             ack.outcome = c.outcome;
             if (v->verdict == FB_VERDICT_CONFLICT && ack.status == FB_ESTALE)
                 ack.outcome = FB_OUTCOME_SUPERSEDED;

@@ -360,19 +360,12 @@ static bool may_be_expired(const struct audit *a, const struct version *v)
                                   v->expires_ms <= (int64_t)node_proc_wall_max_ms(a->w));
 }
 
-/* Is the row what the object's newest version makes of it? */
-static bool row_fits(const struct audit *a, const struct audit_object *o, const struct version *v)
+/* Is the row as the version would have written it? */
+static bool row_written(const struct audit *a, const struct audit_object *o,
+                        const struct version *v)
 {
     enum pg_table t = o->ns->mapped ? pg_table_of(o->ns->table_name) : PG_T_OBJECTS;
     const struct pg_image *row = pg_model_row(a->w->pg, t, fb_buf_view(&o->row_key));
-    if (parked(v)) {
-        if (!o->ns->mapped && v->kind != FB_KIND_NONE &&
-            !pg_model_refuses(a->w->pg, fb_buf_view(&v->value)))
-            sim_violation(a->w->sim, "I35", "%.*s: %u/%llu is parked, and PostgreSQL would take it",
-                          (int)o->key.n, (const char *)o->key.p, fb_ver_epoch(v->ver),
-                          (unsigned long long)fb_ver_counter(v->ver));
-        return true;
-    }
     if (o->ns->mapped) /* others write there as well: judged is what nobody has changed since */
         return row == NULL || row->xid != o->our_xid ||
                (v->kind != FB_KIND_NONE && columns_equal(o, v, row));
@@ -381,6 +374,19 @@ static bool row_fits(const struct audit *a, const struct audit_object *o, const 
     if (row == NULL)
         return may_be_expired(a, v);
     return row->ver == v->ver;
+}
+
+/* Is the row what the object's newest version makes of it? */
+static bool row_fits(const struct audit *a, const struct audit_object *o, const struct version *v)
+{
+    if (!parked(v))
+        return row_written(a, o, v);
+    if (!o->ns->mapped && v->kind != FB_KIND_NONE &&
+        !pg_model_refuses(a->w->pg, fb_buf_view(&v->value)))
+        sim_violation(a->w->sim, "I35", "%.*s: %u/%llu is parked, and PostgreSQL would take it",
+                      (int)o->key.n, (const char *)o->key.p, fb_ver_epoch(v->ver),
+                      (unsigned long long)fb_ver_counter(v->ver));
+    return true;
 }
 
 /* Was a newer version, which the checkpoint has passed, lost with the disk? Then it is the row, and
@@ -432,7 +438,9 @@ static void check_feed(struct audit *a, const char *ns, uint16_t part, uint64_t 
         const struct version *v = newest(o);
         if (o->part != part || strcmp(o->ns->name, ns) != 0 || v == NULL || v->ver > ckpt)
             continue;
-        if (parked(v) && !letter_there(a, o, v) && !passed_lost(o, v, ckpt))
+        /* (refused to one sync process, written by another that had it, too: see missing) */
+        if (parked(v) && !letter_there(a, o, v) && !row_written(a, o, v) &&
+            !passed_lost(o, v, ckpt))
             sim_violation(a->w->sim, "I22",
                           "%.*s: the checkpoint is at %u/%llu, its parked version %u/%llu has no "
                           "dead letter",
@@ -536,7 +544,7 @@ static const struct version *missing(struct audit *a, const struct audit_object 
     for (const struct audit_object *o = a->all; o != NULL; o = o->next_all) {
         const struct version *v = newest(o);
         *of = o;
-        if (v != NULL && !row_fits(a, o, v))
+        if (v != NULL && (!row_fits(a, o, v) || (parked(v) && !letter_there(a, o, v))))
             return v;
     }
     return NULL;

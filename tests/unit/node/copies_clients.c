@@ -297,7 +297,7 @@ static void take_batch(struct cworld *w, struct cnode *n, const struct fb_feed_b
     w->ckpt[b->part] = end;
     pos.ver = pos.dsafe = end;
     if (cchance(w, 80))
-        lane_feed_pos(n->lane, &pos);
+        lane_feed_pos(n->lane, &n->feeds, &pos);
 }
 
 void cfeed_take(struct cworld *w, uint32_t i)

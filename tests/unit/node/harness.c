@@ -241,7 +241,7 @@ void harness_pos(struct harness *h, uint16_t part, const char *ns, uint64_t ver,
                               .ver = ver,
                               .dsafe = h->dsafe < ver ? h->dsafe : ver,
                               .xid = xid};
-    lane_feed_pos(h->lane, &pos);
+    lane_feed_pos(h->lane, &h->feeds, &pos);
     harness_tick(h);
 }
 

@@ -297,6 +297,51 @@ static void test_park(void **state)
     harness_close(&h);
 }
 
+/* Two sync processes have the same version: PostgreSQL refuses it to one, and takes it from the
+ * other (the row it refers to came in between). It must not stay parked, without a dead letter. */
+static void test_park_of_one_of_two(void **state)
+{
+    struct harness h;
+    struct feed_dest other = {0};
+    struct fb_feed_req ask = {.ns = fb_bytes_str("default"), .max = 10, .behind = UINT64_MAX};
+    struct fb_feed_batch b;
+    uint64_t at = 0;
+    struct fb_verdict v = {.verdict = FB_VERDICT_PARK,
+                           .ns = fb_bytes_str("default"),
+                           .id = fb_bytes_str("k"),
+                           .sqlstate = "23503"};
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    put_key(&h, "k", "v");
+    harness_sync(&h);
+    v.part = ask.part = part_of("k");
+    for (int shared = 1; shared >= 0; shared--) {
+        b = harness_feed(&h, v.part, "default", at, 10);
+        assert_int_equal(b.count, 1);
+        v.ver = at = b.scan_end;
+        if (shared) {
+            lane_feed_req(h.lane, &other, &ask);
+            assert_int_equal(other.batch_count, 1);
+        }
+        lane_verdict(h.lane, &h.feeds, &v);
+        harness_sync(&h);
+        assert_int_equal(lane_stats(h.lane)->objects_parked, 1);
+        if (shared)
+            lane_feed_pos(
+                h.lane, &other,
+                &(struct fb_feed_pos){.part = v.part, .ns = v.ns, .ver = v.ver, .xid = 1});
+        else
+            harness_pos(&h, v.part, "default", v.ver, 1);
+        harness_sync(&h);
+        assert_int_equal(lane_stats(h.lane)->objects_parked, shared ? 0 : 1);
+        assert_int_equal(lane_stats(h.lane)->objects_dirty, 1); /* tried again, as a new version */
+    }
+    fb_buf_fini(&other.batches);
+    fb_buf_fini(&other.acks);
+    harness_close(&h);
+}
+
 /* A verdict for an object of another partition, which may be another worker's: nothing is looked
  * at. */
 static void test_verdict_elsewhere(void **state)
@@ -541,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_levels_and_feed),
         cmocka_unit_test(test_park),
         cmocka_unit_test(test_verdict_elsewhere),
+        cmocka_unit_test(test_park_of_one_of_two),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_txn),
         cmocka_unit_test(test_hash),

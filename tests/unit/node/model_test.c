@@ -129,7 +129,7 @@ static void replicate(void)
         struct fb_feed_pos pos = {
             .part = p, .ns = fb_bytes_str("default"), .ver = ckpt[p], .dsafe = ckpt[p]};
         safe[p] = ckpt[p];
-        lane_feed_pos(h.lane, &pos);
+        lane_feed_pos(h.lane, &h.feeds, &pos);
         harness_tick(&h);
     }
 }
