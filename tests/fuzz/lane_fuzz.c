@@ -239,6 +239,8 @@ static void put_verdict(struct world *w, struct fuzz_in *in, struct fb_buf *out)
         m.id = key;
         m.ver = pick_number(w, in);
     }
+    if (how % 16 == 15) /* a partition that is not the object's */
+        m.part = fuzz_u8(in) % WORLD_PARTS;
     m.verdict = odd % 7;
     m.kind = (odd >> 3) % 4;
     m.xmin = odd & 0x10 ? fuzz_u32(in) : 9;
