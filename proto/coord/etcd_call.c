@@ -322,7 +322,7 @@ static enum fb_status post(struct etcd_link *l, uint32_t at, const char *path, s
     curl_slist_free_all(headers);
     if (code != CURLE_OK) {
         s = explain(l, endpoint, code, err);
-        if (was_sent(l->easy, code) && s != FB_EPERM)
+        if (was_sent(l->easy, code))
             s = FB_EUNKNOWN;
         return s;
     }

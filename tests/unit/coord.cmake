@@ -7,10 +7,11 @@ fb_add_failing_test(coord_failing_calls SOURCES unit/coord/failing_calls_test.c 
 fb_add_test(coord_etcd LABELS unit TIMEOUT 240 SOURCES unit/coord/etcd_test.c unit/coord/etcd_server.c
   unit/coord/proxy.c LIBS fb_coord)
 fb_add_test(coord_etcd_json LABELS unit TIMEOUT 60 SOURCES unit/coord/etcd_json_test.c LIBS fb_coord)
-# What answers in etcd's place, and calls of libcurl that fail.
+# What answers in etcd's place, and calls of libcurl that fail; a clock and random numbers that are known.
 foreach(t answers handles)
   fb_add_test(coord_etcd_${t} LABELS unit TIMEOUT 120 SOURCES unit/coord/etcd_${t}_test.c unit/coord/scripted.c LIBS fb_coord)
 endforeach()
-foreach(call curl_easy_init curl_multi_init curl_multi_add_handle curl_multi_perform curl_global_init)
+foreach(call curl_easy_init curl_multi_init curl_multi_add_handle curl_multi_perform curl_global_init gethostname
+    fb_mono_ns fb_random_u64)
   target_link_options(coord_etcd_handles PRIVATE -Wl,--wrap=${call})
 endforeach()

@@ -12,9 +12,10 @@ endfunction()
 
 # The n-th call fails (unit/crash/failing.h).
 function(fb_add_failing_test name)
-  cmake_parse_arguments(A "" "" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(A "" "" "SOURCES;LIBS;PARTS" ${ARGN})
   # the short form takes a minute or two; the long one (FB_FAILING_LONG) takes several on a loaded machine
-  fb_add_test(${name} LABELS unit TIMEOUT 1200 LIBS ${A_LIBS} SOURCES ${A_SOURCES} unit/crash/failing.c)
+  fb_add_test(${name} LABELS unit TIMEOUT 1200 LIBS ${A_LIBS} SOURCES ${A_SOURCES} unit/crash/failing.c
+    PARTS ${A_PARTS})
   foreach(call pwritev pwrite write pread read ftruncate fallocate fdatasync fsync renameat unlinkat
       mkdirat mkdir openat open fstat fstatat fcntl opendir fdopendir readdir)
     target_link_options(${name} PRIVATE -Wl,--wrap=${call})

@@ -8,4 +8,5 @@ target_link_options(disk_crash PRIVATE
   -Wl,--wrap=pwritev -Wl,--wrap=pwrite -Wl,--wrap=fdatasync -Wl,--wrap=fsync -Wl,--wrap=ftruncate
   -Wl,--wrap=fallocate -Wl,--wrap=renameat -Wl,--wrap=unlinkat)
 fb_add_crash_test(disk_crash_states SOURCES unit/disk/crash_states_test.c LIBS node_disk)
-fb_add_failing_test(disk_failing_calls SOURCES unit/disk/failing_calls_test.c LIBS node_disk)
+fb_add_failing_test(disk_failing_calls SOURCES unit/disk/failing_calls_test.c LIBS node_disk
+  PARTS plain half_made full sparse torn)

@@ -1,6 +1,7 @@
 # fb_add_library(NAME SOURCES ... LIBS ...)      a static library of ours
 # fb_add_program(NAME COMPONENT c SOURCES ... LIBS ...)
-# fb_add_test(NAME LABELS ... TIMEOUT s SOURCES ... LIBS ...)   one cmocka program
+# fb_add_test(NAME LABELS ... TIMEOUT s SOURCES ... LIBS ... [PARTS ...])   one cmocka program;
+#   with parts one test NAME_PART for each, which is its argument
 function(fb_add_library name)
   cmake_parse_arguments(A "" "" "SOURCES;LIBS" ${ARGN})
   add_library(${name} STATIC ${A_SOURCES})
@@ -17,14 +18,22 @@ function(fb_add_program name)
 endfunction()
 
 function(fb_add_test name)
-  cmake_parse_arguments(A "" "TIMEOUT" "LABELS;SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(A "" "TIMEOUT" "LABELS;SOURCES;LIBS;PARTS" ${ARGN})
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE fb_flags fb_warnings fb_sanitize PkgConfig::CMOCKA ${A_LIBS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
-  add_test(NAME ${name} COMMAND ${name})
+  set(tests ${name})
+  if(A_PARTS)
+    list(TRANSFORM A_PARTS PREPEND ${name}_ OUTPUT_VARIABLE tests)
+    foreach(part ${A_PARTS})
+      add_test(NAME ${name}_${part} COMMAND ${name} ${part})
+    endforeach()
+  else()
+    add_test(NAME ${name} COMMAND ${name})
+  endif()
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 60)
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
+  set_tests_properties(${tests} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
     ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()

@@ -267,6 +267,7 @@ static void log_in(void **state)
         {REFUSAL(3, "etcdserver: authentication failed, invalid user ID or password"), 400,
          FB_EPERM, "does not know user u with the password in"},
         {REFUSAL(14, "no leader"), 503, FB_ETIMEOUT, "no leader"},
+        {REFUSAL(9, "etcdserver: not now"), 400, FB_EREFUSED, "nothing was changed"},
     };
     struct etcd_shared s;
     struct fb_err err;

@@ -8,9 +8,12 @@
 #include "proto/coord/etcd_session.h"
 #include "proto/coord/etcd_watch.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,6 +57,40 @@ CURLcode __wrap_curl_global_init(long flags);
 CURLcode __wrap_curl_global_init(long flags)
 {
     return no_start ? CURLE_FAILED_INIT : __real_curl_global_init(flags);
+}
+
+/* ---- the host's name, the clock and the random numbers ---- */
+
+static const char *host_name; /* NULL: its own */
+static bool no_name;
+static atomic_uint_fast64_t fast_ns, ahead_ns; /* so much is added with each look at the clock */
+static bool known_token;
+
+int __real_gethostname(char *name, size_t n);
+int __wrap_gethostname(char *name, size_t n);
+int __wrap_gethostname(char *name, size_t n)
+{
+    if (no_name)
+        errno = EPERM;
+    else if (host_name != NULL)
+        (void)snprintf(name, n, "%s", host_name);
+    else
+        return __real_gethostname(name, n);
+    return no_name ? -1 : 0;
+}
+
+uint64_t __real_fb_mono_ns(void);
+uint64_t __wrap_fb_mono_ns(void);
+uint64_t __wrap_fb_mono_ns(void)
+{
+    return __real_fb_mono_ns() + atomic_fetch_add(&ahead_ns, atomic_load(&fast_ns));
+}
+
+uint64_t __real_fb_random_u64(void);
+uint64_t __wrap_fb_random_u64(void);
+uint64_t __wrap_fb_random_u64(void)
+{
+    return known_token ? 1 : __real_fb_random_u64();
 }
 
 static struct scripted server;
@@ -238,6 +275,116 @@ static void a_session_does_not_start(void **state)
     fb_coord_close(c);
 }
 
+#define ELSEWHERE HELD("eCB5IHogMSAx") /* x y z 1 1: process 1 of host y */
+
+/* When this process began, in ticks. */
+static unsigned long long began(void)
+{
+    char text[1024] = "";
+    unsigned long long start = 0;
+    FILE *f = fopen("/proc/self/stat", "re");
+
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof(text), f));
+    fclose(f);
+    assert_int_equal(sscanf(strrchr(text, ')'),
+                            ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                            "%*s %*s %*s %llu",
+                            &start),
+                     1);
+    return start;
+}
+
+/* The name is held by this process's number on this host (or the host of that name), which began at
+ * `start`: "token host boot pid start". Valid until the next call. */
+static const char *held_here(const char *token, const char *host, unsigned long long start)
+{
+    static char held[512];
+    char boot[64] = "", own[65] = "", line[256];
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    struct fb_buf b = {0};
+
+    assert_non_null(f);
+    assert_non_null(fgets(boot, sizeof(boot), f));
+    fclose(f);
+    boot[strcspn(boot, "\n")] = '\0';
+    if (host == NULL) {
+        assert_int_equal(gethostname(own, sizeof(own) - 1), 0);
+        host = own;
+    }
+    (void)snprintf(line, sizeof(line), "%s %s %s %d %llu", token, host, boot, (int)getpid(), start);
+    fb_base64_put(&b, fb_bytes_str(line));
+    fb_buf_put_u8(&b, 0);
+    (void)snprintf(held, sizeof(held), HELD("%s"), (const char *)b.p);
+    fb_buf_fini(&b);
+    return held;
+}
+
+/* A session that starts, with these answers to its tries to take the name. */
+static void starts_with(const char *first, const char *second)
+{
+    struct fb_coord *c = open_at_5();
+    struct fb_err err = {0};
+
+    scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
+    scripted_add(&server, first != NULL ? SCRIPTED_ANSWER : SCRIPTED_CLOSE, 200,
+                 first != NULL ? first : "");
+    scripted_add(&server, SCRIPTED_ANSWER, 200, second);
+    if (fb_coord_session(c, "node/n", &err) != FB_OK)
+        fail_msg("%s", err.msg);
+    scripted_wait(&server);
+    scripted_add(&server, SCRIPTED_ANSWER, 200, HEADER(7, 6) "}"); /* it is given back */
+    fb_coord_close(c);
+}
+
+/* The name was taken by a try that got no answer: it is ours, and nobody is asked to go. */
+static void a_try_without_an_answer_was_carried_out(void **state)
+{
+    (void)state;
+    known_token = true;
+    starts_with(NULL, held_here("0000000000000001", NULL, began()));
+    known_token = false;
+}
+
+/* A host that does not tell its name has one all the same, by which its ended processes are known.
+ */
+static void a_host_without_a_name(void **state)
+{
+    (void)state;
+    no_name = true;
+    starts_with(held_here("0", "-", 1), TAKEN);
+    no_name = false;
+    host_name = "";
+    starts_with(held_here("0", "-", 1), TAKEN);
+    host_name = NULL;
+}
+
+/* Twice the time a lease lasts is waited for an answer, and for a process of another host to end;
+ * the own lease is a new one meanwhile. Method: a clock that is fast. */
+static void a_start_does_not_wait_for_ever(void **state)
+{
+    static const char *const elsewhere[] = {GRANT, ELSEWHERE, ELSEWHERE, GRANT, ELSEWHERE};
+    struct fb_coord *c = open_at_5();
+    struct fb_err err;
+
+    (void)state;
+    scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
+    for (int i = 0; i < 3; i++)
+        scripted_add(&server, SCRIPTED_ANSWER, 503, "later");
+    atomic_store(&fast_ns, 900000000);
+    assert_int_equal(fb_coord_session(c, "node/n", &err), FB_EUNKNOWN);
+    assert_non_null(strstr(err.msg, "is not known"));
+    scripted_wait(&server);
+    atomic_store(&fast_ns, 700000000);
+    for (size_t i = 0; i < FB_COUNT_OF(elsewhere); i++)
+        scripted_add(&server, SCRIPTED_ANSWER, 200, elsewhere[i]);
+    assert_int_equal(fb_coord_session(c, "node/n", &err), FB_EBUSY);
+    assert_non_null(strstr(err.msg, "is running already, as process 1 on host y"));
+    atomic_store(&fast_ns, 0);
+    scripted_wait(&server);
+    fb_coord_close(c);
+}
+
 /* What became of taking the name is not known, then somebody is there who has ended; then the
  * lease runs out, is not granted, the name is another's, and it is ours again. At the end it cannot
  * be given back. */
@@ -245,29 +392,10 @@ static void a_session_is_kept(void **state)
 {
     struct fb_coord *c = open_at_5();
     struct fb_err err;
-    static char held[512], mine[256];
+    const char *held;
 
     (void)state;
-    /* "0 host boot pid start" of this host, with a start that no process has */
-    {
-        char boot[64] = "", host[65] = "", line[256];
-        FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-        struct fb_buf b = {0};
-        assert_non_null(f);
-        assert_non_null(fgets(boot, sizeof(boot), f));
-        fclose(f);
-        boot[strcspn(boot, "\n")] = '\0';
-        assert_int_equal(gethostname(host, sizeof(host) - 1), 0);
-        (void)snprintf(line, sizeof(line), "0 %s %s %d 1", host, boot, (int)getpid());
-        fb_base64_put(&b, fb_bytes_str(line));
-        fb_buf_put_u8(&b, 0);
-        (void)snprintf(mine, sizeof(mine), "%s", (const char *)b.p);
-        fb_buf_fini(&b);
-    }
-    (void)snprintf(held, sizeof(held),
-                   HEADER(7, 6) ",\"responses\":[{\"response_range\":{\"kvs\":[{\"mod_revision\":"
-                                "\"3\",\"value\":\"%s\"}]}}]}",
-                   mine);
+    held = held_here("0", NULL, 1); /* a start that no process has */
     scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
     scripted_add(&server, SCRIPTED_CLOSE, 0, "");
     scripted_add(&server, SCRIPTED_ANSWER, 200, held);
@@ -280,8 +408,10 @@ static void a_session_is_kept(void **state)
                  "{\"result\":" HEADER(7, 6) ",\"ID\":\"77\"}}"); /* no time left */
     scripted_add(&server, SCRIPTED_ANSWER, 503, "later");         /* the grant */
     scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
-    scripted_add(&server, SCRIPTED_ANSWER, 200, HELD("eCB5IHogMSAx"));
-    scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
+    for (int i = 0; i < 2; i++) {
+        scripted_add(&server, SCRIPTED_ANSWER, 200, ELSEWHERE);
+        scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
+    }
     scripted_add(&server, SCRIPTED_ANSWER, 200, TAKEN);
     scripted_wait(&server);
     scripted_add(&server, SCRIPTED_ANSWER, 503, "later"); /* of the end, or of keeping it before */
@@ -352,15 +482,17 @@ static void watches_that_do_not_begin(void **state)
 /* Before all others: libcurl starts once in a process. */
 static void libcurl_does_not_start(void **state)
 {
-    pid_t pid = fork();
     int status;
+    pid_t pid;
 
     (void)state;
+    fflush(NULL);
+    pid = fork();
     if (pid == 0) {
         struct etcd_shared s;
         struct fb_err err;
         no_start = true;
-        _exit(etcd_shared_init(&s, "etcd://127.0.0.1:1/m", &err) == FB_ENOMEM ? 0 : 1);
+        exit(etcd_shared_init(&s, "etcd://127.0.0.1:1/m", &err) == FB_ENOMEM ? 0 : 1);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
@@ -369,10 +501,17 @@ static void libcurl_does_not_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(libcurl_does_not_start),   cmocka_unit_test(does_not_open),
-        cmocka_unit_test(nothing_goes_back),        cmocka_unit_test(lists_that_make_no_sense),
-        cmocka_unit_test(a_session_does_not_start), cmocka_unit_test(a_session_is_kept),
-        cmocka_unit_test(watches_that_end),         cmocka_unit_test(watches_that_do_not_begin),
+        cmocka_unit_test(libcurl_does_not_start),
+        cmocka_unit_test(does_not_open),
+        cmocka_unit_test(nothing_goes_back),
+        cmocka_unit_test(lists_that_make_no_sense),
+        cmocka_unit_test(a_session_does_not_start),
+        cmocka_unit_test(a_session_is_kept),
+        cmocka_unit_test(a_try_without_an_answer_was_carried_out),
+        cmocka_unit_test(a_host_without_a_name),
+        cmocka_unit_test(a_start_does_not_wait_for_ever),
+        cmocka_unit_test(watches_that_end),
+        cmocka_unit_test(watches_that_do_not_begin),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -269,34 +269,51 @@ static bool one_failure(struct shared *s, enum kind kind, unsigned n, int error,
     return end.hit;
 }
 
+static const char *const kind_name[KINDS] = {"plain", "half_made", "full", "sparse", "torn"};
+static enum kind kind_at_hand;
+
 /* EIO for each call of a plain life and of one on a full disk; the rest for some calls, in the long
  * form (FB_FAILING_LONG) for all. */
 static void each_call_fails(void **state)
 {
     static const int errors[] = {EIO, ENOSPC, EINTR, FAILING_SHORT_COUNT, EACCES};
-    unsigned step = getenv("FB_FAILING_LONG") != NULL ? 1 : 19;
+    enum kind kind = kind_at_hand;
+    bool in_long = getenv("FB_FAILING_LONG") != NULL;
+    unsigned step = in_long ? 1 : 19;
     struct shared *s =
         mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct counts c = {0};
     (void)state;
 
     assert_true(s != MAP_FAILED);
-    for (int kind = PLAIN; kind < KINDS; kind++)
-        for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
-            bool all = (kind == PLAIN || kind == FULL) && errors[e] == EIO;
-            unsigned n = all ? 1 : 1 + (unsigned)(kind * 5 + (int)e) % step;
-            while (one_failure(s, (enum kind)kind, n, errors[e], &c))
-                n += all ? 1 : step;
-        }
+    for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+        bool all = (kind == PLAIN || kind == FULL) && errors[e] == EIO;
+        unsigned n = all ? 1 : 1 + (unsigned)((int)kind * 5 + (int)e) % step;
+        while (one_failure(s, kind, n, errors[e], &c))
+            n += all ? 1 : step;
+        print_message("%s, error %d: %u calls\n", kind_name[kind], errors[e], n - 1);
+    }
     print_message("%u ends with one line, %u told to the caller, %u borne\n", c.ended, c.told,
                   c.borne);
-    assert_true(c.ended > 100 && c.told > 100 && c.borne > 100);
+    if (in_long || kind == PLAIN || kind == FULL)
+        assert_true(c.ended > 50 && c.told > 50 && c.borne > 50);
+    assert_true(c.ended > 0 && c.told > 0 && c.borne > 0);
     munmap(s, sizeof(*s));
 }
 
-int main(void)
+/* The kind of life is the argument: each is a test of its own, so that each ends in time. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(each_call_fails)};
+    int kind = 0;
+
+    while (kind < KINDS && (argc != 2 || strcmp(argv[1], kind_name[kind]) != 0))
+        kind++;
+    if (kind == KINDS) {
+        fprintf(stderr, "usage: %s plain|half_made|full|sparse|torn\n", argv[0]);
+        return 2;
+    }
+    kind_at_hand = (enum kind)kind;
     fb_log_set_level(FB_LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

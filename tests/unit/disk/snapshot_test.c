@@ -157,6 +157,39 @@ static void every_damage_is_seen(void **state)
     util_remove(dir);
 }
 
+/* Items that are none make no block: the snapshot is as without them. */
+static void nothing_is_no_block(void **state)
+{
+    char dir[2][64];
+    struct util_image im;
+    struct fb_err err;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct snapshot_info info = {.part = 1, .start_ver = 5}, *all;
+        struct snapshot_writer *w;
+        size_t count;
+        util_dir(dir[i], sizeof(dir[i]));
+        assert_int_equal(snapshot_create(dir[i], &info, &w, &err), FB_OK);
+        if (i == 1)
+            assert_int_equal(snapshot_append(w, fb_bytes("", 0), &err), FB_OK);
+        assert_int_equal(snapshot_append(w, fb_bytes_str("items"), &err), FB_OK);
+        assert_int_equal(snapshot_commit(w, 2, &err), FB_OK);
+        assert_int_equal(snapshot_list(dir[i], &all, &count, &err), FB_OK);
+        assert_int_equal(count, 1);
+        free(all);
+    }
+    util_image_take(&im, dir[0]);
+    {
+        size_t bytes = im.file[0].n;
+        util_image_free(&im);
+        util_image_take(&im, dir[1]);
+        assert_int_equal(im.file[0].n, bytes);
+        util_image_free(&im);
+    }
+    util_remove(dir[0]);
+    util_remove(dir[1]);
+}
+
 static void too_big(void **state)
 {
     char dir[64];
@@ -215,8 +248,11 @@ static void same_version_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),           cmocka_unit_test(left_over_and_abandoned),
-        cmocka_unit_test(every_damage_is_seen), cmocka_unit_test(too_big),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(left_over_and_abandoned),
+        cmocka_unit_test(every_damage_is_seen),
+        cmocka_unit_test(nothing_is_no_block),
+        cmocka_unit_test(too_big),
         cmocka_unit_test(same_version_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,6 +72,10 @@ static void casts(void **state)
     cast_type("character varying(10)[]", "character varying[]");
     cast_type("character(5)", "pg_catalog.bpchar");
     cast_type("character(5)[]", "pg_catalog.bpchar[]");
+    cast_type("character", "pg_catalog.bpchar");
+    cast_type("character[]", "pg_catalog.bpchar[]");
+    cast_type("bit", "pg_catalog.\"bit\"");
+    cast_type("bit[]", "pg_catalog.\"bit\"[]");
     cast_type("bit(3)", "pg_catalog.\"bit\"");
     cast_type("bit varying(3)", "bit varying");
     cast_type("numeric(10,2)", "numeric");
@@ -82,6 +86,7 @@ static void casts(void **state)
 static void classes(void **state)
 {
     (void)state;
+    assert_int_equal(pg_classify(NULL), PG_OUTAGE);
     assert_int_equal(pg_classify(""), PG_OUTAGE);
     assert_int_equal(pg_classify("08006"), PG_OUTAGE);
     assert_int_equal(pg_classify("57P01"), PG_OUTAGE);
