@@ -45,7 +45,8 @@ def cluster(dir, name, bin, replicas):
 def redis_pair(dir):
     aof = ("--appendonly", "yes", "--appendfsync", "everysec")
     primary = bench.start_redis(dir, "primary", *aof)
-    replica = bench.start_redis(dir, "replica", *aof, "--replicaof", f"127.0.0.1 {primary.port}")
+    replica = bench.start_redis(dir, "replica", *aof, "--replicaof", f"127.0.0.1 {primary.port}",
+                                "--replica-read-only", "no")  # start_redis asks by a write
     wait_for("the replica", lambda: "state=online" in subprocess.run(
         ["redis-cli", "-p", str(primary.port), "info", "replication"], stdout=subprocess.PIPE, text=True).stdout)
     return primary, replica
