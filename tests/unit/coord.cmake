@@ -1,5 +1,5 @@
 set(coord_backends unit/coord/backends.c unit/coord/etcd_server.c)
-foreach(t file store agent)
+foreach(t file store agent state)
   fb_add_test(coord_${t} LABELS unit TIMEOUT 120 SOURCES unit/coord/${t}_test.c ${coord_backends} LIBS fb_coord)
 endforeach()
 fb_add_crash_test(coord_crash_states SOURCES unit/coord/crash_states_test.c LIBS fb_coord)

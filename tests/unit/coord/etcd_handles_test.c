@@ -255,14 +255,15 @@ static void a_session_does_not_start(void **state)
              {GRANT, HEADER(8, 6) ",\"succeeded\":true}", 200, FB_EFOREIGN},
              {GRANT, REFUSAL(8, "no space"), 429, FB_EREFUSED}};
     struct fb_coord *c = open_at_5();
-    struct fb_coord_op op = {
-        .key = "k", .rev = UINT64_MAX, .value = fb_bytes_str("v"), .session = true};
+    struct fb_coord_op ops[] = {
+        {.key = "k", .rev = UINT64_MAX, .value = fb_bytes_str("v"), .session = true},
+        {.key = "l", .rev = UINT64_MAX, .value = fb_bytes_str("v"), .session = true}};
     struct fb_err err;
     uint64_t rev;
 
     (void)state;
-    assert_int_equal(fb_coord_txn(c, &op, 1, &rev, &err), FB_EINVAL); /* nobody is asked */
-    assert_non_null(strstr(err.msg, "none was started"));
+    assert_int_equal(fb_coord_txn(c, ops, 2, &rev, &err), FB_EINVAL); /* nobody is asked */
+    assert_non_null(strstr(err.msg, "k is to be bound to a session, but none was started"));
     for (size_t i = 0; i < FB_COUNT_OF(t); i++) {
         scripted_add(&server, SCRIPTED_ANSWER, 200, t[i].grant);
         if (t[i].take != NULL)

@@ -154,6 +154,7 @@ static void nonsense(void **state)
         "[]",
         "{}",
         "{\"header\":{\"revision\":-1}}",
+        "{\"header\":{\"revision\":true}}",
         "{\"header\":{\"revision\":\"x\"}}",
         "{" HEADER ",\"succeeded\":true}",
         "{" HEADER ",\"succeeded\":true,\"responses\":[{},{}]}",

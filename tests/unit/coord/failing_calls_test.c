@@ -7,6 +7,7 @@
 
 #include "proto/base/bounds.h"
 #include "proto/base/buf.h"
+#include "proto/coord/cluster_state.h"
 #include "proto/coord/coord.h"
 
 #include <setjmp.h>
@@ -54,6 +55,7 @@ static int life(void *arg)
 {
     struct shared *s = arg;
     struct fb_coord *a = NULL, *b = NULL;
+    struct fb_cluster_state *state;
     struct fb_coord_list list;
     struct fb_buf value = {0};
     struct fb_err err;
@@ -66,6 +68,12 @@ static int life(void *arg)
     if (fb_coord_session(a, "node/a", &err) != FB_OK)
         goto out;
     all = commit(s, a) && all;
+    for (int i = 0; i < 2; i++) /* what was made is found by the second */
+        all = fb_cluster_init(a, 4, &err) == FB_OK && all;
+    if (fb_cluster_state_read(a, &state, &err) == FB_OK)
+        fb_cluster_state_put(state);
+    else
+        all = false;
     if (fb_coord_open(s->url, false, &b, &err) != FB_OK ||
         fb_coord_session(b, "node/b", &err) != FB_OK)
         goto out;

@@ -72,10 +72,21 @@ PGconn *__wrap_PQconnectStartParams(const char *const *keys, const char *const *
                : __real_PQconnectStartParams(keys, values, expand);
 }
 
+static bool silent;                  /* nothing comes from the server any more */
+static bool interrupts, interrupted; /* every second wait is interrupted by a signal */
+
 int __real_poll(struct pollfd *p, nfds_t n, int ms);
 int __wrap_poll(struct pollfd *p, nfds_t n, int ms);
 int __wrap_poll(struct pollfd *p, nfds_t n, int ms)
 {
+    if (silent) {
+        (void)__real_poll(NULL, 0, ms < 100 ? ms : 100);
+        return 0;
+    }
+    if (interrupts && (interrupted = !interrupted)) {
+        errno = EINTR;
+        return -1;
+    }
     if (!fails("poll", NULL))
         return __real_poll(p, n, ms);
     errno = ENOMEM;
@@ -305,6 +316,53 @@ static void the_line_breaks_at_each_call(void **state)
     each_call(fixture_get(state), LINE_BREAKS);
 }
 
+static struct pg_config config_of(struct fixture *f, uint32_t timeout_ms)
+{
+    return (struct pg_config){.conninfo = f->conninfo,
+                              .application_name = "forebay-sync/failing",
+                              .connect_timeout_s = 5,
+                              .statement_timeout_ms = timeout_ms,
+                              .lock_timeout_ms = timeout_ms};
+}
+
+/* A signal during a wait is no failure. */
+static void waits_that_are_interrupted_go_on(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = config_of(f, 10000);
+    struct life l = {.f = f, .ns = rows_mapping("f", "f", "id"), .pg = pg_new(&config)};
+    struct pg_error err;
+    enum pg_class c;
+
+    own = f->sql;
+    prepare(f);
+    interrupts = true;
+    c = live(&l, &err);
+    interrupts = false;
+    rows_must(c, &err);
+    check(&l, c, 0, &err);
+    fb_schema_free(l.schema);
+}
+
+/* A server that says nothing any more is given up some seconds behind the statement's time. */
+static void a_silent_server_is_given_up(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = config_of(f, 100);
+    struct pg *pg = pg_new(&config);
+    struct pg_standbys standbys;
+    struct pg_error err;
+    bool fatal;
+
+    rows_must(pg_connect(pg, &fatal, &err), &err);
+    silent = true;
+    assert_int_equal(pg_read_standbys(pg, &standbys, &err), PG_OUTAGE);
+    silent = false;
+    assert_string_equal(err.message, "PostgreSQL does not answer: gave up after 5100 ms");
+    assert_false(pg_connected(pg));
+    pg_free(pg);
+}
+
 static int start(void **state)
 {
     int rc = rows_start(state);
@@ -318,6 +376,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_call_says_no),
         cmocka_unit_test(the_line_breaks_at_each_call),
+        cmocka_unit_test(waits_that_are_interrupted_go_on),
+        cmocka_unit_test(a_silent_server_is_given_up),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);
 }
