@@ -14,7 +14,9 @@ from base import wait_for
 from test_replication import ThreeNodes
 
 
-class Rebalance(ThreeNodes):
+class Moves(ThreeNodes):
+    """What the tests that move copies share."""
+
     def copies(self):
         """Copies by node, in sync; how many partitions are led there."""
         copies, leads = {}, {}
@@ -45,11 +47,13 @@ class Rebalance(ThreeNodes):
         self.cluster.ctl("rebalance", "plan", "--save", path, *args)
         return path
 
-    def refused(self, *args):
+    def refused(self, *args, rc=5):
         r = self.cluster.ctl(*args, check=False)
-        self.assertEqual(r.returncode, 5, r.stderr)
+        self.assertEqual(r.returncode, rc, r.stderr)
         return r.stderr
 
+
+class Rebalance(Moves):
     def test_rebalance(self):
         self.fresh_audit()
         self.assertEqual(self.run_status(), {"state": "none"})
@@ -84,7 +88,7 @@ class Rebalance(ThreeNodes):
         self.assertEqual(now["state"], "cancelled")
         self.assertGreater(now["cancelled"], 0)
         self.assertEqual(now["cancelled"] + now["done"], now["moves"])
-        self.assertRegex(self.refused_or_unchanged("rebalance", "resume"), "no rebalance is under way")
+        self.assertRegex(self.cluster.ctl("rebalance", "resume").stderr, "no rebalance is under way")
         self.go_on(ws)
 
         # who controls dies on the way, and so does one that is being filled
@@ -106,9 +110,6 @@ class Rebalance(ThreeNodes):
         report = self.cluster.ctl_json("rebalance", "report")
         self.assertEqual(len(report["move_list"]), report["moves"])
         self.judge(ws)
-
-    def refused_or_unchanged(self, *args):
-        return self.cluster.ctl(*args).stderr
 
 
 del ThreeNodes
