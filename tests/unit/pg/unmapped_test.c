@@ -1,9 +1,11 @@
 /* forebay.objects and the checkpoints against a real PostgreSQL. */
 #include "tests/unit/pg/fixture.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const struct fb_namespace session = {.name = "session"};
 
@@ -215,10 +217,79 @@ static void checkpoints(void **state)
     assert_int_equal(pg_setup(f->pg, &err), PG_OK); /* again: idempotent */
 }
 
+/* Rows that somebody else wrote: without a value they are empty, and what is no hash is refused. */
+static void rows_of_others(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct fb_load_rep rep;
+
+    fixture_sql(f, "insert into forebay.objects (ns, id, kind) values ('session', 'o1', 'string'),"
+                   " ('session', 'o2', 'hash');"
+                   "insert into forebay.objects (ns, id, kind, value) values"
+                   " ('session', 'o3', 'hash', '\\x01')");
+    rep = fixture_load(f, &session, NULL, fb_bytes_str("o1"));
+    assert_true(rep.status == FB_LOAD_FOUND && rep.kind == FB_KIND_STRING && rep.value.n == 0);
+    rep = fixture_load(f, &session, NULL, fb_bytes_str("o2"));
+    assert_true(rep.status == FB_LOAD_FOUND && rep.kind == FB_KIND_HASH && rep.value.n == 0);
+    rep = fixture_load(f, &session, NULL, fb_bytes_str("o3"));
+    assert_int_equal(rep.status, FB_LOAD_REFUSED);
+    assert_true(rep.value.n > 0 && memmem(rep.value.p, rep.value.n, "not one that Forebay wrote",
+                                          strlen("not one that Forebay wrote")) != NULL);
+}
+
+/* Ends the wait of a commit for a standby. */
+static void *cancel_wait(void *arg)
+{
+    struct fixture *f = arg;
+    for (bool done = false; !done;) {
+        PGresult *res = PQexec(f->sql, "select pg_cancel_backend(pid) from pg_stat_activity"
+                                       " where wait_event = 'SyncRep'");
+        done = PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) > 0;
+        PQclear(res);
+    }
+    return NULL;
+}
+
+/* A barrier says whether a standby has what was committed: there is no such checkpoint, none is
+ * wanted, one is wanted and there is none, so that somebody ends the wait. */
+static void barriers(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct fb_namespace unknown = {.name = "unknown"};
+    struct pg_feed feed = fixture_feed(&unknown, NULL, 1, 1, NULL, 0);
+    struct pg_batch b = {.feeds = &feed, .feed_count = 1, .owner = "test"};
+    struct pg_error err;
+    pthread_t thread;
+
+    assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_LOST);
+    assert_string_equal(err.message, "there is no such checkpoint");
+    assert_false(b.replicated);
+    feed = fixture_feed(&session, NULL, 1, 1, NULL, 0);
+    assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_OK);
+    assert_false(b.replicated || b.sync_cancelled);
+    fixture_sql(f, "alter system set synchronous_standby_names = 'nobody'");
+    fixture_sql(f, "select pg_reload_conf()");
+    while (strcmp(fixture_text(f, "show synchronous_standby_names"), "nobody") != 0)
+        ;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_wait, f), 0);
+    do /* its own session has read the configuration, too, once it waits */
+        assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_OK);
+    while (!b.sync_cancelled);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_false(b.replicated);
+    fixture_sql(f, "alter system reset synchronous_standby_names");
+    fixture_sql(f, "select pg_reload_conf()");
+    while (strcmp(fixture_text(f, "show synchronous_standby_names"), "") != 0)
+        ;
+    pg_batch_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_and_hashes),
+        cmocka_unit_test(rows_of_others),
+        cmocka_unit_test(barriers),
         cmocka_unit_test(compare_lost),
         cmocka_unit_test(locked_checkpoint),
         cmocka_unit_test(outage),
