@@ -199,8 +199,7 @@ static void shared_retry(struct lane *l, struct part *p, const struct feed *f, u
         if (o->ver > f->ckpt)
             break;
         if ((object_flags(o) & OBJECT_PARKED) && park->shared && park->by != by &&
-            pending_find(l, object_key(o), object_hash(object_key(o))) == NULL &&
-            !FB_MUTANT(park_shared))
+            pending_find(l, object_key(o), object_hash(object_key(o))) == NULL)
             part_retry(l, p, o);
     }
 }

@@ -69,7 +69,6 @@
     X(park_unsynced, "the checkpoint passes a refused object before its PARK is on disk")          \
     X(park_any, "the first object of a refused batch is parked")                                   \
     X(letter_unlooked, "a parked object is passed whose letter a fail-over took")                  \
-    X(park_shared, "what one process was refused and another wrote stays parked, without letter")  \
     X(position_ahead, "a node is told a checkpoint that PostgreSQL has not reached")               \
     X(snapshot_unsafe_rows, "a snapshot leaves out clean rows that PostgreSQL may lose")           \
     X(reload_unsafe, "a copy that PostgreSQL may lose is replaced by the row because of its age")  \
