@@ -168,7 +168,11 @@ int run_wait(struct ctl *c, uint64_t id)
             ctl_note(c, "rebalance %llu is %s: %u moves done, %u cancelled, %u left out",
                      (unsigned long long)id, run_state(&v), v.count.done, v.count.cancelled,
                      v.count.left_out);
-            rc = v.count.left_out > 0 ? CTL_FAILED : CTL_OK;
+            if (v.count.left_out > 0)
+                rc = ctl_fail(CTL_FAILED,
+                              "what was left out may be done already, or its node is gone: see "
+                              "forebayctl rebalance report; the same command again plans what is "
+                              "still missing");
         } else if (!over && fb_mono_ns() >= end) {
             rc = ctl_fail(CTL_TIMEOUT,
                           "rebalance %llu goes on in the cluster: %u of %u moves are over; see "
