@@ -48,7 +48,11 @@ def start_redis(dir, name, *args):
                 os.path.join(home, "log"))
     p.start()
     p.port = port
-    wait_for(name, lambda: ping(port))
+    try:
+        wait_for(name, lambda: ping(port))
+    except Failure:
+        p.stop()
+        raise
     return p
 
 

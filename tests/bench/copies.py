@@ -42,14 +42,15 @@ def cluster(dir, name, bin, replicas):
                    node_options={"memory": "1GiB"})
 
 
-def redis_pair(dir):
+def redis_pair(dir, started):
+    """Adds to `started` what has to be stopped, whatever happens next."""
     aof = ("--appendonly", "yes", "--appendfsync", "everysec")
     primary = bench.start_redis(dir, "primary", *aof)
-    replica = bench.start_redis(dir, "replica", *aof, "--replicaof", f"127.0.0.1 {primary.port}",
-                                "--replica-read-only", "no")  # start_redis asks by a write
+    started.append(primary)
+    started.append(bench.start_redis(dir, "replica", *aof, "--replicaof", f"127.0.0.1 {primary.port}",
+                                     "--replica-read-only", "no"))  # start_redis asks by a write
     wait_for("the replica", lambda: "state=online" in subprocess.run(
         ["redis-cli", "-p", str(primary.port), "info", "replication"], stdout=subprocess.PIPE, text=True).stdout)
-    return primary, replica
 
 
 def report(title, cases, rates, a, b):
@@ -76,7 +77,7 @@ def main():
         for c in clusters:
             c.start(progress=say)
             c.ctl("sync", "pause", "-y")
-        started += redis_pair(dir)
+        redis_pair(dir, started)
         cpus = Cpus(not a.no_pin)
         cpus.set([p for c in clusters for p in [*c.routers, *c.nodes]] + started, cpus.systems)
         load = Load(os.path.join(os.path.dirname(os.path.abspath(a.bin)), "tests", "replicated_load"), cpus, a.seconds)
