@@ -222,11 +222,11 @@ struct lane_snapshot {
     uint64_t start_ver; /* replay records with ver > this */
     uint64_t ptime;     /* of the partition then */
     /* log sequence that was current when it began: log before it is not needed by this partition */
-    bool
-        keep; /* not begun, but the log has records of it that are void: it is not trimmed for it */
     uint64_t start_log_seq;
     uint64_t cursor;
     bool done;
+    /* not begun, but the log has records of it that are void: it is not trimmed for it */
+    bool keep;
 };
 /* False when the partition has nothing. */
 bool lane_snapshot_begin(struct lane *l, uint16_t part, struct lane_snapshot *s);

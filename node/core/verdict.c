@@ -299,9 +299,9 @@ void lane_verdict(struct lane *l, struct feed_dest *dest, const struct fb_verdic
     } else {
         key_of_id(&key, &l->ns[c.nsid], v->id, &c.ns_len);
         c.key = fb_buf_view(&key);
+        /* an object of another partition may be another worker's */
         if (key.n > FB_KEY_BYTES_MAX || fb_key_partition(c.key, l->config.partitions) != v->part) {
-            ack.status =
-                FB_EPROTO; /* the object is another partition's, perhaps another worker's */
+            ack.status = FB_EPROTO;
         } else {
             c.hash = object_hash(c.key);
             c.f = feed_get(c.p, c.nsid);

@@ -141,15 +141,17 @@ static int drain_one(struct ctl *c, struct plan_input *p, char *item)
 
 static int lose_one(struct ctl *c, struct plan_input *p, char *item)
 {
-    const struct fb_member_info *m = fb_map_member(c->cluster->map, FB_MEMBER_NODE, item);
-    int rc = 0;
-    if (find(p, item) == NULL && m == NULL)
-        return unknown("--gone", item);
-    if (find(p, item) == NULL) /* down, and out of every set already */
+    if (find(p, item) == NULL) { /* down, and out of every set already? */
+        const struct fb_member_info *m = fb_map_member(c->cluster->map, FB_MEMBER_NODE, item);
+        int rc;
+        if (m == NULL)
+            return unknown("--gone", item);
         rc = put_node(p, m->name, m->zone, m->weight ? m->weight : 100);
-    if (rc == 0)
-        find(p, item)->state = FB_PLAN_GONE;
-    return rc;
+        if (rc != 0)
+            return rc;
+    }
+    find(p, item)->state = FB_PLAN_GONE;
+    return 0;
 }
 
 /* One that is down may come back; what is to become of its copies is for the operator to say. */
