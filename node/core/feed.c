@@ -161,6 +161,13 @@ static void answer(struct lane *l, struct feed_dest *dest, struct fb_feed_batch 
     feed_dest_touch(l, dest);
 }
 
+/* Names the checkpoint of this moment. A height would not do: one that was told about, lost and
+ * reached again is another, and a reading from in between says nothing about it. */
+static uint64_t feed_proof(const struct part *p, const struct feed *f)
+{
+    return (uint64_t)p->epoch << 32 | f->ckpt_moves;
+}
+
 /* This log is an old copy: what it would serve is older than what PostgreSQL has. Nothing is served
  * rather than that. */
 static void refuse_partition(struct lane *l, struct part *p, uint64_t ckpt)
@@ -213,9 +220,10 @@ void lane_feed_req(struct lane *l, struct feed_dest *dest, const struct fb_feed_
     b.history = p->history;
     if (req->from_ver >= f->ckpt) {
         sync_pos(l, p, f, req->from_ver, req->dsafe, 0, 0);
-    } else if (req->behind < f->ckpt) {
+    } else if (req->proof != feed_proof(p, f)) {
         b.status = FB_FEED_BEHIND; /* an old view, or PostgreSQL lost commits: to be read again */
         b.scan_end = f->ckpt;
+        b.proof = feed_proof(p, f);
         answer(l, dest, &b);
         return;
     } else {

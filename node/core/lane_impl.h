@@ -79,6 +79,7 @@ struct feed { /* one (partition, namespace) */
     struct slot_list parked; /* parked objects the checkpoint has passed */
     struct slot_list graves; /* tombstones it has passed, above dsafe; ver order */
     uint64_t ckpt, dsafe, purge_ver;
+    uint32_t ckpt_moves;   /* how often ckpt changed in this epoch, see feed_proof */
     uint64_t gone_ver;     /* greatest version of an object that is not here any more and is, or may
                               become, absent in PostgreSQL: see absent_ver */
     uint64_t replaced_ver; /* last version that took the place of one PostgreSQL may not have */

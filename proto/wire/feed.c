@@ -48,7 +48,7 @@ CODEC(feed_note, FEED_NOTE_FIELDS)
     F(u32, max)                                                                                    \
     F(u64, mapping)                                                                                \
     F(u64, dsafe)                                                                                  \
-    F(u64, behind)
+    F(u64, proof)
 CODEC(feed_req, FEED_REQ_FIELDS)
 
 #define FEED_OBJECT_FIELDS(F)                                                                      \
@@ -72,6 +72,7 @@ CODEC(feed_object, FEED_OBJECT_FIELDS)
     F(u64, scan_end)                                                                               \
     F(bool, last)                                                                                  \
     F(u64, purge_ver)                                                                              \
+    F(u64, proof)                                                                                  \
     F(u32, count)                                                                                  \
     F(str, objects)
 CODEC(feed_batch, FEED_BATCH_FIELDS)

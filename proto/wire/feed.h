@@ -36,10 +36,10 @@ struct fb_feed_req {
     uint64_t
         mapping; /* fb_schema_mapping of the namespace as the asker has it, 0 = not said: a node and
                   * a sync process that know different tables do not talk about rows */
-    uint64_t dsafe;  /* at most from_ver: what survives a fail-over of PostgreSQL */
-    uint64_t behind; /* from_ver was read in PostgreSQL after the node had said that it knows this
-                      * checkpoint (BEHIND): so a lower from_ver is not an old view but commits that
-                      * PostgreSQL lost. 0 = nothing was said */
+    uint64_t dsafe; /* at most from_ver: what survives a fail-over of PostgreSQL */
+    uint64_t proof; /* of a BEHIND, echoed: from_ver was read in PostgreSQL after the node had said
+                     * so. Then a lower from_ver is not an old view but commits that PostgreSQL
+                     * lost. 0 = nothing was said */
 };
 
 enum fb_feed_status {
@@ -51,7 +51,7 @@ enum fb_feed_status {
     FB_FEED_NO_NAMESPACE =
         4, /* or it is another table's here: one of both has not heard of a change yet */
     FB_FEED_BEHIND = 5, /* scan_end: the checkpoint this node knows, above from_ver. Read it again;
-                           when PostgreSQL still says less, ask with `behind` */
+                           when PostgreSQL still says less, ask with `proof` */
 };
 
 enum fb_object_flag {
@@ -85,6 +85,8 @@ struct fb_feed_batch {
                           last object */
     bool last;         /* the scan reached scan_end */
     uint64_t purge_ver;
+    uint64_t proof; /* BEHIND: names the checkpoint as the node has it now, never again another;
+                     * not 0 */
     uint32_t count; /* objects, encoded in `objects` */
     struct fb_bytes objects;
 };

@@ -11,7 +11,7 @@
 #include "proto/base/bounds.h"
 #include "proto/base/buf.h"
 
-#define FB_PROTOCOL_VERSION 2u
+#define FB_PROTOCOL_VERSION 3u
 #define FB_UUID_BYTES 16
 
 /* name, number, meaning (from -> to) */

@@ -153,7 +153,7 @@ void sync_feed_ask(struct sync_core *s, struct feed *f, uint32_t max)
                               .max = max,
                               .mapping = f->ns->mapping,
                               .dsafe = f->dsafe,
-                              .behind = f->behind};
+                              .proof = f->proof};
     struct fb_buf *out = sync_peer_item(s, f->peer, FB_FRAME_FEED_REQ);
 
     fb_assert(f->state == FEED_WAITING && f->ckpt_known && max > 0);
@@ -239,6 +239,7 @@ static void feed_refused(struct sync_core *s, struct feed *f, const struct fb_fe
         break;
     case FB_FEED_BEHIND:
         f->behind = b->scan_end;
+        f->proof = b->proof;
         f->behind_mark = s->op_number;
         f->ckpt_known = false;
         break;

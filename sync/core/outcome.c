@@ -456,7 +456,7 @@ static void checkpoint_is(struct sync_core *s, struct feed *f, uint64_t ver, boo
     f->ckpt = f->high = ver;
     f->ckpt_known = true;
     if (ver >= f->behind)
-        f->behind = 0;
+        f->behind = f->proof = 0;
     sync_safe_read(s, f, other_server);
     if (f->unsure != 0 && ver >= f->unsure)
         sync_feed_tell(s, f, 0); /* it was committed; which transaction it was is not known */

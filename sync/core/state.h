@@ -77,6 +77,7 @@ struct feed {
     uint64_t unsure;      /* ver of a commit whose outcome is unknown, 0 = none */
     uint64_t high;        /* greatest checkpoint PostgreSQL ever said */
     uint64_t behind;      /* checkpoint the node knows, above what PostgreSQL said; 0 = none */
+    uint64_t proof;       /* its name for that one */
     uint64_t behind_mark; /* op_number then: only a later reading tells more */
     /* What is committed and may still be lost in a fail-over (safe.c). */
     uint64_t dsafe;

@@ -9,7 +9,7 @@ import struct
 import base
 from base import ClusterTest, wait_for
 
-PROTOCOL_VERSION = 2  # FB_PROTOCOL_VERSION in proto/wire/frame.h
+PROTOCOL_VERSION = 3  # FB_PROTOCOL_VERSION in proto/wire/frame.h
 OPS = [*range(1, 9), *range(20, 28), *range(40, 48), *range(60, 64), *range(80, 85), 90, *range(100, 104)]
 KEYS = [b"a", b"session:1", b"user:1", b"user:x", b"{t}1", b"", b"k" * 512]
 

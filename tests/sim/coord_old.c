@@ -13,6 +13,8 @@ struct records { /* the values of part/<p>; empty: there was none */
 
 struct coord_old {
     struct world *w;
+    uint32_t (*log_epoch)(void *arg, uint16_t part);
+    void *log_arg;
     struct records copy, newer;
     bool copied, restored;
     uint64_t number; /* of restorations */
@@ -48,10 +50,13 @@ static void place(struct coord_old *o, uint32_t p, const struct fb_buf *value)
     sim_coord_force(o->w->coord, key, fb_buf_view(value));
 }
 
-struct coord_old *coord_old_new(struct world *w)
+struct coord_old *coord_old_new(struct world *w, uint32_t (*log_epoch)(void *arg, uint16_t part),
+                                void *arg)
 {
     struct coord_old *o = fb_xcalloc(1, sizeof *o);
     o->w = w;
+    o->log_epoch = log_epoch;
+    o->log_arg = arg;
     return o;
 }
 
@@ -87,13 +92,19 @@ static void end_ev(void *arg, uint64_t number)
         coord_old_end(o);
 }
 
+static bool is_known_older(struct coord_old *o, uint32_t p)
+{
+    return o->copy.value[p].n > 0 &&
+           epoch_of(&o->copy.value[p]) < o->log_epoch(o->log_arg, (uint16_t)p);
+}
+
 static void restore(struct coord_old *o)
 {
     struct sim *s = o->w->sim;
     uint32_t older = 0;
     take(o, &o->newer);
     for (uint32_t p = 0; p < o->w->partitions; p++)
-        if (o->copy.value[p].n > 0 && epoch_of(&o->copy.value[p]) < epoch_of(&o->newer.value[p])) {
+        if (is_known_older(o, p)) {
             place(o, p, &o->copy.value[p]);
             older++;
         }

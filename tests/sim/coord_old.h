@@ -7,10 +7,13 @@
 
 struct coord_old;
 
-struct coord_old *coord_old_new(struct world *w);
+/* `log_epoch`: the newest epoch that the running node's log has of a partition, 0 = not known. */
+struct coord_old *coord_old_new(struct world *w, uint32_t (*log_epoch)(void *arg, uint16_t part),
+                                void *arg);
 void coord_old_free(struct coord_old *o);
-/* At any time while faults strike: a copy is made, or the last one is put in place. Only while a
- * node runs that knows its log: who has lost what it knew cannot tell that it is older. */
+/* At any time while faults strike: a copy is made, or the last one is put in place. Only
+ * records of which a running node's log knows that they are older: nobody can tell it of an epoch
+ * that both have forgotten. */
 void coord_old_strike(struct coord_old *o);
 /* The newer records are back, if they are not yet. */
 void coord_old_end(struct coord_old *o);

@@ -367,7 +367,7 @@ static void machine_start(struct world *w, uint32_t i)
     fs_sync(n->proc.fs->nodes[0]);
     n->check = node_check_new(w->sim, w->ledger, w->partitions, w->namespaces);
     if (w->nodes == 1) {
-        n->coord_old = coord_old_new(w);
+        n->coord_old = coord_old_new(w, log_epoch, n);
         sim_coord_log_epochs(w->coord, log_epoch, n);
     }
     node_args_init(&n->args, w->sim, n->proc.name);

@@ -206,6 +206,21 @@ void harness_load(struct harness *h, uint32_t n, uint8_t status, uint8_t kind,
     harness_tick(h);
 }
 
+uint64_t harness_proof(struct harness *h, uint16_t part, const char *ns)
+{
+    struct fb_feed_req req = {.part = part, .ns = fb_bytes_str(ns), .max = 1};
+    struct fb_feed_batch b = {0};
+    struct feed_dest dest = {0};
+    struct fb_reader r;
+    lane_feed_req(h->lane, &dest, &req);
+    r = fb_reader(fb_buf_view(&dest.batches));
+    if (fb_feed_batch_decode(&r, &b) != FB_OK || b.status != FB_FEED_BEHIND || b.proof == 0)
+        abort();
+    fb_buf_fini(&dest.batches);
+    fb_buf_fini(&dest.acks);
+    return b.proof;
+}
+
 struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *ns, uint64_t from,
                                   uint32_t max)
 {
@@ -214,7 +229,7 @@ struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *
                               .from_ver = from,
                               .max = max,
                               .dsafe = h->dsafe < from ? h->dsafe : from,
-                              .behind = h->stale ? 0 : UINT64_MAX};
+                              .proof = h->proof};
     struct fb_feed_batch b = {0};
     struct fb_reader r;
     fb_buf_clear(&h->feeds.batches);
@@ -231,6 +246,11 @@ struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *
     if (fb_feed_batch_decode(&r, &b) != FB_OK)
         abort();
     harness_tick(h);
+    if (b.status == FB_FEED_BEHIND && !h->stale) {
+        h->proof = b.proof;
+        b = harness_feed(h, part, ns, from, max);
+        h->proof = 0;
+    }
     return b;
 }
 

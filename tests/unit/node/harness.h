@@ -28,6 +28,7 @@ struct harness {
     uint32_t notes;
     uint64_t dsafe; /* told with requests and positions; UINT64_MAX = what is committed */
     bool stale;     /* feed requests are of one who read its checkpoint before */
+    uint64_t proof; /* what they say, 0 = nothing */
 };
 
 void harness_open(struct harness *h, uint64_t memory_limit, uint64_t dirty_limit);
@@ -51,7 +52,10 @@ void harness_load(struct harness *h, uint32_t n, uint8_t status, uint8_t kind,
                   struct fb_bytes value, uint32_t xmin, uint64_t ckpt);
 void harness_req(struct harness *h, struct fb_req *req, struct fb_buf *args, uint16_t op,
                  const char *key);
-/* Feed batch of (partition of key, namespace). */
+/* What names the checkpoint of (partition, namespace), which is not 0 now. */
+uint64_t harness_proof(struct harness *h, uint16_t part, const char *ns);
+/* Feed batch of (partition of key, namespace); below the checkpoint with the proof that PostgreSQL
+ * lost commits, unless `stale`. */
 struct fb_feed_batch harness_feed(struct harness *h, uint16_t part, const char *ns, uint64_t from,
                                   uint32_t max);
 void harness_pos(struct harness *h, uint16_t part, const char *ns, uint64_t ver, uint64_t xid);

@@ -303,7 +303,7 @@ static void test_park_of_one_of_two(void **state)
 {
     struct harness h;
     struct feed_dest other = {0};
-    struct fb_feed_req ask = {.ns = fb_bytes_str("default"), .max = 10, .behind = UINT64_MAX};
+    struct fb_feed_req ask = {.ns = fb_bytes_str("default"), .max = 10};
     struct fb_feed_batch b;
     uint64_t at = 0;
     struct fb_verdict v = {.verdict = FB_VERDICT_PARK,

@@ -98,6 +98,41 @@ static void test_regression_below_what_was_dropped(void **state)
     harness_close(&h);
 }
 
+/* A checkpoint that was lost and reached again is another: who read in between has no proof of a
+ * second loss, and what was parked since stays so. */
+static void test_proof_of_a_loss_is_of_one_checkpoint(void **state)
+{
+    struct harness h;
+    struct fb_feed_batch b;
+    uint16_t p = part_of("k");
+    uint64_t end, old;
+    (void)state;
+    harness_init(&h);
+    harness_open(&h, 0, 0);
+    assert_int_equal(DO(&h, SET, "k", 0, 0, 0, 0, 1, "v").type, FB_REP_OK);
+    harness_sync(&h);
+    end = harness_feed(&h, p, "default", 0, 10).scan_end;
+    harness_pos(&h, p, "default", end, 1);
+    old = harness_proof(&h, p, "default");
+    assert_int_equal(harness_proof(&h, p, "default"), old);
+    b = harness_feed(&h, p, "default", 0, 10);
+    assert_int_equal(b.count, 1);
+    assert_int_equal(lane_stats(h.lane)->regressions, 1);
+    harness_pos(&h, p, "default", end, 2);
+    assert_int_equal(feed_find(h.lane->parts[p], 0)->ckpt, end);
+    h.stale = true;
+    h.proof = old;
+    b = harness_feed(&h, p, "default", 0, 10);
+    assert_int_equal(b.status, FB_FEED_BEHIND);
+    assert_int_equal(b.scan_end, end);
+    assert_int_not_equal(b.proof, old);
+    assert_int_equal(lane_stats(h.lane)->regressions, 1);
+    h.proof = b.proof;
+    assert_int_equal(harness_feed(&h, p, "default", 0, 10).status, FB_FEED_OK);
+    assert_int_equal(lane_stats(h.lane)->regressions, 2);
+    harness_close(&h);
+}
+
 /* What one fail-over kept is no safer than it was before: the next standby may be behind it. */
 static void test_kept_by_a_fail_over_is_not_safe(void **state)
 {
@@ -139,7 +174,7 @@ static void test_regression_of_what_is_being_replaced(void **state)
 {
     struct harness h;
     struct fb_req req;
-    struct fb_feed_req ask = {.ns = fb_bytes_str("default"), .max = 10, .behind = UINT64_MAX};
+    struct fb_feed_req ask = {.ns = fb_bytes_str("default"), .max = 10};
     struct fb_feed_batch b;
     struct fb_buf args = {0};
     struct fb_reader r;
@@ -153,6 +188,7 @@ static void test_regression_of_what_is_being_replaced(void **state)
     harness_pos(&h, ask.part, "default", b.scan_end, 1);
     harness_req(&h, &req, &args, FB_OP_DEL, "k");
     lane_request(h.lane, &h.dest, &req);
+    ask.proof = harness_proof(&h, ask.part, "default");
     fb_buf_clear(&h.feeds.batches);
     lane_feed_req(h.lane, &h.feeds, &ask);
     /* the delete may never be committed: then "v" is what PostgreSQL has lost */
@@ -311,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_committed_is_not_safe),
                                        cmocka_unit_test(test_regression_below_what_was_dropped),
+                                       cmocka_unit_test(test_proof_of_a_loss_is_of_one_checkpoint),
                                        cmocka_unit_test(test_regression_of_what_is_being_replaced),
                                        cmocka_unit_test(test_kept_by_a_fail_over_is_not_safe),
                                        cmocka_unit_test(test_mass_expiry_guard),

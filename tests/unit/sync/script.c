@@ -76,9 +76,9 @@ static void answer(struct script *s, const struct fb_feed_req *q)
 
     s->requests++;
     fb_assert(q->dsafe <= q->from_ver);
-    if (q->from_ver < s->knows[q->part] && q->behind < s->knows[q->part]) {
+    if (q->from_ver < s->knows[q->part] && q->proof != s->knows[q->part]) {
         b.status = FB_FEED_BEHIND;
-        b.scan_end = s->knows[q->part];
+        b.scan_end = b.proof = s->knows[q->part];
         s->behinds++;
         sync_core_batch(s->core, s->node, &b);
         return;

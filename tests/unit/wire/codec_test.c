@@ -79,11 +79,11 @@ static void feeds(void **state)
     CHECK(feed_note, .part = 4095, .epoch = 7, .history = 3, .ns = S("user"), .dirty = 9,
           .last_ver = UINT64_MAX, .age_ms = 5, .due = true);
     CHECK(feed_req, .part = 1, .history = 2, .ns = S("user"), .from_ver = 77, .max = 1000,
-          .mapping = 12);
+          .mapping = 12, .proof = 13);
     CHECK(feed_object, .ver = 1, .kind = FB_KIND_HASH, .flags = 15, .base_xid = 99, .changed = 1,
           .expires_ms = -1, .changed_at_ms = 8, .id = S("id"), .value = S("value"));
     CHECK(feed_batch, .part = 1, .ns = S("u"), .status = 4, .from_ver = 1, .scan_end = 2,
-          .last = true, .purge_ver = 3, .count = 1, .objects = S("xyz"));
+          .last = true, .purge_ver = 3, .proof = 4, .count = 1, .objects = S("xyz"));
     CHECK(feed_pos, .part = 1, .history = 2, .ns = S(""), .ver = 4, .dsafe = 5, .xid = 6);
     CHECK(load_req, .part = 1, .token = 2, .ns = S("u"), .id = S("7"), .mapping = 9);
     CHECK(load_rep, .part = 1, .token = 2, .status = 3, .kind = FB_KIND_STRING, .xmin = 5,
