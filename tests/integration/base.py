@@ -46,6 +46,16 @@ def connect(cluster, router=0, **kw):
     return redis.Redis(host="127.0.0.1", port=cluster.routers[router].port, **kw)
 
 
+def read(what, command, timeout=30):
+    """What a read is answered in the end: on a slow machine a partition may be changing hands."""
+    def answer():
+        try:
+            return [command()]
+        except redis.RedisError:
+            return None
+    return wait_for(f"an answer about {what}", answer, timeout)[0]
+
+
 class ClusterTest(unittest.TestCase):
     """Override `settings` (arguments of Cluster), `config` (cluster.conf) and `tables` (SQL)."""
 

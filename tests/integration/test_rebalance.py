@@ -42,6 +42,18 @@ class Moves(ThreeNodes):
         wait_for(f"{p.name} to be ready", p.ready)
         return p
 
+    def carry_out(self, *args, again=None):
+        """Runs the command, and `again` while something is left out, as it tells its user to: where the machine is slow a node may be
+        taken for dead meanwhile, and what was planned of it is left out."""
+        for _ in range(5):
+            r = self.cluster.ctl(*args, "-y", "--timeout", "60s", check=False, timeout=90)
+            if r.returncode == 0 or (again and r.returncode == 3):
+                return
+            self.assertRegex(r.stderr, "left out")
+            self.wait_whole()
+            args = again or args
+        self.fail(r.stderr)
+
     def plan(self, *args):
         path = os.path.join(self.dir, f"plan-{time.monotonic_ns()}")
         self.cluster.ctl("rebalance", "plan", "--save", path, *args)
@@ -62,13 +74,15 @@ class Rebalance(Moves):
         # a fourth node takes its share
         fourth = self.add_node()
         path = self.plan()
-        self.cluster.ctl("rebalance", "apply", path, "-y", "--timeout", "60s")
+        self.carry_out("rebalance", "apply", path, again=("rebalance", "apply", "--error-unchanged"))
         now = self.run_status()
-        self.assertEqual((now["state"], now["waiting"], now["under_way"], now["left_out"]), ("done", 0, 0, 0), now)
-        self.assertEqual(now["done"], now["moves"])
-        copies, leads = self.copies()
-        self.assertEqual(copies, {p.name: 8 for p in self.cluster.nodes})
-        self.assertEqual(leads, {p.name: 4 for p in self.cluster.nodes})
+        self.assertEqual((now["state"], now["waiting"], now["under_way"]), ("done", 0, 0), now)
+        self.assertEqual(now["done"] + now["left_out"], now["moves"])
+        even = {p.name: 8 for p in self.cluster.nodes}, {p.name: 4 for p in self.cluster.nodes}
+        for _ in range(3):
+            if self.copies() != even:  # an owner was slow and lost its lead meanwhile
+                self.carry_out("rebalance", "apply", again=("rebalance", "apply", "--error-unchanged"))
+        self.assertEqual(self.copies(), even)
         again = self.cluster.ctl("rebalance", "apply", "-y", "--error-unchanged", check=False)
         self.assertEqual(again.returncode, 3, again.stderr)
         self.assertRegex(self.refused("rebalance", "apply", path, "-y"), "make a new plan")
@@ -102,7 +116,7 @@ class Rebalance(Moves):
         self.assertEqual((now["state"], now["cancelled"]), ("done", 0), now)
         if now["left_out"]:  # what was to be moved had moved already because of the kills
             self.wait_whole()
-            self.cluster.ctl("node", "drain", "node-2", "-y", "--timeout", "60s")
+            self.carry_out("node", "drain", "node-2")
         copies, leads = self.copies()
         self.assertNotIn("node-2", copies)
         self.assertNotIn("node-2", leads)

@@ -60,11 +60,19 @@ durability = durable
             return all(pages) and sum(o["partitions_open"] for o in pages) == 16
         wait_for(f"others to lead what {node.name} led", led, timeout)
 
+    def synced(self, timeout=60):
+        def flushed():
+            r = self.cluster.ctl("sync", "flush", check=False)
+            self.assertIn(r.returncode, (0, 4, 6), r.stderr) # a node is asked that ends, or it takes long
+            return r.returncode == 0
+        wait_for("a flush", flushed, timeout)
+        self.cluster.wait_synced(timeout)
+
     def check_acked(self, *writers):
         r, wrong = connect(self.cluster), []
         for w in writers:
             for key, n in w.acked.items():
-                value = r.get(key)
+                value = base.read(key, lambda: r.get(key))
                 if value is None or not n <= int(value) <= w.tried[key]:
                     wrong.append(f"{key}: acknowledged {n}, sent {w.tried[key]}, read {value}")
         self.assertEqual(wrong[:10], [])

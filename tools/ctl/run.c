@@ -158,13 +158,12 @@ int run_wait(struct ctl *c, uint64_t id)
 
     for (;;) {
         struct run_view v;
-        int rc = ctl_refresh(c);
-        bool over;
-        if (rc != 0)
-            return rc;
-        rc = run_view(c, &v);
-        over = rc != 0 || !v.there || v.run->id != id || v.cursor.ended_ms != 0;
-        if (rc == 0 && over && v.there && v.run->id == id) {
+        /* one answer that does not come says nothing about the rebalance: asked again */
+        bool seen = ctl_try_refresh(c), ours, over;
+        int rc = run_view(c, &v);
+        ours = rc == 0 && v.there && v.run->id == id;
+        over = rc != 0 || (seen && !ours) || (ours && v.cursor.ended_ms != 0);
+        if (over && ours) {
             ctl_note(c, "rebalance %llu is %s: %u moves done, %u cancelled, %u left out",
                      (unsigned long long)id, run_state(&v), v.count.done, v.count.cancelled,
                      v.count.left_out);
@@ -174,11 +173,16 @@ int run_wait(struct ctl *c, uint64_t id)
                               "forebayctl rebalance report; the same command again plans what is "
                               "still missing");
         } else if (!over && fb_mono_ns() >= end) {
+            char moves[64] = "";
+            if (ours)
+                (void)snprintf(moves, sizeof(moves), ": %u of %u moves are over",
+                               v.run->move_count - v.count.waiting - v.count.begun,
+                               v.run->move_count);
             rc = ctl_fail(CTL_TIMEOUT,
-                          "rebalance %llu goes on in the cluster: %u of %u moves are over; see "
+                          "rebalance %llu goes on in the cluster%s%s; see "
                           "forebayctl rebalance status -w",
-                          (unsigned long long)id,
-                          v.run->move_count - v.count.waiting - v.count.begun, v.run->move_count);
+                          (unsigned long long)id, moves,
+                          seen ? "" : ", but the coordinator does not answer now");
             over = true;
         }
         run_view_fini(&v);
