@@ -15,6 +15,6 @@ with open(os.path.join(logs, "LastTestsFailed.log"), errors="replace") as f:
 with open(os.path.join(logs, "LastTest.log"), errors="replace") as f:
     log = f.read()
 for name in failed:
-    m = re.search(rf"^Test: {re.escape(name)}\n.*?^Output:\n-+\n(.*?)^<end of output>", log, re.M | re.S)
+    m = re.search(rf"^\d+/\d+ Test: {re.escape(name)}\n.*?^Output:\n-+\n(.*?)^<end of output>", log, re.M | re.S)
     lines = m[1].rstrip().split("\n") if m else ["(nothing is in the log of this one)"]
     print(f"\n==== {name}, the last lines ====", *lines[-LINES:], sep="\n")
