@@ -211,6 +211,24 @@ static const char *spare_learner(const struct planner *p, const struct fb_part_r
     return NULL;
 }
 
+/* A primary that does not do it is led past, as if it was silent; who cannot lead any more is not
+ * waited for. */
+static bool hand_over_late(struct planner *p, uint16_t part)
+{
+    const struct fb_part_record *rec = &p->map->parts[part];
+    struct fb_record_event ev = {.kind = FB_REC_KEEP};
+
+    if (rec->successor[0] == '\0' || p->in->successor_ns == NULL ||
+        p->in->successor_ns[part] < CONTROL_HAND_OVER_NS || FB_MUTANT(control_hand_over_waits))
+        return false;
+    memcpy(ev.member.node, rec->successor, sizeof(ev.member.node));
+    for (uint32_t i = 0; i < rec->isr_count; i++)
+        if (strcmp(rec->isr[i].node, rec->successor) == 0 && lives(p->in, &rec->isr[i]))
+            ev = (struct fb_record_event){.kind = FB_REC_PROMOTE, .member = rec->isr[i]};
+    add_step(p, part, &ev);
+    return true;
+}
+
 /* A node that is to be emptied leads no longer than until another of the set can. */
 static bool hand_over(struct planner *p, uint16_t part)
 {
@@ -224,7 +242,9 @@ static bool hand_over(struct planner *p, uint16_t part)
         struct fb_record_event ev;
         if (n == NULL || n->place.weight == 0 || n->leaving || !lives(p->in, &rec->isr[i]))
             continue;
-        ev = event(FB_REC_PROMOTE, n);
+        if (rec->successor[0] != '\0') /* it or another is about to */
+            return false;
+        ev = event(FB_REC_HAND_OVER, n);
         add_step(p, part, &ev);
         return true;
     }
@@ -243,7 +263,7 @@ static void refill(struct planner *p, uint16_t part)
     const char *spare = spare_learner(p, rec, complete && !moves);
     struct fb_record_event ev;
 
-    if (!lives(p->in, &rec->primary) || hand_over(p, part))
+    if (!lives(p->in, &rec->primary) || hand_over_late(p, part) || hand_over(p, part))
         return; /* the set changes its primary first */
     if (p->in->replicas > 0 && rec->min_isr < 2 && rec->isr_count > 1) {
         /* it was placed when one copy was wanted */

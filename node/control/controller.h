@@ -52,7 +52,13 @@ struct control_in {
     uint32_t report_count;
     /* By partition, of CONTROL_*: what a move that is under way needs. NULL: no moves (move.h). */
     const uint8_t *moves;
+    /* By partition: for how long this process has seen its record name the successor it names. */
+    const uint64_t *successor_ns;
 };
+
+/* A primary that was asked to hand over and has not is not waited for any longer: it holds the
+ * partition for less (core/copy_hold.c). */
+#define CONTROL_HAND_OVER_NS UINT64_C(5000000000)
 
 struct control_step {
     uint16_t part;

@@ -118,8 +118,14 @@ static void promote(const struct look *l, const char *node)
 {
     const struct fb_member *m = member_of(l, node);
 
-    if (stays(l, m))
-        acts(l, FB_REC_PROMOTE, node, m->inc, "another copy leads");
+    if (stays(l, m) && strcmp(l->rec->successor, node) == 0)
+        waits(l, "the old primary hands over");
+    else if (stays(l, m))
+        /* without a primary there is nobody to hold it */
+        acts(l,
+             lives(l, &l->rec->primary) && !FB_MUTANT(control_no_hold) ? FB_REC_HAND_OVER
+                                                                       : FB_REC_PROMOTE,
+             node, m->inc, "another copy is to lead");
     else if (given_up(l, node))
         ends(l, FB_MOVE_NO_NODE);
     else if (m == NULL && !learns(l, node))
@@ -202,7 +208,8 @@ void move_look(const struct fb_run *run, const struct fb_run_move *m,
                  member_of(&l, name_of(&l, m->from)) != NULL;
     if (m->to != FB_PLAN_NO_NODE && !lives(&l, member_of(&l, name_of(&l, m->to))))
         fill(&l, m, cancel);
-    else if (cancel && m->to == FB_PLAN_NO_NODE && rec->leaving[0] == '\0')
+    else if (cancel && m->to == FB_PLAN_NO_NODE && rec->leaving[0] == '\0' &&
+             rec->successor[0] == '\0')
         ends(&l, FB_MOVE_CANCELLED); /* it has made no copy */
     else if (m->lead != FB_PLAN_NO_NODE && strcmp(rec->primary.node, name_of(&l, m->lead)) != 0)
         promote(&l, name_of(&l, m->lead));

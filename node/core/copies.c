@@ -317,6 +317,7 @@ void copies_tick(struct lane *l)
         note_committed(l, c);
         copy_fill(l, c);
         copy_drop(l, c);
+        copy_hold(l, c);
     }
 }
 
@@ -434,6 +435,7 @@ bool lane_copy_status(const struct lane *l, uint16_t part, struct lane_copy *out
         return true;
     }
     out->degraded = replica_degraded(r);
+    out->held = copy_held(p);
     while (out->member_count < FB_COUNT_OF(out->members) &&
            replica_peer(r, out->member_count, &peer)) {
         out->members[out->member_count++] =

@@ -71,10 +71,12 @@ FB_MUST_USE enum fb_status lane_recv_hello(struct lane *l, uint16_t node, uint64
 void lane_copies_written(struct lane *l);
 
 enum lane_copy_event_kind {
-    LANE_COPY_OPENED, /* this node leads and serves `epoch` from now on */
-    LANE_COPY_CLOSED, /* it leads no more */
-    LANE_COPY_CAS,    /* fb_record_next(record of revision rev, change) is to be put in its place;
-                         asked for again until another revision is told by lane_copy_record */
+    LANE_COPY_OPENED,   /* this node leads and serves `epoch` from now on */
+    LANE_COPY_CLOSED,   /* it leads no more */
+    LANE_COPY_HELD,     /* it is to hand over, and lets nothing in: who asks is to try again */
+    LANE_COPY_RELEASED, /* it has not handed over, and serves `epoch` again */
+    LANE_COPY_CAS,      /* fb_record_next(record of revision rev, change) is to be put in its place;
+                           asked for again until another revision is told by lane_copy_record */
 };
 struct lane_copy_event {
     uint16_t part;
@@ -82,6 +84,7 @@ struct lane_copy_event {
     uint32_t epoch;
     uint64_t rev;
     struct fb_record_event change;
+    uint64_t held_ns; /* CLOSED, RELEASED: for how long it was held before, 0 = it was not */
 };
 /* Of this tick, in order; valid until lane_effects_clear. */
 const struct lane_copy_event *lane_copy_events(const struct lane *l, uint32_t *count);
@@ -107,6 +110,7 @@ struct lane_copy {
     uint64_t history, rev;
     uint64_t com_ver, last_ver, synced_ver, published_ver;
     bool degraded;         /* primary: fewer sure copies than min_isr */
+    bool held;             /* primary: it lets nothing in, as it is to hand over */
     uint64_t silent_ns;    /* backup: since its primary was heard or became known; else 0 */
     uint32_t member_count; /* primary: the others of the set, and learners */
     struct lane_copy_member members[16];

@@ -20,6 +20,15 @@ struct tick_end {
     size_t bytes; /* of its records in log_tail */
 };
 
+/* A primary that is to hand over (copy_hold.c). */
+struct copy_hold {
+    enum { HOLD_NONE, HOLD_ANSWERS, HOLD_PROMOTES } state;
+    uint64_t since_ns, until_ns; /* the state ends then at the latest */
+    uint64_t asked_rev;          /* record that the promotion compares, 0 = not asked for yet */
+    uint64_t asked_ns;
+    uint64_t given_up_rev; /* no further try before another record is read */
+};
+
 struct copy {
     struct replica *r;
     struct part *part;
@@ -36,6 +45,7 @@ struct copy {
         uint64_t inc, slice, sent_ns;
         struct lane_snapshot snapshot;
     } out;
+    struct copy_hold hold;
     uint64_t took_slice;       /* learner: to be acknowledged when it is written, 0 = none */
     struct copy_waits commit;  /* for a commit, in the order of versions */
     struct copy_waits durable; /* committed: for everybody's fsync */
@@ -76,6 +86,10 @@ void copy_fill_acked(struct lane *l, struct copy *c, uint16_t node, uint64_t inc
 void copy_drop(struct lane *l, struct copy *c);
 enum fb_status copy_fill_take(struct lane *l, struct copy *c, uint16_t node, uint64_t src_inc,
                               const struct fb_append *m);
+/* copy_hold.c: goes on with a hand-over that the record asks for. */
+void copy_hold(struct lane *l, struct copy *c);
+/* It leads no more; gives for how long it was held. */
+uint64_t copy_hold_end(struct lane *l, struct copy *c);
 /* copy_wait.c */
 void copy_waits_release(struct lane *l, struct copy *c);
 /* Another node leads: of what was written the outcome is not known. */

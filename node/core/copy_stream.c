@@ -74,6 +74,7 @@ static void copy_down(struct lane *l, struct copy *c)
 {
     struct part *p = c->part;
     bool was_open = p->open;
+    uint64_t held_ns = copy_hold_end(l, c);
 
     copy_read_until(l, p, 0);
     if (was_open)
@@ -85,8 +86,9 @@ static void copy_down(struct lane *l, struct copy *c)
     copy_waits_fail(l, c);
     copy_count_own(l, c);
     if (was_open)
-        copy_event(l, &(struct lane_copy_event){
-                          .part = p->id, .kind = LANE_COPY_CLOSED, .epoch = p->epoch});
+        copy_event(
+            l, &(struct lane_copy_event){
+                   .part = p->id, .kind = LANE_COPY_CLOSED, .epoch = p->epoch, .held_ns = held_ns});
 }
 
 /* After each call that may change who leads, in the order in which things happened. */
@@ -305,6 +307,7 @@ void lane_copies_written(struct lane *l)
         copy_read_until(l, c->part, replica_lease_until(c->r));
         copy_waits_release(l, c);
         feeds_tell(l, c->part);
+        copy_hold(l, c);
     }
     count_run(l);
     replica_fx_clear(s->rl);

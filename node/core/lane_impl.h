@@ -366,6 +366,8 @@ uint64_t copy_log_seq(const struct lane *l, const struct part *p);
 uint8_t copy_level(const struct part *p, uint64_t ver);
 /* So much waits to be committed that nothing more is taken. */
 bool copy_full(const struct lane *l, const struct part *p);
+/* It is to hand over: nothing is let in. */
+bool copy_held(const struct part *p);
 /* No write at level `replicated` is possible and the namespace refuses less. */
 #define COPIES_MISSING                                                                             \
     "NOREPLICAS Not enough good replicas to write: nothing happened, try again later"

@@ -176,6 +176,12 @@ bool replica_has(const struct replica *r, uint64_t ver);
 /* What REPLICA_FX_CAS asks for. */
 const struct fb_record_event *replica_cas_event(const struct replica *r, uint64_t *rev);
 
+/* The member that the record wants to lead in this one's place, and that can: this one is open, and
+ * that process is connected, not silent, and not about to stop. */
+bool replica_successor(const struct replica *r, uint64_t now_ns, struct fb_member *out);
+/* A change of the set is wanted, or its outcome is not known yet. */
+bool replica_changing(const struct replica *r);
+
 /* The level a write of this primary has reached (I13): NONE, LOCAL, REPLICATED or DURABLE. */
 enum fb_level replica_level(const struct replica *r, uint64_t ver);
 /* Other members of the recorded set that have written, or synced, everything up to ver. */

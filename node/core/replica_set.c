@@ -235,6 +235,26 @@ void set_tick(struct replica *r, uint64_t now_ns)
     }
 }
 
+bool replica_successor(const struct replica *r, uint64_t now_ns, struct fb_member *out)
+{
+    for (uint32_t i = 0; i < SLOTS_MAX && r->role == REPLICA_OPEN && r->rec.successor[0] != '\0';
+         i++) {
+        const struct slot *s = &r->slots[i];
+        if ((r->known >> i & 1) == 0 || silent(r, s, now_ns) ||
+            strcmp(r->rl->nodes[s->node].name, r->rec.successor) != 0)
+            continue;
+        *out = (struct fb_member){.inc = s->inc};
+        memcpy(out->node, r->rec.successor, sizeof out->node);
+        return r->rl->nodes[s->node].inc == s->inc;
+    }
+    return false;
+}
+
+bool replica_changing(const struct replica *r)
+{
+    return r->cas.open;
+}
+
 const struct fb_record_event *replica_cas_event(const struct replica *r, uint64_t *rev)
 {
     fb_assert(r->cas.open && r->cas.asked);

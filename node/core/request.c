@@ -272,6 +272,10 @@ void lane_request(struct lane *l, struct reply_dest *dest, const struct fb_req *
         reply_error(l, dest, req->seq, FB_REP_ERR_NOT_PRIMARY, "");
         return;
     }
+    if (copy_held(p)) {
+        reply_error(l, dest, req->seq, FB_REP_ERR_RETRY, "");
+        return;
+    }
     if (fb_op_class(req->op) == FB_OP_NODE) {
         reply_error(l, dest, req->seq, FB_REP_ERR_PLAIN,
                     "ERR this command is about a node, not about a partition");

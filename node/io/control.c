@@ -32,6 +32,11 @@ struct node_control {
         char name[FB_NAME_BYTES_MAX + 1];
         uint64_t since_ns; /* 0: it is there */
     } gone[FB_NODES_MAX];
+    struct successor { /* by partition: whom its record names, since when */
+        char name[FB_NAME_BYTES_MAX + 1];
+        uint64_t since_ns;
+    } * successors;
+    uint64_t *successor_ns;   /* by partition, for control_plan */
     struct control_plan said; /* its counts, as logged last */
     uint32_t leaving_count;   /* processes that workers were told of */
     uint64_t leaving[FB_NODES_MAX];
@@ -45,6 +50,8 @@ struct node_control *node_control_new(const struct node *n)
     c->steps = fb_xcalloc(n->partitions, sizeof(*c->steps));
     c->told_rev = fb_xcalloc(n->partitions, sizeof(*c->told_rev));
     c->silent_ns = fb_xcalloc(n->partitions, sizeof(*c->silent_ns));
+    c->successors = fb_xcalloc(n->partitions, sizeof(*c->successors));
+    c->successor_ns = fb_xcalloc(n->partitions, sizeof(*c->successor_ns));
     c->rebalance = node_rebalance_new(n);
     return c;
 }
@@ -56,6 +63,8 @@ void node_control_free(struct node_control *c)
     free(c->steps);
     free(c->told_rev);
     free(c->silent_ns);
+    free(c->successors);
+    free(c->successor_ns);
     node_rebalance_free(c->rebalance);
     free(c);
 }
@@ -407,6 +416,20 @@ static void say(struct node_control *c, const struct control_plan *plan)
     c->said = *plan;
 }
 
+static void look_at_successors(struct node_control *c, const struct fb_map *map)
+{
+    uint64_t now = fb_mono_ns();
+
+    for (uint32_t p = 0; p < map->partitions; p++) {
+        struct successor *s = &c->successors[p];
+        if (strcmp(s->name, map->parts[p].successor) != 0) {
+            memcpy(s->name, map->parts[p].successor, sizeof(s->name));
+            s->since_ns = now;
+        }
+        c->successor_ns[p] = now - s->since_ns;
+    }
+}
+
 static void control(struct node *n, const struct fb_cluster_state *s)
 {
     const struct fb_map *map = s->map;
@@ -415,7 +438,8 @@ static void control(struct node *n, const struct fb_cluster_state *s)
     struct control_in in = {.replicas = s->namespaces->replicas,
                             .settled = settled(n->control, map),
                             .heal_after_ns = HEAL_AFTER_NS,
-                            .nodes = nodes};
+                            .nodes = nodes,
+                            .successor_ns = n->control->successor_ns};
     struct control_plan plan = {.steps = n->control->steps};
     struct fb_err err = {0};
     bool old = placed(map);
@@ -488,6 +512,7 @@ void node_control_act(struct node *n, struct fb_cluster_state *s)
     if (atomic_load(&n->leaving))
         return; /* what is to be led is others' */
     promote(n, s->map, &me);
+    look_at_successors(c, s->map);
     if (controls(s->map, n->name))
         control(n, s);
     else

@@ -8,6 +8,7 @@
 #include "node/io/parts.h"
 #include "node/io/peers.h"
 #include "proto/base/clock.h"
+#include "proto/rt/metrics.h"
 #include "proto/rt/watchdog.h"
 
 #define LOOK_NS UINT64_C(200000000)
@@ -42,7 +43,7 @@ void worker_copies_tick(struct worker *w, uint64_t now)
 
 static void carry_out(struct worker *w)
 {
-    struct parts_told opened = {0}, closed = {0};
+    struct parts_told opened = {0}, closed = {0}, held = {0}, released = {0};
     uint32_t count, changes = 0;
     const struct lane_copy_event *e = lane_copy_events(w->lane, &count);
 
@@ -53,10 +54,20 @@ static void carry_out(struct worker *w)
         } else if (e[i].kind == LANE_COPY_CLOSED) {
             parts_serve(w, e[i].part, 0);
             parts_tell(&closed, e[i].part);
+        } else if (e[i].kind == LANE_COPY_HELD) {
+            parts_serve(w, e[i].part, 0);
+            parts_tell(&held, e[i].part);
+        } else if (e[i].kind == LANE_COPY_RELEASED) {
+            parts_serve(w, e[i].part, e[i].epoch);
+            parts_tell(&released, e[i].part);
         } else {
             changes++;
         }
+        if (e[i].held_ns > 0)
+            fb_histogram_observe_ns(w->node->write_pause, e[i].held_ns, 1);
     }
+    parts_told(&held, "partitions held, another is to lead them", w);
+    parts_told(&released, "no other leads these partitions yet, they are served again", w);
     parts_told(&closed, "partitions closed", w);
     parts_told(&opened, "partitions opened", w);
     if (changes > 0)

@@ -55,6 +55,7 @@ struct node {
     struct fb_applied *applied; /* a part for each worker */
     struct node_links *links;   /* to other nodes */
     struct fb_admin *admin;
+    struct fb_histogram *write_pause; /* of partitions that are handed over */
     struct snapshotter *snapshotter;
     uint32_t worker_count;
     struct worker *workers[NODE_WORKERS_MAX];

@@ -304,6 +304,11 @@ void node_metrics_register(struct node *n)
                       "have not written yet.",
                       lag_gauge, n);
     fb_gauge_register("forebay_partitions", "Partitions of this node.", partitions_gauge, n);
+    n->write_pause = fb_histogram_register(
+        "forebay_rebalance_write_pause_seconds", NULL,
+        "How long a partition led here let nothing in so that another node could lead it: the part "
+        "of the pause before that one knows.",
+        false);
     fb_gauge_register("forebay_snapshot_last_success_timestamp_seconds",
                       "When the last round of snapshots ended, 0 = none.", snapshot_gauge, n);
     fb_gauge_register("forebay_map_epoch", "Revision of the cluster map in use.", map_gauge, n);

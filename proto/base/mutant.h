@@ -98,6 +98,8 @@
     X(control_leave_early, "a copy leaves before the others suffice")                              \
     X(control_spare_move, "the copy that a move makes is dropped as one too many")                 \
     X(control_epoch_kept, "a new primary starts no epoch")                                         \
+    X(control_no_hold, "a move leads past a primary that could hold the partition first")          \
+    X(control_hand_over_waits, "a primary that does not hand over is waited for")                  \
     X(copy_publish_early, "versions are visible before they are committed")                        \
     X(copy_reply_early, "writes are answered before they are committed")                           \
     X(copy_level_missed, "a write that reaches less than was asked for is a success")              \
@@ -109,6 +111,8 @@
     X(copy_feed_uncommitted, "a feed says that it has scanned what is not committed")              \
     X(copy_half, "half a copy counts as one after a restart")                                      \
     X(copy_fill_member, "a log is replaced while its node counts in the set")                      \
+    X(copy_hold_kept, "a partition that was not handed over stays held")                           \
+    X(copy_hold_short, "another leads before who was let in is answered")                          \
     X(cluster_tail_left, "what recovery keeps back stays in logs that are trimmed")                \
     X(cluster_report_once, "what a node recovered is told once, whatever becomes of it")           \
     X(copy_snapshot_ahead, "a snapshot says that it has what is not committed")

@@ -36,6 +36,10 @@ void fb_part_record_encode(struct fb_buf *out, const struct fb_part_record *r)
         fb_buf_put_str(out, ",\"leaving\":");
         fb_json_put_text(out, r->leaving);
     }
+    if (r->successor[0] != '\0') {
+        fb_buf_put_str(out, ",\"successor\":");
+        fb_json_put_text(out, r->successor);
+    }
     fb_buf_put_str(out, "}");
 }
 
@@ -81,11 +85,12 @@ static enum fb_status take_record(const json_t *obj, struct fb_part_record *r, s
     const json_t *primary = json_object_get(obj, "primary");
     const char *wrong;
     bool leaves = json_object_get(obj, "leaving") != NULL;
+    bool succeeds = json_object_get(obj, "successor") != NULL;
     enum fb_status st = FB_OK;
 
     /* a field of a later release would be lost by the next compare-and-swap from here, so it is not
      * passed over */
-    if (json_object_size(obj) > (leaves ? 7 : 6))
+    if (json_object_size(obj) > 6u + leaves + succeeds)
         return fb_err_set(err, FB_EPROTO, "unknown fields; was it written by a later release?");
     st = fb_json_uint(obj, "history", UINT32_MAX, &history, err);
     if (st == FB_OK)
@@ -98,6 +103,8 @@ static enum fb_status take_record(const json_t *obj, struct fb_part_record *r, s
         st = take_members(obj, r, err);
     if (st == FB_OK && leaves)
         st = fb_json_text(obj, "leaving", FB_NAME_BYTES_MAX, r->leaving, err);
+    if (st == FB_OK && succeeds)
+        st = fb_json_text(obj, "successor", FB_NAME_BYTES_MAX, r->successor, err);
     if (st != FB_OK)
         return st;
     r->history = (uint32_t)history;

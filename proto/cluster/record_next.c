@@ -205,6 +205,8 @@ static enum fb_status leave(struct fb_part_record *r, const struct fb_record_eve
     if (r->leaving[0] != '\0')
         return refuse(err, "another member is to leave already, or this one", &ev->member);
     memcpy(r->leaving, ev->member.node, sizeof(r->leaving));
+    if (strcmp(r->successor, r->leaving) == 0) /* an earlier wish */
+        memset(r->successor, 0, sizeof(r->successor));
     return FB_OK;
 }
 
@@ -217,9 +219,35 @@ static enum fb_status stay(struct fb_part_record *r, const struct fb_record_even
     return FB_OK;
 }
 
-/* Who is to leave is forgotten when it has left, and when it leads: then there was need of it. */
-static void settle_leaving(struct fb_part_record *r)
+static enum fb_status hand_over(struct fb_part_record *r, const struct fb_record_event *ev,
+                                struct fb_err *err)
 {
+    if (!fb_part_record_has(r, &ev->member))
+        return refuse(err, "only a member of the in-sync set can be let lead, this is none",
+                      &ev->member);
+    if (fb_member_same(&r->primary, &ev->member))
+        return refuse(err, "it leads already", &ev->member);
+    memcpy(r->successor, ev->member.node, sizeof(r->successor));
+    if (strcmp(r->leaving, r->successor) == 0) /* an earlier wish */
+        memset(r->leaving, 0, sizeof(r->leaving));
+    return FB_OK;
+}
+
+static enum fb_status keep(struct fb_part_record *r, const struct fb_record_event *ev,
+                           struct fb_err *err)
+{
+    if (strcmp(r->successor, ev->member.node) != 0)
+        return refuse(err, "it is not to lead", &ev->member);
+    memset(r->successor, 0, sizeof(r->successor));
+    return FB_OK;
+}
+
+/* Who is to leave is forgotten when it has left, and when it leads: then there was need of it. Who
+ * is to lead, when it has left, and when the epoch that was to end has. */
+static void settle_wishes(struct fb_part_record *r, uint32_t old_epoch)
+{
+    if (r->successor[0] != '\0' && (!isr_has_node(r, r->successor) || r->epoch != old_epoch))
+        memset(r->successor, 0, sizeof(r->successor));
     if (r->leaving[0] != '\0' &&
         (!isr_has_node(r, r->leaving) || strcmp(r->primary.node, r->leaving) == 0))
         memset(r->leaving, 0, sizeof(r->leaving));
@@ -246,7 +274,7 @@ const char *fb_part_record_broken(const struct fb_part_record *r)
         return "too many members";
     if (r->epoch == 0)
         return r->isr_count == 0 && r->primary.node[0] == '\0' && r->primary.inc == 0 &&
-                       r->leaving[0] == '\0'
+                       r->leaving[0] == '\0' && r->successor[0] == '\0'
                    ? NULL
                    : "members without an epoch";
     if (r->min_isr < 1 || r->min_isr > MEMBERS_MAX)
@@ -272,6 +300,12 @@ const char *fb_part_record_broken(const struct fb_part_record *r)
     if (r->leaving[0] != '\0' &&
         (!isr_has_node(r, r->leaving) || strcmp(r->primary.node, r->leaving) == 0))
         return "who leaves is not in the in-sync set, or leads";
+    if (memchr(r->successor, '\0', sizeof(r->successor)) == NULL)
+        return "the name of the member that is to lead has no end";
+    if (r->successor[0] != '\0' &&
+        (!isr_has_node(r, r->successor) || strcmp(r->primary.node, r->successor) == 0 ||
+         strcmp(r->leaving, r->successor) == 0))
+        return "who is to lead is not in the in-sync set, leads or leaves";
     return NULL;
 }
 
@@ -281,7 +315,7 @@ enum fb_status fb_record_next(const struct fb_part_record *old, const struct fb_
     struct fb_part_record r = *old;
     const char *wrong = fb_part_record_broken(old);
     bool by_name = ev->kind == FB_REC_LEARNER_ADD || ev->kind == FB_REC_LEARNER_DROP ||
-                   ev->kind == FB_REC_STAY;
+                   ev->kind == FB_REC_STAY || ev->kind == FB_REC_KEEP;
     enum fb_status st = FB_EREFUSED;
 
     if (wrong != NULL)
@@ -324,13 +358,19 @@ enum fb_status fb_record_next(const struct fb_part_record *old, const struct fb_
     case FB_REC_STAY:
         st = stay(&r, ev, err);
         break;
+    case FB_REC_HAND_OVER:
+        st = hand_over(&r, ev, err);
+        break;
+    case FB_REC_KEEP:
+        st = keep(&r, ev, err);
+        break;
     default:
         st = fb_err_set(err, FB_EREFUSED, "unknown event %d", (int)ev->kind);
         break;
     }
     if (st != FB_OK)
         return st;
-    settle_leaving(&r);
+    settle_wishes(&r, old->epoch);
     fb_assert(fb_part_record_broken(&r) == NULL);
     fb_assert(r.epoch >= old->epoch && r.history >= old->history);
     *next = r;

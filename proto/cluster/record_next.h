@@ -24,6 +24,9 @@ struct fb_part_record {
     /* node of a member that its primary is to take out of the set, "" = none: a move is over but
      * for that (PROTOCOL 9, H5) */
     char leaving[FB_NAME_BYTES_MAX + 1];
+    /* node of a member that its primary is to let lead, "" = none: of this epoch (PROTOCOL 9, H3)
+     */
+    char successor[FB_NAME_BYTES_MAX + 1];
 };
 
 enum fb_record_event_kind {
@@ -41,6 +44,9 @@ enum fb_record_event_kind {
     FB_REC_LEAVE = 10,  /* controller: the primary is to remove this member, as soon as the rest
                          * suffices. It counts until then */
     FB_REC_STAY = 11,   /* controller: member, which was to leave, stays */
+    /* the primary is to hold the partition and let this member lead; replaces an earlier wish */
+    FB_REC_HAND_OVER = 12,
+    FB_REC_KEEP = 13, /* controller: member, which was to lead, does not: the primary stays */
 };
 
 struct fb_record_event {

@@ -97,6 +97,7 @@ class Nodes(Verbs):
         self.assertEqual(self.names(), ["node-1", "node-3", "node-4"])
         self.assertIn("no node node-2", self.refused("node", "remove", "node-2", "-y", rc=2))
         self.go_on(ws)
+        self.assert_sure(ws)
 
         # replaced when it is lost
         third.kill()

@@ -87,6 +87,7 @@ class Rebalance(Moves):
         self.assertEqual(again.returncode, 3, again.stderr)
         self.assertRegex(self.refused("rebalance", "apply", path, "-y"), "make a new plan")
         self.go_on(ws)
+        self.assert_sure(ws)
 
         # one that is cancelled: slow enough to be seen under way
         path = self.plan("--drain", "node-2")
@@ -104,6 +105,7 @@ class Rebalance(Moves):
         self.assertEqual(now["cancelled"] + now["done"], now["moves"])
         self.assertRegex(self.cluster.ctl("rebalance", "resume").stderr, "no rebalance is under way")
         self.go_on(ws)
+        self.assert_sure(ws)
 
         # who controls dies on the way, and so does one that is being filled
         self.cluster.ctl("node", "drain", "node-2", "-y", "--no-wait", "--parallel", "1")

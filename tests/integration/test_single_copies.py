@@ -54,6 +54,7 @@ sync_interval = 200ms
         # what has moved is where it is said to be, and nowhere else
         for w in ws:
             w.stop()
+        self.assert_sure(ws)
         self.synced()
         keys = int(self.pg.psql("select count(*) from forebay.objects")[0][0])
         wait_for("the old copies to be dropped", lambda: sum(self.status(p)["objects"]["clean"] for p in self.cluster.nodes) == keys)

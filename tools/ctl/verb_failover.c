@@ -92,30 +92,46 @@ static bool leads(struct ctl *c, uint32_t p, uint32_t epoch)
     return yes;
 }
 
-static int wait_open(struct ctl *c, uint32_t p, uint32_t epoch)
+/* Until the primary has handed over and the other one serves. */
+static int wait_open(struct ctl *c, uint32_t p)
 {
     const struct timespec pause = {.tv_nsec = 50000000};
     uint64_t until = fb_mono_ns() + c->timeout_ms * 1000000;
 
-    while (!leads(c, p, epoch)) {
+    for (;;) {
+        const struct fb_part_record *r = &c->cluster->map->parts[p];
+        bool is_led = strcmp(r->primary.node, c->to) == 0;
+        int rc;
+        if (is_led && leads(c, p, r->epoch))
+            return CTL_OK;
+        if (!is_led && strcmp(r->successor, c->to) != 0)
+            return ctl_fail(CTL_FAILED,
+                            "%s leads partition %u: %s was lost on the way, or somebody else has "
+                            "changed who is to lead; try again",
+                            r->primary.node, p, c->to);
         if (fb_mono_ns() > until)
             return ctl_fail(CTL_TIMEOUT,
-                            "partition %u is %s's at epoch %u and is not open there yet; it goes "
+                            "partition %u is to be led by %s and is not open there yet; it goes "
                             "on in the cluster",
-                            p, c->to, epoch);
+                            p, c->to);
         nanosleep(&pause, NULL);
+        rc = is_led ? CTL_OK : ctl_refresh(c);
+        if (rc != CTL_OK)
+            return rc;
     }
-    return CTL_OK;
 }
 
-/* Until the record is the one made here, or another's. */
-static int promote(struct ctl *c, uint32_t p, uint32_t *epoch)
+/* Until the record is the one made here, or another's. A primary that runs is asked to hand over;
+ * where it does not the node that controls leads past it. */
+static int promote(struct ctl *c, uint32_t p)
 {
     char key[32];
 
     snprintf(key, sizeof(key), "part/%u", p);
     for (int tries = 0; tries < 10; tries++) {
-        struct fb_record_event ev = {.kind = FB_REC_PROMOTE};
+        const struct fb_part_record *now = &c->cluster->map->parts[p];
+        struct fb_record_event ev = {.kind = runs(c->cluster->map, &now->primary) ? FB_REC_HAND_OVER
+                                                                                  : FB_REC_PROMOTE};
         struct fb_part_record next;
         struct fb_buf value = {0};
         struct fb_err err;
@@ -123,22 +139,21 @@ static int promote(struct ctl *c, uint32_t p, uint32_t *epoch)
         int rc = target(c, p, &ev.member);
         if (rc != 0)
             return rc;
-        if (fb_record_next(&c->cluster->map->parts[p], &ev, &next, &err) != FB_OK)
+        if (strcmp(now->primary.node, c->to) == 0)
+            return CTL_OK; /* somebody else was faster */
+        if (fb_record_next(now, &ev, &next, &err) != FB_OK)
             return ctl_fail(CTL_REFUSED, "%s", err.msg);
         fb_part_record_encode(&value, &next);
         s = fb_coord_cas(c->coord, key, c->cluster->map->part_revs[p], fb_buf_view(&value), NULL,
                          &err);
         fb_buf_fini(&value);
-        *epoch = next.epoch;
         if (s == FB_OK)
-            return CTL_OK;
+            return ctl_refresh(c);
         if (s != FB_EMISMATCH && s != FB_EUNKNOWN)
             return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
         rc = ctl_refresh(c);
         if (rc != 0)
             return rc;
-        if (s == FB_EUNKNOWN && strcmp(c->cluster->map->parts[p].primary.node, c->to) == 0)
-            return CTL_OK;
     }
     return ctl_fail(CTL_FAILED, "the record of partition %u changes all the time; try again", p);
 }
@@ -148,7 +163,6 @@ int ctl_failover(struct ctl *c)
     struct fb_member m;
     char *end, question[200];
     unsigned long p = strtoul(c->args[0], &end, 10);
-    uint32_t epoch = 0;
     int rc;
 
     if (c->to == NULL)
@@ -175,10 +189,15 @@ int ctl_failover(struct ctl *c)
              c->cluster->map->parts[p].primary.node);
     if (!ctl_confirm(c, question))
         return CTL_REFUSED;
-    rc = promote(c, (uint32_t)p, &epoch);
-    if (rc == CTL_OK && c->wait)
-        rc = wait_open(c, (uint32_t)p, epoch);
+    rc = promote(c, (uint32_t)p);
+    if (rc == CTL_OK && !c->wait) {
+        ctl_note(c, "%s is to lead partition %lu; it goes on in the cluster", c->to, p);
+        return CTL_OK;
+    }
     if (rc == CTL_OK)
-        ctl_note(c, "%s leads partition %lu at epoch %u", c->to, p, epoch);
+        rc = wait_open(c, (uint32_t)p);
+    if (rc == CTL_OK)
+        ctl_note(c, "%s leads partition %lu at epoch %u", c->to, p,
+                 c->cluster->map->parts[p].epoch);
     return rc;
 }

@@ -100,6 +100,58 @@ static void leaving(void **state)
     assert_non_null(fb_part_record_broken(&r));
 }
 
+/* Who is to lead is a wish of one epoch: forgotten with it, with its copy, or when it is called
+ * off. */
+static void successor(void **state)
+{
+    struct fb_part_record r = {0}, back;
+    struct fb_buf text = {0};
+    struct fb_err err;
+    (void)state;
+    assert_int_equal(step(&r, FB_REC_ASSIGN, "a", 1, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_LEARNER_ADD, "b", 0, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_HAND_OVER, "b", 2, false), FB_EREFUSED); /* not in the set */
+    assert_int_equal(step(&r, FB_REC_EXPAND, "b", 2, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_LEARNER_ADD, "c", 0, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_EXPAND, "c", 3, false), FB_OK);
+    assert_int_equal(step(&r, FB_REC_HAND_OVER, "a", 1, false), FB_EREFUSED); /* it leads */
+    assert_int_equal(step(&r, FB_REC_HAND_OVER, "b", 9, false), FB_EREFUSED); /* another process */
+    assert_int_equal(step(&r, FB_REC_KEEP, "b", 0, false), FB_EREFUSED);
+    assert_int_equal(step(&r, FB_REC_HAND_OVER, "b", 2, false), FB_OK);
+    assert_string_equal(r.successor, "b");
+    assert_int_equal(r.epoch, 1);
+    fb_part_record_encode(&text, &r);
+    assert_int_equal(fb_part_record_decode(fb_buf_view(&text), &back, &err), FB_OK);
+    assert_memory_equal(&r, &back, sizeof(r));
+    fb_buf_fini(&text);
+    assert_int_equal(step(&back, FB_REC_KEEP, "b", 0, false), FB_OK);
+    assert_string_equal(back.successor, "");
+    back = r;
+    assert_int_equal(step(&back, FB_REC_PROMOTE, "b", 2, false), FB_OK);
+    assert_string_equal(back.successor, "");
+    back = r;
+    assert_int_equal(step(&back, FB_REC_PROMOTE, "c", 3, false), FB_OK);
+    assert_string_equal(back.successor, "");
+    back = r;
+    assert_int_equal(step(&back, FB_REC_SHRINK, "b", 2, false), FB_OK);
+    assert_string_equal(back.successor, "");
+    back = r;
+    assert_int_equal(step(&back, FB_REC_SHRINK, "c", 3, false), FB_OK);
+    assert_string_equal(back.successor, "b");
+    /* of two wishes about one copy the later one counts */
+    back = r;
+    assert_int_equal(step(&back, FB_REC_LEAVE, "b", 2, false), FB_OK);
+    assert_string_equal(back.successor, "");
+    assert_int_equal(step(&back, FB_REC_HAND_OVER, "b", 2, false), FB_OK);
+    assert_string_equal(back.leaving, "");
+    assert_int_equal(step(&back, FB_REC_HAND_OVER, "c", 3, false), FB_OK);
+    assert_string_equal(back.successor, "c");
+    memcpy(r.successor, "a", 2);
+    assert_non_null(fb_part_record_broken(&r));
+    memcpy(r.successor, "d", 2);
+    assert_non_null(fb_part_record_broken(&r));
+}
+
 /* min_isr follows the set and is never more than that has. */
 static void min_isr(void **state)
 {
@@ -131,7 +183,7 @@ static void random_walk(void **state)
     srand(7); /* the same walk every time */
     for (int i = 0; i < 200000; i++) {
         struct fb_part_record old = r, back;
-        enum fb_record_event_kind kind = (enum fb_record_event_kind)(1 + rand() % 9);
+        enum fb_record_event_kind kind = (enum fb_record_event_kind)(1 + rand() % FB_REC_KEEP);
         struct fb_err err;
         if (step(&r, kind, nodes[rand() % 10], (uint64_t)rand() % 3, rand() % 2 != 0) != FB_OK) {
             assert_memory_equal(&old, &r, sizeof(r));
@@ -233,7 +285,8 @@ static void members(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(life),        cmocka_unit_test(leaving),      cmocka_unit_test(min_isr),
-        cmocka_unit_test(random_walk), cmocka_unit_test(broken_texts), cmocka_unit_test(members)};
+        cmocka_unit_test(life),      cmocka_unit_test(leaving),     cmocka_unit_test(min_isr),
+        cmocka_unit_test(successor), cmocka_unit_test(random_walk), cmocka_unit_test(broken_texts),
+        cmocka_unit_test(members)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

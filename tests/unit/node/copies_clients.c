@@ -62,7 +62,9 @@ void cclient_send(struct cworld *w, uint32_t i)
     bool only_read;
     struct cop *o;
 
-    if (n->epoch[k->part] == 0)
+    if (n->held[k->part] != 0) /* it was on its way to the lane already */
+        r.epoch = n->held[k->part];
+    if (r.epoch == 0)
         return;
     /* at times a node is only read from: what it has not heard of shows in reads alone */
     only_read = w->now < n->blind_until + 1000 * MS || (w->now / (4000 * MS) + i) % 3 == 0;
@@ -219,6 +221,14 @@ void cclient_lost(struct cworld *w, uint32_t i)
             w->op[k].state = OP_UNKNOWN;
 }
 
+bool cclient_waits(const struct cworld *w, uint32_t i, uint16_t part)
+{
+    for (uint32_t k = 0; k < w->op_n; k++)
+        if (w->op[k].node == i && w->op[k].state == OP_OPEN && w->key[w->op[k].key].part == part)
+            return true;
+    return false;
+}
+
 /* Another thread answers from what is published while the lease holds. */
 void cclient_read(struct cworld *w, uint32_t i)
 {
@@ -251,7 +261,7 @@ void cfeed(struct cworld *w, uint32_t i)
                             .dsafe = w->ckpt[p],
                             .max = 1 + cbelow(w, 8)};
 
-    if (n->epoch[p] != 0 && n->feeds.held == 0)
+    if ((n->epoch[p] != 0 || n->held[p] != 0) && n->feeds.held == 0)
         lane_feed_req(n->lane, &n->feeds, &r);
 }
 

@@ -92,6 +92,7 @@ void cnode_start(struct cworld *w, uint32_t i)
     for (uint16_t p = 0; p < PARTS; p++) {
         n->rev[p] = 0;
         n->epoch[p] = 0;
+        n->held[p] = 0;
         n->led[p] = false;
         n->recovered[p] = lane_last_ver(n->lane, p);
     }
@@ -359,12 +360,37 @@ static void events(struct cworld *w, uint32_t i)
     const struct lane_copy_event *e = lane_copy_events(n->lane, &count);
 
     for (uint32_t k = 0; k < count; k++) {
-        if (e[k].kind == LANE_COPY_OPENED)
-            n->epoch[e[k].part] = e[k].epoch;
-        else if (e[k].kind == LANE_COPY_CLOSED)
-            n->epoch[e[k].part] = 0;
-        else
+        uint16_t p = e[k].part;
+        if (e[k].kind == LANE_COPY_CAS) {
             wish(w, &e[k]);
+            n->hands_over[p] = n->hands_over[p] || e[k].change.kind == FB_REC_PROMOTE;
+            continue;
+        }
+        if (e[k].kind == LANE_COPY_HELD)
+            n->held_ns[p] = n->tick_ns;
+        n->hands_over[p] = false; /* what it asked for before is overtaken */
+        w->held += e[k].kind == LANE_COPY_HELD;
+        w->released += e[k].kind == LANE_COPY_RELEASED;
+        n->held[p] = e[k].kind == LANE_COPY_HELD ? e[k].epoch : 0;
+        n->epoch[p] =
+            e[k].kind == LANE_COPY_OPENED || e[k].kind == LANE_COPY_RELEASED ? e[k].epoch : 0;
+    }
+}
+
+/* Nobody whom it let in is to be told of an unknown outcome, but who waits for very long. */
+static void judge_hold(struct cworld *w, uint32_t i)
+{
+    struct cnode *n = &w->node[i];
+
+    for (uint16_t p = 0; p < PARTS; p++) {
+        if (n->hands_over[p] && n->held[p] == 0)
+            broken_rule("%s lets another lead p%u and serves it", n->name, p);
+        if (n->hands_over[p] && cnode_clock(w, i) - n->held_ns[p] < 2000 * MS &&
+            cclient_waits(w, i, p))
+            broken_rule("%s lets another lead p%u before all are answered", n->name, p);
+        if (n->held[p] != 0 && cnode_clock(w, i) - n->held_ns[p] > 20000 * MS)
+            broken_rule("%s holds p%u and never lets go of it", n->name, p);
+        n->hands_over[p] = false;
     }
 }
 
@@ -431,6 +457,7 @@ void cnode_tick(struct cworld *w, uint32_t i)
     send_all(w, i);
     cjudge_node(w, i);
     cclient_replies(w, i);
+    judge_hold(w, i);
     loads(w, n);
     cfeed_take(w, i);
     if (n->end_n > 0 && (w->healed || cchance(w, w->slow_sync ? 10 : 50))) {

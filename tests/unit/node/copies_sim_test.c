@@ -64,7 +64,7 @@ static bool run(uint64_t seed)
 static int seeds(uint64_t first, uint64_t count)
 {
     uint64_t answered = 0, reads = 0, lease = 0, promoted = 0, restarts = 0, fed = 0, unknown = 0,
-             durable = 0, local = 0, snaps = 0, filled = 0;
+             durable = 0, local = 0, snaps = 0, filled = 0, held = 0, released = 0;
 
     for (uint64_t s = first; s < first + count; s++) {
         if (!run(s))
@@ -80,18 +80,22 @@ static int seeds(uint64_t first, uint64_t count)
         local += world.local;
         snaps += world.snaps;
         filled += world.filled;
+        held += world.held;
+        released += world.released;
     }
 #define ULL(v) ((unsigned long long)(v))
     printf(
         "%llu seeds: answered %llu (durable %llu, local %llu) unknown %llu reads %llu lease %llu "
-        "promotions %llu starts %llu fed %llu snapshots %llu ticks of copies %llu\n",
+        "promotions %llu starts %llu fed %llu snapshots %llu ticks of copies %llu "
+        "holds %llu given up %llu\n",
         ULL(count), ULL(answered), ULL(durable), ULL(local), ULL(unknown), ULL(reads), ULL(lease),
-        ULL(promoted), ULL(restarts), ULL(fed), ULL(snaps), ULL(filled));
+        ULL(promoted), ULL(restarts), ULL(fed), ULL(snaps), ULL(filled), ULL(held), ULL(released));
 #undef ULL
     /* a world in which something never happens proves nothing about it */
     if (count >= SEEDS &&
         (answered == 0 || reads == 0 || lease == 0 || promoted == 0 || restarts <= count * CNODES ||
-         fed == 0 || unknown == 0 || durable == 0 || local == 0 || snaps == 0 || filled == 0)) {
+         fed == 0 || unknown == 0 || durable == 0 || local == 0 || snaps == 0 || filled == 0 ||
+         held == 0 || released == 0 || released >= held)) {
         printf("VIOLATION the seeds leave something out\n");
         return 3;
     }

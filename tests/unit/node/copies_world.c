@@ -41,6 +41,7 @@ void cworld_init(struct cworld *w, uint64_t seed)
     w->cuts = cchance(w, 60);
     w->pauses = cchance(w, 40);
     w->promotes = cchance(w, 60);
+    w->plans = seed % 2 == 1;
     w->refuse = ns->on_degraded_refuse = cchance(w, 15);
     w->confirmed = cchance(w, 30);
     ns->reads = w->confirmed ? FB_READS_CONFIRMED : FB_READS_LEASE;
@@ -144,6 +145,24 @@ static void refill(struct cworld *w, uint16_t p)
     }
 }
 
+/* Plans to let another lead; what comes of none is done without the primary, or called off. */
+static void hand_over(struct cworld *w, uint16_t p)
+{
+    const struct fb_part_record *r = &w->rec[p];
+    struct fb_record_event e;
+
+    if (r->successor[0] == '\0' || w->successor_ns[p] == 0)
+        w->successor_ns[p] = r->successor[0] == '\0' ? 0 : w->now;
+    if (r->successor[0] != '\0' && w->now - w->successor_ns[p] >= 5000 * MS) {
+        e = event(w, cchance(w, 50) ? FB_REC_KEEP : FB_REC_PROMOTE,
+                  (uint32_t)(r->successor[1] - '0'));
+        (void)put(w, p, &e);
+    } else if (r->isr_count > 1 && cbelow(w, w->healed ? 400 : 60) == 0) {
+        e = event(w, FB_REC_HAND_OVER, (uint32_t)(r->isr[cbelow(w, r->isr_count)].node[1] - '0'));
+        (void)put(w, p, &e);
+    }
+}
+
 static bool primary_blind(const struct cworld *w, uint16_t p)
 {
     return w->now < w->node[w->rec[p].primary.node[1] - '0'].blind_until;
@@ -175,6 +194,8 @@ static void coordinator(struct cworld *w)
         }
         if (cchance(w, w->healed ? 50 : 10))
             refill(w, p);
+        if (w->plans)
+            hand_over(w, p);
     }
 }
 
@@ -223,7 +244,8 @@ static void run_node(struct cworld *w, uint32_t i)
     struct cnode *n = &w->node[i];
 
     lane_now(n->lane, cnode_clock(w, i), 1700000000000 + w->now / MS);
-    lane_boot_now(n->lane, cnode_clock(w, i));
+    n->tick_ns = cnode_clock(w, i);
+    lane_boot_now(n->lane, n->tick_ns);
     records(w, i);
     cnode_deliver(w, i);
     if (!w->healed)
@@ -262,7 +284,7 @@ static bool same(struct cworld *w)
                 (i > 0 && s.last_ver != ver))
                 return false;
             ver = s.last_ver;
-            if (s.role == REPLICA_OPEN && w->node[i].dest.held > 0)
+            if (s.role == REPLICA_OPEN && (w->node[i].dest.held > 0 || w->node[i].epoch[p] == 0))
                 return false;
         }
         for (uint32_t i = 0; i < CNODES; i++)

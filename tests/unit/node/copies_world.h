@@ -37,7 +37,11 @@ struct cnode {
     struct feed_dest feeds;
     uint64_t offset_ns, paused_until, blind_until;
     uint64_t rev[PARTS];
-    uint32_t epoch[PARTS];     /* open */
+    uint32_t epoch[PARTS];   /* open */
+    uint32_t held[PARTS];    /* the epoch it was open in: it lets nothing in */
+    uint64_t held_ns[PARTS]; /* since, by its clock at the beginning of that tick */
+    uint64_t tick_ns;
+    bool hands_over[PARTS];    /* in this tick it asked that another leads */
     bool led[PARTS];           /* at its last tick */
     uint64_t recovered[PARTS]; /* last version found at the start */
     uint16_t number[CNODES];   /* of the others, in its lane */
@@ -95,7 +99,8 @@ struct cworld {
     struct link link[CNODES][CNODES]; /* from, to */
     struct fb_part_record rec[PARTS];
     uint64_t rev[PARTS];
-    uint64_t committed[PARTS]; /* greatest version that a primary said to be */
+    uint64_t successor_ns[PARTS]; /* since when the record names one, 0 = it does not */
+    uint64_t committed[PARTS];    /* greatest version that a primary said to be */
     uint64_t ckpt[PARTS];
     struct heard heard[HEARD];
     uint32_t heard_n;
@@ -105,10 +110,11 @@ struct cworld {
     uint32_t op_n;
     struct ckey key[KEYS];
     bool counted[PAIRS_FIRST][OPS_MAX]; /* numbers that counters were answered with */
-    bool healed, kills, power, cuts, pauses, promotes, refuse, confirmed, slow_sync, small_ring;
+    bool healed, kills, power, cuts, pauses, promotes, plans, refuse, confirmed, slow_sync,
+        small_ring;
     uint32_t frail;
     uint64_t answered, reads, lease_reads, promotions, restarts, fed, unknown, durable, local,
-        cut_logs, snaps, increments, filled;
+        cut_logs, snaps, increments, filled, held, released;
 };
 
 uint64_t cdraw(struct cworld *w);
@@ -146,6 +152,7 @@ const struct object *cnode_object(const struct cworld *w, uint32_t i, uint32_t k
 void cclient_send(struct cworld *w, uint32_t i);
 void cclient_logged(struct cworld *w, struct fb_bytes log);
 void cclient_replies(struct cworld *w, uint32_t i);
+bool cclient_waits(const struct cworld *w, uint32_t i, uint16_t part);
 void cclient_lost(struct cworld *w, uint32_t i);
 void cclient_read(struct cworld *w, uint32_t i);
 void cfeed(struct cworld *w, uint32_t i);
