@@ -89,7 +89,7 @@ bool admission_refuses(struct lane *l, const struct ns_state *ns, struct fb_buf 
     if (l->disk_low) {
         fb_buf_put_str(why, "OVERLOADED the disk of this node is nearly full; nothing happened, "
                             "free space and try again");
-    } else if (limit != 0 && dirty >= limit) {
+    } else if (limit != 0 && dirty >= limit && !FB_MUTANT(node_unlimited)) {
         fb_buf_printf(why,
                       "OVERLOADED %llu bytes wait to be written to PostgreSQL, the limit is %llu; "
                       "nothing happened, try "

@@ -86,7 +86,7 @@ static bool txn_refused(struct lane *l, struct reply_dest *dest, struct part *p,
             refuse(l, dest, req, COPIES_MISSING);
             return true;
         }
-        if (op_grows(sub.op)) {
+        if (op_grows(sub.op) && !FB_MUTANT(txn_unlimited)) {
             uint8_t ns_len;
             fb_buf_clear(&l->payload);
             if (admission_refuses(l, &l->ns[nsid_of_key(l, sub.key, &ns_len)], &l->payload)) {

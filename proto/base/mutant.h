@@ -41,6 +41,8 @@
     X(feed_scan_ahead, "a feed says that it has scanned what is not synced")                       \
     X(evict_unsafe, "clean copies above dsafe are evicted")                                        \
     X(dirty_unlimited, "writes above max_dirty_bytes are taken")                                   \
+    X(node_unlimited, "writes above the node's max_dirty_bytes are taken")                         \
+    X(txn_unlimited, "transactions are taken above every limit")                                   \
     X(restored_followed, "a node acts on records older than its log")                              \
     X(load_purged, "a load older than what was evicted is installed")                              \
     X(load_token, "any answer to a load is taken, also one to a load before")                      \

@@ -27,7 +27,7 @@ struct seen { /* one record */
     uint8_t type;
     uint32_t group; /* GROUP: how many follow */
     int64_t expires_ms;
-    /* node_check_limit.c: its namespace is at the limit since; UINT64_MAX: is not */
+    /* node_check_limit.c: its namespace or the node is at its limit since; UINT64_MAX: is not */
     uint64_t below_ns;
 };
 

@@ -42,9 +42,10 @@ struct asked { /* a request on its way, to know the partition of its reply */
     const struct sim_conn *conn;
     uint32_t seq;
     uint32_t epoch;
-    uint16_t part, op, flags;
-    uint64_t received_ns;
+    uint16_t part;
+    bool grows; /* its last record, if it writes, is one that admission may refuse */
     bool used;
+    uint64_t received_ns;
 };
 
 struct node_check {
@@ -69,6 +70,7 @@ struct node_check {
     uint64_t *incs; /* of every start that came through its recovery */
     uint32_t inc_n, inc_cap;
     uint64_t below_ns[NODE_WORKERS_MAX][FB_NAMESPACES_MAX]; /* last seen below max_dirty_bytes */
+    uint64_t node_below_ns[NODE_WORKERS_MAX]; /* the node, as that worker knows its limit */
     struct asked asked[ASKED_MAX];
     struct { /* the snapshot that is being written; a node has one thread for them */
         uint16_t part;
@@ -93,8 +95,10 @@ void node_check_recovered_copy(struct node_check *c, uint16_t part, uint64_t las
 void node_check_recovered_files(const struct node_check *c);
 /* node_check_limit.c: nothing was below its limit for longer than now. */
 void node_check_limits(struct node_check *c);
-/* A record is written: since when its namespace is at its limit; UINT64_MAX: it is not, or the
- * record grows nothing. */
+/* A request comes: would admission refuse it at a limit, and is its record known by the reply? */
+bool node_check_grows(const struct fb_req *req);
+/* A record is written: since when its namespace or the node is at its limit, whichever is longer;
+ * UINT64_MAX: neither is, or the record grows nothing. */
 uint64_t node_check_below_ns(struct node_check *c, const struct fb_record *r);
 /* A request was answered with success at `ver`. */
 void node_check_grown(const struct node_check *c, const struct asked *a, uint64_t ver);

@@ -25,8 +25,7 @@ void node_check_received(struct node_check *c, const struct sim_conn *conn,
                                                      .seq = req.seq,
                                                      .part = req.part,
                                                      .epoch = req.epoch,
-                                                     .op = req.op,
-                                                     .flags = req.flags,
+                                                     .grows = node_check_grows(&req),
                                                      .received_ns = sim_now_ns(c->sim),
                                                      .used = true};
     }

@@ -63,6 +63,9 @@ static void config_make(struct world *w, bool with_tables)
     fb_buf_put_str(&conf, "[cluster]\n");
     if (w->replicas > 0)
         fb_buf_printf(&conf, "replicas = %u\n", w->replicas);
+    if (sim_chance(w->sim, SIM_WORLD, 100000))
+        fb_buf_printf(&conf, "max_dirty_bytes = %lluB\n",
+                      (unsigned long long)sim_spread(w->sim, SIM_WORLD, 1000, 100000));
     for (size_t i = 0; i < FB_COUNT_OF(more); i++)
         if (sim_chance(w->sim, SIM_WORLD, 350000) || (i == 0 && w->wild)) {
             fb_buf_put_str(&conf, more[i]);
