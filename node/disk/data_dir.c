@@ -97,18 +97,28 @@ static enum fb_status identity_check(const struct data_dir *d, char *text, const
     return FB_OK;
 }
 
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* A folder that cannot be read, or not to its end, counts as one with something in it. */
 static bool sub_is_empty(int dir_fd, const char *name)
 {
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *e;
-    bool empty = d != NULL;
-    if (d == NULL && fd >= 0)
-        close(fd);
-    while (d != NULL && empty && (e = readdir(d)) != NULL)
-        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
-    if (d != NULL)
-        closedir(d);
+    bool empty = true;
+
+    if (d == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    for (errno = 0; empty && (e = readdir(d)) != NULL; errno = 0)
+        empty = is_dots(e->d_name);
+    empty = empty && errno == 0;
+    closedir(d);
     return empty;
 }
 
@@ -127,10 +137,10 @@ static enum fb_status refuse_unknown(const struct data_dir *d, struct fb_err *er
             close(fd);
         return s;
     }
-    while (s == FB_OK && (e = readdir(dir)) != NULL) {
+    for (errno = 0; s == FB_OK && (e = readdir(dir)) != NULL; errno = 0) {
         const char *n = e->d_name;
-        if (strcmp(n, ".") == 0 || strcmp(n, "..") == 0 || strcmp(n, "LOCK") == 0 ||
-            strcmp(n, "IDENTITY.tmp") == 0 || strcmp(n, "lost+found") == 0)
+        if (is_dots(n) || strcmp(n, "LOCK") == 0 || strcmp(n, "IDENTITY.tmp") == 0 ||
+            strcmp(n, "lost+found") == 0)
             continue;
         if ((strcmp(n, "log") == 0 || strcmp(n, "snapshot") == 0) && sub_is_empty(d->fd, n))
             continue;
@@ -139,6 +149,10 @@ static enum fb_status refuse_unknown(const struct data_dir *d, struct fb_err *er
                        "not a data directory: set data_dir to an empty or new directory",
                        d->path, n);
     }
+    /* What was not seen may be somebody's. */
+    if (s == FB_OK && errno != 0)
+        s = fb_err_set(err, fb_status_of_errno(errno), "read data directory %s: %s", d->path,
+                       strerror(errno));
     closedir(dir);
     return s;
 }
@@ -182,7 +196,7 @@ static enum fb_status make_dirs(const char *path, struct fb_err *err)
         part[i] = '\0';
         if (mkdir(part, 0700) == 0 || (errno == EEXIST && first))
             s = sync_parent(part, err);
-        else if (errno != EEXIST && errno != EISDIR)
+        else if (errno != EEXIST)
             s = fb_err_set(err, errno == EROFS ? FB_EPERM : fb_status_of_errno(errno),
                            "create data directory %s: %s: create it and give it to this user, "
                            "or set another data_dir",
@@ -289,6 +303,8 @@ static enum fb_status open_locked(struct data_dir *d, const char *cluster, const
         have = disk_read_text(d->fd, "IDENTITY", text, sizeof(text), err);
         if (have == FB_OK)
             s = identity_check(d, text, cluster, node, err);
+        else if (have != FB_ENOENT)
+            s = fb_err_wrap(err, have, "data directory %s", d->path);
         if (s != FB_OK)
             return s;
     }
@@ -328,7 +344,7 @@ void data_dir_close(struct data_dir *d, uint64_t inc)
     char text[TEXT_BYTES_MAX];
     struct fb_err err;
 
-    if (inc != 0 && d->fd >= 0 && d->lock_fd >= 0) {
+    if (inc != 0 && d->lock_fd >= 0) { /* it is open, and was not closed before */
         snprintf(text, sizeof(text), "# Everything was written and synced.\ninc=%016" PRIx64 "\n",
                  inc);
         text_seal(text, sizeof(text));

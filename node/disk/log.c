@@ -390,9 +390,10 @@ enum fb_status log_open(const struct log_config *config, struct log **out, struc
         s = marks_open(log, err);
     if (s == FB_OK)
         s = first_segments(log, err);
-    log_check_disk(log);
-    if (s == FB_OK)
+    if (s == FB_OK) {
+        log_check_disk(log);
         s = fb_thread_start("log-fsync", log_sync_main, log, &log->thread, err);
+    }
     if (s != FB_OK) {
         log_free(log);
         return s;

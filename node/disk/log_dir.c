@@ -33,7 +33,7 @@ enum fb_status log_dir_list(const char *dir, struct log_file **out, size_t *coun
     if (d == NULL)
         return fb_err_set(err, fb_status_of_errno(errno), "open log directory %s: %s", dir,
                           strerror(errno));
-    for (errno = 0; s == FB_OK && (e = readdir(d)) != NULL; errno = 0) {
+    for (errno = 0; (e = readdir(d)) != NULL; errno = 0) {
         struct log_file f = {0};
         struct stat st;
         if (!log_name_parse(e->d_name, &f.generation, &f.lane, &f.segment))

@@ -32,10 +32,8 @@ enum fb_status log_segment_create(int dir_fd, const struct log_segment_header *h
     log_name_format(name, header->generation, header->lane, header->segment);
     snprintf(made, sizeof(made), "%s%s", name, durable ? ".tmp" : "");
     log_segment_header_encode(bytes, header);
-    *fd = openat(dir_fd, made, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (*fd < 0 && errno == EEXIST && durable &&
-        unlinkat(dir_fd, made, 0) == 0) /* of an earlier start */
-        *fd = openat(dir_fd, made, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    /* ".tmp" may be of an earlier start that did not get to the end */
+    *fd = openat(dir_fd, made, O_RDWR | O_CREAT | O_CLOEXEC | (durable ? O_TRUNC : O_EXCL), 0600);
     if (*fd < 0) {
         e = errno;
         goto failed;

@@ -17,7 +17,7 @@
 void log_check_disk(struct log *log)
 {
     struct statvfs v;
-    if (log->dir_fd >= 0 && fstatvfs(log->dir_fd, &v) == 0)
+    if (fstatvfs(log->dir_fd, &v) == 0) /* else the next look tells */
         atomic_store(&log->disk_low, (uint64_t)v.f_bavail * 20u < (uint64_t)v.f_blocks);
 }
 

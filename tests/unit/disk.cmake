@@ -10,3 +10,4 @@ target_link_options(disk_crash PRIVATE
 fb_add_crash_test(disk_crash_states SOURCES unit/disk/crash_states_test.c LIBS node_disk)
 fb_add_failing_test(disk_failing_calls SOURCES unit/disk/failing_calls_test.c LIBS node_disk
   PARTS plain half_made full sparse torn)
+fb_add_failing_test(disk_one_call SOURCES unit/disk/one_call_test.c LIBS node_disk)

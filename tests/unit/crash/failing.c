@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,27 +32,94 @@ static struct seen own_seen, *seen = &own_seen;
 static const char *_Atomic always;
 static int always_error;
 
+/* Besides, for calls of a name: see failing_at and failing_before. */
+#define RULES_MAX 4u
+static struct rule {
+    const char *_Atomic call; /* NULL = the last rule was before */
+    atomic_uint left;         /* 0 = over */
+    int error;
+    void (*fn)(void *arg); /* NULL = it fails */
+    void *arg;
+} rules[RULES_MAX];
+
 void failing_always(const char *call, int error)
 {
     always_error = error;
     atomic_store(&always, call);
 }
 
-/* True when this call is the one. */
-static bool fails(const char *call)
+static void add_rule(const char *call, unsigned n, int error, void (*fn)(void *arg), void *arg)
+{
+    struct rule *r = rules;
+
+    while (atomic_load(&r->call) != NULL)
+        r++;
+    fb_assert(r < rules + RULES_MAX && n > 0);
+    r->error = error;
+    r->fn = fn;
+    r->arg = arg;
+    atomic_store(&r->left, n);
+    atomic_store(&r->call, call);
+}
+
+void failing_at(const char *call, unsigned n, int error)
+{
+    add_rule(call, n, error, NULL, NULL);
+}
+
+void failing_before(const char *call, unsigned n, void (*fn)(void *arg), void *arg)
+{
+    add_rule(call, n, 0, fn, arg);
+}
+
+bool failing_over(void)
+{
+    bool all = true;
+
+    for (struct rule *r = rules; r < rules + RULES_MAX; r++) {
+        all = all && atomic_load(&r->left) == 0;
+        atomic_store(&r->left, 0);
+        atomic_store(&r->call, NULL);
+    }
+    return all;
+}
+
+/* What the rules say about this call. */
+static int ruled(const char *call)
+{
+    static atomic_bool inside; /* what comes in between makes calls, too */
+    int error = 0;
+
+    for (struct rule *r = rules; r < rules + RULES_MAX && !atomic_load(&inside); r++) {
+        const char *name = atomic_load(&r->call);
+        if (name == NULL || strcmp(name, call) != 0 || atomic_load(&r->left) == 0 ||
+            atomic_fetch_sub(&r->left, 1) != 1)
+            continue;
+        error = r->error;
+        if (r->fn != NULL) {
+            atomic_store(&inside, true);
+            r->fn(r->arg);
+            atomic_store(&inside, false);
+        }
+    }
+    return error;
+}
+
+/* How this call fails; 0 = it does not. */
+static int failure(const char *call)
 {
     const char *each = atomic_load(&always);
-    if (each != NULL && strcmp(each, call) == 0 && error_to_give != FAILING_SHORT_COUNT) {
-        errno = always_error;
-        return true;
-    }
+    int error = ruled(call);
+
+    if (error != 0)
+        return error;
+    if (each != NULL && strcmp(each, call) == 0)
+        return always_error;
     if (atomic_load(&left) <= 0 || atomic_fetch_sub(&left, 1) != 1)
-        return false;
+        return 0;
     snprintf(seen->call, sizeof(seen->call), "%s", call);
     atomic_store(&seen->hit, true);
-    if (error_to_give != FAILING_SHORT_COUNT)
-        errno = error_to_give;
-    return true;
+    return error_to_give;
 }
 
 void failing_arm(unsigned n, int error)
@@ -71,27 +139,39 @@ const char *failing_hit(void)
     return atomic_load(&seen->hit) ? seen->call : NULL;
 }
 
+/* A call that can only work or not: a short count is no failure of it. */
+static bool fails(const char *call)
+{
+    int error = failure(call);
+
+    if (error <= 0)
+        return false;
+    errno = error;
+    return true;
+}
+
 #define REAL(type, name, params)                                                                   \
     type __real_##name params;                                                                     \
     type __wrap_##name params;                                                                     \
     type __wrap_##name params
-/* A call that can only work or not: a short count is no failure of it. */
-#define WHOLE(type, name, params, args, failure)                                                   \
+#define WHOLE(type, name, params, args, result)                                                    \
     REAL(type, name, params)                                                                       \
     {                                                                                              \
-        if (fails(#name) && error_to_give != FAILING_SHORT_COUNT)                                  \
-            return failure;                                                                        \
-        return __real_##name args;                                                                 \
+        return fails(#name) ? result : __real_##name args;                                         \
     }
-/* One that may do less than was asked for. */
+/* One that may do less than was asked for, or nothing. */
 #define PART(type, name, params, args, less)                                                       \
     REAL(type, name, params)                                                                       \
     {                                                                                              \
-        if (fails(#name)) {                                                                        \
-            if (error_to_give != FAILING_SHORT_COUNT)                                              \
-                return -1;                                                                         \
-            less;                                                                                  \
+        int error = failure(#name);                                                                \
+        if (error > 0) {                                                                           \
+            errno = error;                                                                         \
+            return -1;                                                                             \
         }                                                                                          \
+        if (error == FAILING_NOTHING_DONE)                                                         \
+            return 0;                                                                              \
+        if (error == FAILING_SHORT_COUNT)                                                          \
+            less;                                                                                  \
         return __real_##name args;                                                                 \
     }
 
@@ -109,6 +189,7 @@ WHOLE(int, mkdir, (const char *name, mode_t mode), (name, mode), -1)
 WHOLE(int, fstat, (int fd, struct stat *st), (fd, st), -1)
 WHOLE(int, fstatat, (int dir, const char *name, struct stat *st, int flags), (dir, name, st, flags),
       -1)
+WHOLE(int, fstatvfs, (int fd, struct statvfs *v), (fd, v), -1)
 WHOLE(DIR *, opendir, (const char *name), (name), NULL)
 WHOLE(DIR *, fdopendir, (int fd), (fd), NULL)
 WHOLE(struct dirent *, readdir, (DIR * d), (d), NULL)
@@ -120,30 +201,25 @@ static bool is_file(int fd)
     return __real_fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-REAL(ssize_t, read, (int fd, void *p, size_t n))
-{
-    if (is_file(fd) && fails("read")) {
-        if (error_to_give != FAILING_SHORT_COUNT)
-            return -1;
-        n = (n + 1) / 2;
+#define PART_OF_FILE(name, params, args)                                                           \
+    REAL(ssize_t, name, params)                                                                    \
+    {                                                                                              \
+        int error = is_file(fd) ? failure(#name) : 0;                                              \
+        if (error > 0) {                                                                           \
+            errno = error;                                                                         \
+            return -1;                                                                             \
+        }                                                                                          \
+        if (error == FAILING_SHORT_COUNT)                                                          \
+            n = (n + 1) / 2;                                                                       \
+        return __real_##name args;                                                                 \
     }
-    return __real_read(fd, p, n);
-}
-
-REAL(ssize_t, write, (int fd, const void *p, size_t n))
-{
-    if (is_file(fd) && fails("write")) {
-        if (error_to_give != FAILING_SHORT_COUNT)
-            return -1;
-        n = (n + 1) / 2;
-    }
-    return __real_write(fd, p, n);
-}
+PART_OF_FILE(read, (int fd, void *p, size_t n), (fd, p, n))
+PART_OF_FILE(write, (int fd, const void *p, size_t n), (fd, p, n))
 
 /* Linux closes the descriptor whatever close() says. */
 REAL(int, close, (int fd))
 {
-    bool says_no = is_file(fd) && fails("close") && error_to_give != FAILING_SHORT_COUNT;
+    bool says_no = is_file(fd) && fails("close");
     int e = errno, rc = __real_close(fd);
 
     if (says_no)
@@ -162,9 +238,7 @@ REAL(int, close, (int fd))
             mode = va_arg(ap, mode_t);                                                             \
             va_end(ap);                                                                            \
         }                                                                                          \
-        if (fails(#name) && error_to_give != FAILING_SHORT_COUNT)                                  \
-            return -1;                                                                             \
-        return __real_##name args;                                                                 \
+        return fails(#name) ? -1 : __real_##name args;                                             \
     }
 OPENING(openat, (int dir, const char *path, int flags, ...), (dir, path, flags, mode))
 OPENING(open, (const char *path, int flags, ...), (path, flags, mode))
@@ -176,9 +250,7 @@ REAL(int, fcntl, (int fd, int command, ...))
     va_start(ap, command);
     argument = va_arg(ap, void *);
     va_end(ap);
-    if (fails("fcntl") && error_to_give != FAILING_SHORT_COUNT)
-        return -1;
-    return __real_fcntl(fd, command, argument);
+    return fails("fcntl") ? -1 : __real_fcntl(fd, command, argument);
 }
 
 #ifdef FB_COVERED

@@ -8,11 +8,18 @@
 /* From now on the n-th call of any thread fails with errno `error`; SHORT_COUNT: it does only a
  * part of its work, where it can. Writes to standard output and error do not count. */
 #define FAILING_SHORT_COUNT (-1)
+#define FAILING_NOTHING_DONE (-2) /* pread, pwrite: says 0 */
 void failing_arm(unsigned n, int error);
 void failing_disarm(void);
 /* Every call of this name fails from now on, besides; NULL ends it. For those that never do a part.
  */
 void failing_always(const char *call, int error);
+/* Besides, the n-th call of this name fails with `error`, or is preceded by fn(arg), whose own
+ * calls are not counted: what another process does in between. Up to four of these together. */
+void failing_at(const char *call, unsigned n, int error);
+void failing_before(const char *call, unsigned n, void (*fn)(void *arg), void *arg);
+/* Ends them. False when the call of one did not come: the test is about something else then. */
+bool failing_over(void);
 /* Which call failed, NULL = none did. */
 const char *failing_hit(void);
 

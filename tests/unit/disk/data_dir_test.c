@@ -4,6 +4,10 @@
 
 #include "node/disk/data_dir.h"
 
+#include "proto/base/hash.h"
+
+#include <inttypes.h>
+
 static const uint8_t ours[16] = {1, 2, 3};
 static const uint8_t theirs[16] = {9};
 
@@ -33,6 +37,7 @@ static void life(void **state)
     assert_int_equal(access(d.log_path, W_OK), 0);
     assert_int_equal(access(d.snapshot_path, W_OK), 0);
     data_dir_close(&d, 0xabcdef0123456789);
+    data_dir_close(&d, 5); /* closed already: the marker stays as it is */
     assert_int_equal(data_dir_open(path, ours, "n1", &d, &err), FB_OK);
     assert_true(d.was_clean);
     assert_true(d.clean_inc == 0xabcdef0123456789);
@@ -129,6 +134,25 @@ static void damaged_or_newer(void **state)
     util_remove(path);
 }
 
+/* Whole, and yet not what this program writes. */
+static void sealed_nonsense(void **state)
+{
+    static const char *const texts[] = {"# nothing\n", "format=1\nnode=n1\n",
+                                        "format=1\ncluster=01020300-0000-0000-0000-000000000000\n",
+                                        "cluster=01020300-0000-0000-0000-000000000000\nnode=n1\n"};
+    char path[64], text[256];
+    (void)state;
+
+    util_dir(path, sizeof(path));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        snprintf(text, sizeof(text), "%schecksum=%08" PRIx32 "\n", texts[i],
+                 fb_checksum32(texts[i], strlen(texts[i])));
+        write_file(path, "IDENTITY", text);
+        expect(path, ours, "n1", FB_ECORRUPT, "IDENTITY is damaged");
+    }
+    util_remove(path);
+}
+
 static void not_ours(void **state)
 {
     char path[64], bad[128];
@@ -166,9 +190,13 @@ static void no_right(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(life),     cmocka_unit_test(in_use),
-        cmocka_unit_test(foreign),  cmocka_unit_test(damaged_or_newer),
-        cmocka_unit_test(not_ours), cmocka_unit_test(no_right),
+        cmocka_unit_test(life),
+        cmocka_unit_test(in_use),
+        cmocka_unit_test(foreign),
+        cmocka_unit_test(damaged_or_newer),
+        cmocka_unit_test(sealed_nonsense),
+        cmocka_unit_test(not_ours),
+        cmocka_unit_test(no_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,8 +98,18 @@ static void snapshot(void **state)
     util_remove(dir);
 }
 
+static void a_path_that_is_too_long(void **state)
+{
+    char path[5000];
+    (void)state;
+    memset(path, 'x', sizeof(path));
+    memcpy(path + sizeof(path) - 6, "/file", 6);
+    expect(path, FB_EINVAL, NULL, "the path is longer than 4095 bytes");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(segment), cmocka_unit_test(snapshot)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(segment), cmocka_unit_test(snapshot),
+                                       cmocka_unit_test(a_path_that_is_too_long)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

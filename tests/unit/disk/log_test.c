@@ -2,6 +2,7 @@
  * Method: batches whose contents tell their place; recovery checks each. */
 #include "tests/unit/disk/disk_util.h"
 
+#include "proto/base/hash.h"
 #include "proto/rt/metrics.h"
 
 #include <stdatomic.h>
@@ -171,6 +172,115 @@ static void trimming(void **state)
     util_remove(dir);
 }
 
+/* Somebody took the files away under a running node: there is nothing to delete any more. */
+static void trimming_what_is_gone(void **state)
+{
+    struct util_image none = {0};
+    char dir[64];
+    struct fb_err err;
+    struct log *log;
+    (void)state;
+
+    util_dir(dir, sizeof(dir));
+    log = util_open(dir, 1, 1, 4096);
+    util_append(log, 1, 0, 1, 100);
+    util_sync(log, 0, 100);
+    assert_true(files_of(dir, 1) > 3);
+    util_image_put(&none, dir);
+    if (log_trim(log, 0, 100, true, &err) != FB_OK)
+        fail_msg("%s", err.msg);
+    assert_true(log_bytes(log) <= 2 * 4096);
+    log_close(log);
+    util_remove(dir);
+}
+
+struct replay {
+    uint64_t left; /* batches that are taken */
+    bool whole;    /* the end is refused */
+    uint64_t completed;
+};
+
+static enum fb_status take_batch(void *arg, uint64_t generation, uint32_t lane, uint64_t seq,
+                                 struct fb_bytes records, struct fb_err *err)
+{
+    struct replay *r = arg;
+    (void)generation;
+    (void)lane;
+    (void)records;
+    if (r->left-- == 0)
+        return fb_err_set(err, FB_EPROTO, "batch %d is refused", (int)seq);
+    return FB_OK;
+}
+
+static enum fb_status complete(void *arg, struct fb_err *err)
+{
+    struct replay *r = arg;
+    r->completed++;
+    return r->whole ? FB_OK : fb_err_set(err, FB_ENOMEM, "the end is refused");
+}
+
+/* Who replays says no to a batch, or to the whole: told as it is, and nothing on disk is changed.
+ */
+static void a_replay_that_is_refused(void **state)
+{
+    struct replay r = {.left = 2};
+    struct log_recovery recovery = {.arg = &r, .batch = take_batch, .complete = complete};
+    struct util_image im;
+    char dir[64];
+    struct fb_err err;
+    struct log *log;
+    (void)state;
+
+    recovery.dir = util_dir(dir, sizeof(dir));
+    log = util_open(dir, 1, 1, 4096);
+    util_append(log, 1, 0, 1, 40);
+    util_image_take(&im, dir);
+    log_close(log);
+    util_image_put(&im, dir); /* not sealed */
+    assert_int_equal(log_recover(&recovery, &err), FB_EPROTO);
+    assert_string_equal(err.msg, "batch 3 is refused");
+    assert_int_equal(r.completed, 0);
+    util_image_same(&im, dir);
+    r.left = 100;
+    assert_int_equal(log_recover(&recovery, &err), FB_ENOMEM);
+    assert_string_equal(err.msg, "the end is refused");
+    assert_int_equal(r.completed, 1);
+    assert_int_equal(r.left, 60);
+    util_image_same(&im, dir);
+    r.left = 100;
+    r.whole = true;
+    assert_int_equal(log_recover(&recovery, &err), FB_OK);
+    assert_int_equal(r.completed, 2);
+    util_image_free(&im);
+    util_remove(dir);
+}
+
+static void a_newer_format(void **state)
+{
+    struct util_seen seen = {0};
+    struct util_image im;
+    char dir[64];
+    struct fb_err err;
+    size_t k = 0;
+    (void)state;
+
+    util_dir(dir, sizeof(dir));
+    log_close(util_open(dir, 1, 1, 4096));
+    util_image_take(&im, dir);
+    while (strstr(im.file[k].name, ".seg") == NULL)
+        k++;
+    fb_put_u32(im.file[k].p + 8, LOG_FORMAT + 1);
+    fb_put_u32(im.file[k].p + LOG_HEADER_BYTES - 4,
+               (uint32_t)fb_hash64(im.file[k].p, LOG_HEADER_BYTES - 4, 0));
+    util_image_put(&im, dir);
+    assert_int_equal(util_recover(dir, &seen, NULL, &err), FB_EUNSUPPORTED);
+    assert_non_null(strstr(err.msg, im.file[k].name));
+    assert_non_null(strstr(err.msg, "log format 2"));
+    util_image_same(&im, dir);
+    util_image_free(&im);
+    util_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +288,9 @@ int main(void)
         cmocka_unit_test(group_commit),
         cmocka_unit_test(large_batch_and_bad_settings),
         cmocka_unit_test(trimming),
+        cmocka_unit_test(trimming_what_is_gone),
+        cmocka_unit_test(a_replay_that_is_refused),
+        cmocka_unit_test(a_newer_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -157,6 +157,41 @@ static void every_damage_is_seen(void **state)
     util_remove(dir);
 }
 
+/* Under a name of another partition or version nothing is believed of it, and reading it is
+ * refused; under a name that is no snapshot's it is a copy, as good as any. */
+static void under_another_name(void **state)
+{
+    static const char *const names[] = {"0008-0000000000000042.snap", "0007-0000000000000043.snap"};
+    struct snapshot_info info, *all;
+    char dir[64], from[128], to[128];
+    struct fb_err err;
+    size_t count;
+    (void)state;
+
+    util_dir(dir, sizeof(dir));
+    write_one(dir, 7, 0x42, three, 3);
+    snprintf(from, sizeof(from), "%s/%s", dir, THREE_NAME);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(to, sizeof(to), "%s/%s", dir, names[i]);
+        assert_int_equal(rename(from, to), 0);
+        assert_int_equal(snapshot_list(dir, &all, &count, &err), FB_OK);
+        assert_int_equal(count, 1);
+        assert_string_equal(all[0].name, names[i]);
+        assert_int_equal(all[0].start_log_seq, 0);
+        assert_int_equal(all[0].blocks, 0);
+        free(all);
+        assert_int_equal(snapshot_read(dir, names[i], &info, NULL, NULL, &err), FB_ECORRUPT);
+        assert_non_null(strstr(err.msg, "the name does not fit"));
+        memcpy(from, to, sizeof(from));
+    }
+    snprintf(to, sizeof(to), "%s/copy", dir);
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(snapshot_read(dir, "copy", &info, NULL, NULL, &err), FB_OK);
+    assert_int_equal(info.part, 7);
+    assert_int_equal(info.blocks, 3);
+    util_remove(dir);
+}
+
 /* Items that are none make no block: the snapshot is as without them. */
 static void nothing_is_no_block(void **state)
 {
@@ -248,11 +283,9 @@ static void same_version_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),
-        cmocka_unit_test(left_over_and_abandoned),
-        cmocka_unit_test(every_damage_is_seen),
-        cmocka_unit_test(nothing_is_no_block),
-        cmocka_unit_test(too_big),
+        cmocka_unit_test(round_trip),           cmocka_unit_test(left_over_and_abandoned),
+        cmocka_unit_test(every_damage_is_seen), cmocka_unit_test(under_another_name),
+        cmocka_unit_test(nothing_is_no_block),  cmocka_unit_test(too_big),
         cmocka_unit_test(same_version_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
