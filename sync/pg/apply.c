@@ -229,11 +229,6 @@ static enum pg_class txn_synced(struct pg_txn *t, struct pg_error *err)
             return c;
         t->syncs -= res != NULL && PQresultStatus(res) == PGRES_PIPELINE_SYNC;
         PQclear(res);
-        if (res == NULL && PQstatus(t->pg->conn) == CONNECTION_BAD) {
-            pg_error_of(t->pg, NULL, err);
-            pg_disconnect(t->pg);
-            return err->class;
-        }
     }
     return PG_OK;
 }

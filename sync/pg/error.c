@@ -28,7 +28,8 @@ enum pg_class pg_error_set(struct pg_error *err, enum pg_class class, const char
     return class;
 }
 
-/* Which rule of the table a row broke, in names of the catalog only. */
+/* Which rule of the table a row broke, in names of the catalog only. There is a result: its
+ * SQLSTATE said that it was a row. */
 static void remark_row(const PGresult *res, struct pg_error *err)
 {
     static const struct {
@@ -40,7 +41,7 @@ static void remark_row(const PGresult *res, struct pg_error *err)
                  {PG_DIAG_DATATYPE_NAME, ", type "}};
     size_t n = (size_t)snprintf(err->remark, sizeof(err->remark), "PostgreSQL refused a row");
     for (size_t i = 0; i < FB_COUNT_OF(parts) && n < sizeof(err->remark); i++) {
-        const char *name = res == NULL ? NULL : PQresultErrorField(res, parts[i].field);
+        const char *name = PQresultErrorField(res, parts[i].field);
         if (name != NULL)
             n += (size_t)snprintf(err->remark + n, sizeof(err->remark) - n, "%s%s", parts[i].word,
                                   name);

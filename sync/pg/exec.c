@@ -38,7 +38,7 @@ enum pg_class pg_wait(struct pg *pg, PGresult **res, struct pg_error *err)
         int flush = PQflush(pg->conn);
         struct pollfd p = {PQsocket(pg->conn), POLLIN, 0};
         int64_t left;
-        if (flush < 0)
+        if (PQstatus(pg->conn) == CONNECTION_BAD || flush < 0)
             return pg_dead(pg, err);
         if (!PQisBusy(pg->conn))
             break;
@@ -220,9 +220,11 @@ static enum pg_class pg_take_result(struct pg *pg, PGresult **out, struct pg_err
     *out = NULL;
     for (;;) {
         if ((c = pg_wait(pg, &res, err)) != PG_OK) {
+            if (*out != NULL && pg_is_last_word(*out)) /* says why the line is closed */
+                pg_error_of(pg, *out, err);
             PQclear(*out);
             *out = NULL;
-            return c;
+            return err->class = c;
         }
         if (res == NULL)
             break;
@@ -242,8 +244,7 @@ static enum pg_class pg_take_result(struct pg *pg, PGresult **out, struct pg_err
         return PG_OK;
     default:
         c = pg_error_of(pg, *out, err);
-        if (PQstatus(pg->conn) == CONNECTION_BAD || err->sqlstate[0] == '\0' ||
-            pg_is_last_word(*out))
+        if (err->sqlstate[0] == '\0' || pg_is_last_word(*out))
             pg_disconnect(pg);
         PQclear(*out);
         *out = NULL;

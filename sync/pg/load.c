@@ -103,8 +103,7 @@ static void load_take(struct pg_load *l, const PGresult *res, const size_t *inde
         struct fb_load_rep *rep;
         size_t i;
         bool ok = true;
-        if (n == 0 || n > asked)
-            continue;
+        fb_assert(n >= 1 && n <= asked); /* the ordinality of what was asked for */
         i = index[n - 1];
         rep = &l->reps[i];
         at[i] = bytes->n;
@@ -126,7 +125,7 @@ static void load_take(struct pg_load *l, const PGresult *res, const size_t *inde
             load_refuse(l, i, FB_LOAD_REFUSED,
                         ok ? "the row is larger than 8 MiB"
                            : "the row of forebay.objects is not one that Forebay wrote: fields "
-                             "must be a JSON object",
+                             "must be a JSON object, value of type bytea",
                         bytes, at);
         }
     }

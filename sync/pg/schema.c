@@ -178,21 +178,15 @@ static struct fb_column *column(struct fb_schema *s, const char *name)
     return NULL;
 }
 
-/* The mapping's key: its columns in order. */
+/* The mapping's key: its columns in order, as nsset_parse joined them ("a,b"). */
 static void take_key(struct fb_schema *s, const struct fb_namespace *ns, const bool *stored)
 {
-    for (const char *at = ns->key; *at != '\0';) {
+    for (const char *at = ns->key; *at != '\0'; at += *at == ',') {
         char name[FB_NAME_BYTES_MAX + 1];
-        size_t n;
+        size_t n = strcspn(at, ",");
         struct fb_column *c;
-        at += strspn(at, ", ");
-        n = strcspn(at, ",");
-        if (n == 0)
-            break;
         snprintf(name, sizeof(name), "%.*s", (int)n, at);
         at += n;
-        for (n = strlen(name); n > 0 && name[n - 1] == ' ';)
-            name[--n] = '\0';
         c = column(s, name);
         if (c == NULL) {
             problem(s, ns, "the key column \"%s\" does not exist", name);

@@ -17,6 +17,28 @@ struct old_server {
     char dir[32];
 };
 
+static void listen_in(struct old_server *s, char *conninfo, size_t n)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+
+    assert_non_null(mkdtemp(s->dir));
+    (void)snprintf(at.sun_path, sizeof(at.sun_path), "%s/.s.PGSQL.5432", s->dir);
+    (void)snprintf(conninfo, n, "host=%s port=5432 user=u dbname=d", s->dir);
+    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s->fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(s->fd, 1), 0);
+}
+
+static void listen_end(struct old_server *s)
+{
+    char path[64];
+
+    (void)close(s->fd);
+    (void)snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", s->dir);
+    (void)unlink(path);
+    (void)rmdir(s->dir);
+}
+
 static void message(struct fb_buf *out, char type, const void *body, size_t n)
 {
     fb_buf_put_u8(out, (uint8_t)type);
@@ -58,7 +80,6 @@ static void *serve_once(void *arg)
 static void too_old(void **state)
 {
     struct old_server s = {.dir = "/tmp/fbold.XXXXXX"};
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
     char conninfo[128];
     struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 5};
     struct pg_error err;
@@ -67,12 +88,7 @@ static void too_old(void **state)
     struct pg *pg;
 
     (void)state;
-    assert_non_null(mkdtemp(s.dir));
-    (void)snprintf(at.sun_path, sizeof(at.sun_path), "%s/.s.PGSQL.5432", s.dir);
-    (void)snprintf(conninfo, sizeof(conninfo), "host=%s port=5432 user=u dbname=d", s.dir);
-    s.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(s.fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    assert_int_equal(listen(s.fd, 1), 0);
+    listen_in(&s, conninfo, sizeof(conninfo));
     assert_int_equal(pthread_create(&thread, NULL, serve_once, &s), 0);
     pg = pg_new(&config);
     assert_int_equal(pg_connect(pg, &fatal, &err), PG_OUTAGE);
@@ -80,9 +96,69 @@ static void too_old(void **state)
     assert_string_equal(err.message, "PostgreSQL 12 is too old: Forebay needs 13 or newer");
     pg_free(pg);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    (void)close(s.fd);
-    (void)unlink(at.sun_path);
-    (void)rmdir(s.dir);
+    listen_end(&s);
+}
+
+static void refused_login(const char *conninfo, const char *sqlstate, const char *message)
+{
+    struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 5};
+    struct pg *pg = pg_new(&config);
+    struct pg_error err;
+    bool fatal = false;
+
+    assert_int_equal(pg_connect(pg, &fatal, &err), PG_OUTAGE);
+    assert_true(fatal);
+    assert_string_equal(err.sqlstate, sqlstate);
+    if (strstr(err.message, message) == NULL || strchr(err.message, '\n') != NULL)
+        fail_msg("%s", err.message);
+    assert_string_equal(err.remark, err.message);
+    assert_false(pg_connected(pg));
+    pg_free(pg);
+}
+
+static void *ask_for_a_password(void *arg)
+{
+    struct old_server *s = arg;
+    struct fb_buf out = {0};
+    char in[4096];
+    int conn = accept(s->fd, NULL, NULL);
+
+    assert_true(conn >= 0);
+    assert_true(read(conn, in, sizeof(in)) > 8);
+    message(&out, 'R', "\0\0\0\3", 4);
+    assert_int_equal(write(conn, out.p, out.n), out.n);
+    while (read(conn, in, sizeof(in)) > 0)
+        ;
+    (void)close(conn);
+    fb_buf_fini(&out);
+    return NULL;
+}
+
+/* Each is told with what to change, and that trying again alone does not help. */
+static void logins_that_are_refused(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct old_server s = {.dir = "/tmp/fbold.XXXXXX"};
+    pthread_t thread;
+    char conninfo[512];
+
+    (void)snprintf(conninfo, sizeof(conninfo), "%s user=nobody", f->conninfo);
+    refused_login(conninfo, "28000", "correct user or password in conninfo_file");
+    (void)snprintf(conninfo, sizeof(conninfo), "%s dbname=none", f->conninfo);
+    refused_login(conninfo, "3D000", "correct dbname in conninfo_file");
+    fixture_sql(f, "create role guest login");
+    fixture_sql(f, "create database closed");
+    fixture_sql(f, "revoke connect on database closed from public");
+    (void)snprintf(conninfo, sizeof(conninfo), "%s dbname=closed user=guest", f->conninfo);
+    refused_login(conninfo, "42501", "grant connect on the database");
+
+    listen_in(&s, conninfo, sizeof(conninfo));
+    (void)snprintf(conninfo + strlen(conninfo), sizeof(conninfo) - strlen(conninfo),
+                   " passfile=/dev/null");
+    assert_int_equal(pthread_create(&thread, NULL, ask_for_a_password, &s), 0);
+    refused_login(conninfo, "", "correct user or password in conninfo_file");
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    listen_end(&s);
 }
 
 /* An insert that breaks a rule: the dead letter's text quotes the row, the remark does not. */
@@ -155,8 +231,8 @@ static void sweep(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(too_old),
-                                       cmocka_unit_test(rows_stay_out_of_remarks),
-                                       cmocka_unit_test(sweep)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(too_old), cmocka_unit_test(logins_that_are_refused),
+        cmocka_unit_test(rows_stay_out_of_remarks), cmocka_unit_test(sweep)};
     return cmocka_run_group_tests(tests, fixture_start, fixture_stop);
 }

@@ -6,14 +6,21 @@
  * names in pg.cmake. */
 #include "tests/unit/pg/rows_util.h"
 
+#include "sync/pg/internal.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
-enum how { SAYS_NO, LINE_BREAKS };
+enum how {
+    SAYS_NO,
+    LINE_BREAKS,
+    NONSENSE_COMES, /* from something in between, as the answer to what ends a part of a batch */
+};
 
 static unsigned left; /* 0 = not armed */
 static enum how how;
@@ -22,16 +29,36 @@ static const char *hit;
 /* Calls of the test's own session do not count. */
 static PGconn *own;
 
+/* What the connection reads from now on is no message of PostgreSQL's, and nobody reads what it
+ * writes. */
+static void answer_nonsense(PGconn *conn)
+{
+    static const char nonsense[] = "!!!!!!!! 400 Bad Request !!!!!!!!";
+    static int other = -1;
+    int pair[2];
+
+    if (other >= 0)
+        (void)close(other);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(write(pair[1], nonsense, sizeof(nonsense)), sizeof(nonsense));
+    assert_int_equal(dup2(pair[0], PQsocket(conn)), PQsocket(conn));
+    (void)close(pair[0]);
+    other = pair[1];
+}
+
 /* True when this call is to say no; when the line is to break it is broken here, and the call finds
  * out by itself. */
 static bool fails(const char *call, PGconn *conn)
 {
-    if (left == 0 || conn == own || --left > 0)
+    if (left == 0 || conn == own ||
+        (how == NONSENSE_COMES && strcmp(call, "PQpipelineSync") != 0) || --left > 0)
         return false;
     hit = call;
     if (how == SAYS_NO)
         return true;
-    if (conn != NULL && PQsocket(conn) >= 0)
+    if (how == NONSENSE_COMES)
+        answer_nonsense(conn);
+    else if (conn != NULL && PQsocket(conn) >= 0)
         (void)shutdown(PQsocket(conn), SHUT_RDWR);
     return false;
 }
@@ -46,7 +73,6 @@ static bool fails(const char *call, PGconn *conn)
 WRAP(int, PQsetnonblocking, (PGconn * conn, int on), (conn, on), -1)
 WRAP(int, PQflush, (PGconn * conn), (conn), -1)
 WRAP(int, PQconsumeInput, (PGconn * conn), (conn), 0)
-WRAP(PGresult *, PQgetResult, (PGconn * conn), (conn), NULL)
 WRAP(int, PQpipelineSync, (PGconn * conn), (conn), 0)
 WRAP(int, PQexitPipelineMode, (PGconn * conn), (conn), 0)
 WRAP(int, PQsendQuery, (PGconn * conn, const char *sql), (conn, sql), 0)
@@ -62,6 +88,19 @@ WRAP(int, PQsendQueryPrepared,
       const int *formats, int format),
      (conn, name, n, values, lengths, formats, format), 0)
 WRAP(PostgresPollingStatusType, PQconnectPoll, (PGconn * conn), (conn), PGRES_POLLING_FAILED)
+
+static bool no_memory; /* libpq gives the result that it makes of itself then, once */
+
+PGresult *__real_PQgetResult(PGconn *conn);
+PGresult *__wrap_PQgetResult(PGconn *conn);
+PGresult *__wrap_PQgetResult(PGconn *conn)
+{
+    if (no_memory) {
+        no_memory = false;
+        return PQmakeEmptyPGresult(conn, PGRES_FATAL_ERROR);
+    }
+    return fails("PQgetResult", conn) ? NULL : __real_PQgetResult(conn);
+}
 
 PGconn *__real_PQconnectStartParams(const char *const *keys, const char *const *values, int expand);
 PGconn *__wrap_PQconnectStartParams(const char *const *keys, const char *const *values, int expand);
@@ -231,7 +270,7 @@ static void prepare(struct fixture *f)
 {
     fixture_sql(f,
                 "truncate app.f, forebay.checkpoint, forebay.dead_letter, forebay.conflict_log;"
-                "insert into app.f values (1, 'theirs', 'good');"
+                "insert into app.f values (1, 'good', 'theirs');"
                 "insert into forebay.dead_letter (cluster, ns, id, part, version, kind, sqlstate,"
                 " message) values ('01020304-0506-0708-090a-0b0c0d0e0f10', 'f', '7', 7, 0,"
                 " 'none', '22000', '')");
@@ -279,7 +318,7 @@ static void each_call(struct fixture *f, enum how mode)
                                .connect_timeout_s = 5,
                                .statement_timeout_ms = 10000,
                                .lock_timeout_ms = 10000};
-    unsigned step = getenv("FB_FAILING_LONG") != NULL ? 1 : 7;
+    unsigned step = getenv("FB_FAILING_LONG") != NULL || mode == NONSENSE_COMES ? 1 : 7;
     unsigned n = 1 + (unsigned)mode * 3 % step, told = 0, unknown = 0;
 
     own = f->sql;
@@ -303,7 +342,7 @@ static void each_call(struct fixture *f, enum how mode)
         n += step;
     } while (hit != NULL);
     print_message("%u calls, each %u.: %u outages, %u unknown\n", n - step, step, told, unknown);
-    assert_true(told > 50 && unknown > 0);
+    assert_true(told > (mode == NONSENSE_COMES ? 2 : 50) && unknown > 0);
 }
 
 static void each_call_says_no(void **state)
@@ -314,6 +353,11 @@ static void each_call_says_no(void **state)
 static void the_line_breaks_at_each_call(void **state)
 {
     each_call(fixture_get(state), LINE_BREAKS);
+}
+
+static void something_else_answers(void **state)
+{
+    each_call(fixture_get(state), NONSENSE_COMES);
 }
 
 static struct pg_config config_of(struct fixture *f, uint32_t timeout_ms)
@@ -363,11 +407,72 @@ static void a_silent_server_is_given_up(void **state)
     pg_free(pg);
 }
 
+/* An error that PostgreSQL did not tell: the answer is lost, and with it what the session is at. */
+static void a_result_without_memory_for_it(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = config_of(f, 10000);
+    struct pg *pg = pg_new(&config);
+    struct pg_standbys standbys;
+    struct pg_error err;
+    bool fatal;
+
+    rows_must(pg_connect(pg, &fatal, &err), &err);
+    no_memory = true;
+    assert_int_equal(pg_read_standbys(pg, &standbys, &err), PG_OUTAGE);
+    assert_string_equal(err.sqlstate, "");
+    assert_true(err.message[0] != '\0');
+    assert_false(pg_connected(pg));
+    pg_free(pg);
+}
+
+/* The server ends a session in the middle of a statement: its own words are what is told, and not
+ * those of libpq, which finds the line broken behind them. */
+static void the_server_ends_the_session(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = config_of(f, 10000);
+    struct pg *pg = pg_new(&config);
+    struct life l = {.f = f, .ns = rows_mapping("ends", "ends", "id"), .pg = pg};
+    struct fb_buf row = {0};
+    struct fb_feed_object o;
+    struct pg_error err;
+    bool fatal;
+
+    rows_must(pg_connect(pg, &fatal, &err), &err);
+    assert_int_equal(
+        pg_script(pg, "select pg_terminate_backend(pg_backend_pid()), pg_sleep(20)", &err),
+        PG_OUTAGE);
+    assert_string_equal(err.sqlstate, "57P01");
+    assert_string_equal(err.message, "terminating connection due to administrator command");
+    assert_false(pg_connected(pg));
+
+    /* in the middle of a batch, too */
+    l.told = 0;
+    rows_must(pg_connect(pg, &fatal, &err), &err);
+    fixture_sql(f, "truncate forebay.checkpoint;"
+                   "create table app.ends (id int primary key, v text);"
+                   "create function app.ends() returns trigger language plpgsql as"
+                   " 'begin perform pg_terminate_backend(pg_backend_pid()), pg_sleep(20); end';"
+                   "create trigger ends before insert on app.ends for each row execute function"
+                   " app.ends()");
+    l.schema = rows_usable(f, &l.ns);
+    rows_put(&row, "v", "ours");
+    o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("7"), fb_buf_view(&row));
+    assert_int_equal(apply(&l, &o, 1, 1, PG_OK, &err), PG_OUTAGE);
+    assert_string_equal(err.sqlstate, "57P01");
+    assert_string_equal(err.message, "terminating connection due to administrator command");
+    assert_false(pg_connected(pg));
+    fb_schema_free(l.schema);
+    fb_buf_fini(&row);
+    pg_free(pg);
+}
+
 static int start(void **state)
 {
     int rc = rows_start(state);
     fixture_sql(*state, "create type app.mood as enum ('good', 'bad');"
-                        "create table app.f (id int primary key, v text, mood app.mood)");
+                        "create table app.f (id int primary key, mood app.mood, v text)");
     return rc;
 }
 
@@ -376,8 +481,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_call_says_no),
         cmocka_unit_test(the_line_breaks_at_each_call),
+        cmocka_unit_test(something_else_answers),
         cmocka_unit_test(waits_that_are_interrupted_go_on),
         cmocka_unit_test(a_silent_server_is_given_up),
+        cmocka_unit_test(a_result_without_memory_for_it),
+        cmocka_unit_test(the_server_ends_the_session),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);
 }

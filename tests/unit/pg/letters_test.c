@@ -66,6 +66,7 @@ static void foreign(void *arg, const struct pg_letter *l)
 static void letters_that_are_not_ours(void **state)
 {
     struct fixture *f = fixture_get(state);
+    struct pg *fresh;
     struct pg_error err;
     int count = 0;
 
@@ -75,7 +76,15 @@ static void letters_that_are_not_ours(void **state)
                    " '22000', '')");
     rows_must(pg_dead_letter_list(f->pg, fixture_cluster, &all, foreign, &count, &err), &err);
     assert_int_equal(count, 1);
-    fixture_sql(f, "delete from forebay.dead_letter");
+    /* somebody made the column something else, too */
+    fixture_sql(f, "alter table forebay.dead_letter alter column value type text;"
+                   "update forebay.dead_letter set id = 'k', kind = 'string', value = 'words'");
+    fresh = fixture_connect(f);
+    rows_must(pg_dead_letter_list(fresh, fixture_cluster, &all, foreign, &count, &err), &err);
+    assert_int_equal(count, 2);
+    pg_free(fresh);
+    fixture_sql(f, "delete from forebay.dead_letter;"
+                   "alter table forebay.dead_letter alter column value type bytea using null");
 }
 
 struct page {

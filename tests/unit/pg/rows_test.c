@@ -157,7 +157,7 @@ static void too_long(void **state)
 static void composite_keys(void **state)
 {
     struct fixture *f = fixture_get(state);
-    struct fb_namespace ns = rows_mapping("pair", "Pair", "name, day");
+    struct fb_namespace ns = rows_mapping("pair", "Pair", "name,day");
     struct fb_buf row = {0};
     struct fb_schema *s;
     struct fb_feed_object o[2];

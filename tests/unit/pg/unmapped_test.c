@@ -284,6 +284,33 @@ static void barriers(void **state)
     pg_batch_fini(&b);
 }
 
+/* Somebody made the column something else: what is in it is not taken for an object's bytes. */
+static void values_that_are_no_bytes(void **state)
+{
+    static const char *const kinds[] = {"string", "hash"};
+    struct fixture *f = fixture_get(state);
+
+    fixture_sql(f, "delete from forebay.objects;"
+                   "alter table forebay.objects alter column value type text");
+    for (size_t i = 0; i < FB_COUNT_OF(kinds); i++) {
+        struct fb_load_rep rep;
+        char sql[200];
+        snprintf(sql, sizeof(sql),
+                 "insert into forebay.objects (ns, id, kind, value) values"
+                 " ('session', 'k%zu', '%s', 'words')",
+                 i, kinds[i]);
+        fixture_sql(f, sql);
+        rep = fixture_load(f, &session, NULL, i == 0 ? fb_bytes_str("k0") : fb_bytes_str("k1"));
+        assert_int_equal(rep.status, FB_LOAD_REFUSED);
+        assert_int_equal(rep.kind, FB_KIND_NONE);
+        assert_true(fb_bytes_is(rep.value, "the row of forebay.objects is not one that Forebay "
+                                           "wrote: fields must be a JSON object, value of type "
+                                           "bytea"));
+    }
+    fixture_sql(f, "delete from forebay.objects;"
+                   "alter table forebay.objects alter column value type bytea using null");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +323,7 @@ int main(void)
         cmocka_unit_test(silence),
         cmocka_unit_test(wrong_login),
         cmocka_unit_test(checkpoints),
+        cmocka_unit_test(values_that_are_no_bytes),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_stop);
 }
