@@ -90,6 +90,8 @@ static enum fb_status check_key(const char *key, struct fb_err *err)
     if (n == 0 || n > KEY_BYTES_MAX)
         return fb_err_set(err, FB_EINVAL, "coordinator key has %zu bytes, 1 to %u are allowed", n,
                           KEY_BYTES_MAX);
+    if (!fb_utf8_valid(fb_bytes_str(key), NULL))
+        return fb_err_set(err, FB_EINVAL, "a coordinator key of %zu bytes is not UTF-8 text", n);
     if (key[0] == '.') /* a back end's own */
         return fb_err_set(err, FB_EINVAL, "coordinator key %s begins with a dot", key);
     return FB_OK;

@@ -40,7 +40,7 @@ static bool number(const json_t *obj, const char *field, uint64_t *out)
         return true;
     if (json_is_string(v))
         return fb_parse_u64(fb_bytes(json_string_value(v), json_string_length(v)), out);
-    if (!json_is_integer(v) || json_integer_value(v) < 0)
+    if (json_typeof(v) != JSON_INTEGER || json_integer_value(v) < 0)
         return false;
     *out = (uint64_t)json_integer_value(v);
     return true;

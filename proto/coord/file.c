@@ -104,43 +104,38 @@ static enum fb_status compare_locked(const struct file_coord *f, const struct fb
     return FB_OK;
 }
 
-/* The record of one key, NULL without memory. */
+/* Making JSON does not fail: its memory ends the process when there is none (fb_json_memory), and
+ * keys and values are UTF-8 (fb_coord_txn). */
+static void put(json_t *object, const char *key, json_t *value)
+{
+    int failed = json_object_set_new(object, key, value);
+    fb_assert(failed == 0);
+}
+
 static json_t *record_new(const struct file_coord *f, const struct fb_coord_op *op, uint64_t rev)
 {
     json_t *kv = json_object();
-    /* set_new takes its value also when it fails, and refuses one that was not made */
-    if (kv != NULL &&
-        json_object_set_new(kv, "value", json_stringn((const char *)op->value.p, op->value.n)) ==
-            0 &&
-        json_object_set_new(kv, "rev", json_integer((json_int_t)rev)) == 0 &&
-        (!op->session || json_object_set_new(kv, "session", json_string(f->session)) == 0))
-        return kv;
-    json_decref(kv);
-    return NULL;
+
+    put(kv, "value", json_stringn((const char *)op->value.p, op->value.n));
+    put(kv, "rev", json_integer((json_int_t)rev));
+    if (op->session)
+        put(kv, "session", json_string(f->session));
+    return kv;
 }
 
 /* The keys after the operations; a new reference. Shares the records that do not change. */
-static enum fb_status apply_locked(const struct file_coord *f, const struct fb_coord_op *ops,
-                                   size_t count, uint64_t rev, json_t **out, struct fb_err *err)
+static json_t *apply_locked(const struct file_coord *f, const struct fb_coord_op *ops, size_t count,
+                            uint64_t rev)
 {
     json_t *keys = json_copy(f->state.keys);
-    enum fb_status s = keys != NULL ? FB_OK : FB_ENOMEM;
 
-    for (size_t i = 0; i < count && s == FB_OK; i++) {
-        struct fb_bytes v = ops[i].value;
-        if (v.p == NULL)
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i].value.p == NULL)
             (void)json_object_del(keys, ops[i].key);
-        else if (json_object_set_new(keys, ops[i].key, record_new(f, &ops[i], rev)) != 0)
-            s = FB_ENOMEM;
+        else
+            put(keys, ops[i].key, record_new(f, &ops[i], rev));
     }
-    if (s == FB_ENOMEM)
-        (void)fb_err_set(err, FB_ENOMEM, "out of memory; nothing was changed");
-    if (s != FB_OK) {
-        json_decref(keys);
-        keys = NULL;
-    }
-    *out = keys;
-    return s;
+    return keys;
 }
 
 static enum fb_status file_txn(struct fb_coord *c, const struct fb_coord_op *ops, size_t count,
@@ -161,9 +156,8 @@ static enum fb_status file_txn(struct fb_coord *c, const struct fb_coord_op *ops
     if (s != FB_OK)
         goto out_lock;
     *rev = f->state.revision + 1;
-    s = apply_locked(f, ops, count, *rev, &keys, err);
-    if (s == FB_OK)
-        s = file_state_store(f->dirfd, f->dir, keys, *rev, err);
+    keys = apply_locked(f, ops, count, *rev);
+    s = file_state_store(f->dirfd, f->dir, keys, *rev, err);
     json_decref(keys);
     if (s == FB_OK)
         s = file_state_load(&f->state, f->dirfd, f->dir, err) == FB_OK ? FB_OK : FB_EUNKNOWN;

@@ -1,6 +1,8 @@
 /* Reading and replacing the state file of the file back end. */
 #include "proto/coord/file_state.h"
 
+#include "proto/base/assert.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -169,13 +171,12 @@ enum fb_status file_state_store(int dirfd, const char *dir, const json_t *keys, 
 {
     json_t *root = json_pack("{s:s, s:I, s:O}", "format", FORMAT, "revision", (json_int_t)revision,
                              "keys", keys);
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS);
+    char *text = json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS);
     enum fb_status s = FB_OK;
     int fd;
 
+    fb_assert(text != NULL); /* no memory ends the process before: fb_json_memory */
     json_decref(root);
-    if (text == NULL)
-        return fb_err_set(err, FB_ENOMEM, "write %s/%s: out of memory", dir, STATE_NAME);
     fd = openat(dirfd, TEMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         s = errno_status(dir, TEMP_NAME, "create", err);

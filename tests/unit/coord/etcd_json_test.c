@@ -246,6 +246,12 @@ static void answers_to_nothing(void **state)
         etcd_take_txn(fb_bytes_str("{\"header\":{\"cluster_id\":\"7\"}}"), &op, 1, &h, &err),
         FB_EPROTO);
     assert_int_equal(etcd_take_txn(fb_bytes_str("{" HEADER "}"), &op, 1, &h, &err), FB_EMISMATCH);
+    assert_int_equal(
+        etcd_take_txn(fb_bytes_str("{" HEADER ",\"succeeded\":false}"), &op, 1, &h, &err),
+        FB_EMISMATCH);
+    assert_int_equal(
+        etcd_take_session(fb_bytes_str("{" HEADER ",\"succeeded\":false}"), &h, &v, &a, &err),
+        FB_EPROTO);
     /* leases */
     assert_int_equal(etcd_take_lease(fb_bytes_str("{" HEADER ",\"ID\":\"0\"}"), &h, &a, &b, &err),
                      FB_EPROTO);

@@ -2,6 +2,9 @@
  * ends promise is in store_test.c. */
 #include "tests/unit/coord/backends.h"
 
+#include "proto/coord/cluster_state.h"
+#include "proto/coord/file_state.h"
+
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -120,9 +123,39 @@ static void refuses_nonsense(void **state)
         assert_non_null(strstr(err.msg, "state is damaged"));
     }
     snprintf(path, sizeof(path), "%s/store/state", p->dir);
+    assert_int_equal(truncate(path, (off_t)FILE_STATE_BYTES_MAX + 1), 0);
+    assert_int_equal(fb_coord_open(p->url, false, &c, &err), FB_ECORRUPT);
+    assert_non_null(strstr(err.msg, "its size is out of bounds"));
     assert_int_equal(remove(path), 0);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(fb_coord_open(p->url, false, &c, &err), FB_ECORRUPT);
+}
+
+/* The store's file goes away under a handle and comes back: whoever asks in between is told. */
+static void a_store_that_goes_away(void **state)
+{
+    struct place *p = *state;
+    struct fb_coord *c = must_open(p);
+    struct fb_cluster_state *st;
+    struct fb_buf value = {0};
+    struct fb_err err;
+
+    assert_int_equal(fb_cluster_init(c, 4, &err), FB_OK);
+    store_away(p);
+    st = (struct fb_cluster_state *)p; /* anything but NULL */
+    assert_int_equal(fb_cluster_state_read(c, &st, &err), FB_ENOENT);
+    assert_non_null(strstr(err.msg, "store/state"));
+    assert_null(st);
+    assert_int_equal(fb_coord_get(c, "meta", &value, NULL, &err), FB_ENOENT);
+    assert_non_null(strstr(err.msg, "store/state"));
+    assert_int_equal(value.n, 0);
+    assert_int_equal(fb_coord_cas(c, "k", 0, fb_bytes_str("v"), NULL, &err), FB_ENOENT);
+    store_back(p);
+    assert_int_equal(fb_cluster_state_read(c, &st, &err), FB_OK);
+    assert_int_equal(st->map->partitions, 4);
+    fb_cluster_state_put(st);
+    assert_int_equal(fb_coord_get(c, "k", &value, NULL, &err), FB_ENOENT);
+    fb_coord_close(c);
 }
 
 static void makes_what_is_missing(void **state)
@@ -147,6 +180,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(makes_what_is_missing, file_setup, file_teardown),
         cmocka_unit_test_setup_teardown(damage_is_named_and_kept, file_setup, file_teardown),
         cmocka_unit_test_setup_teardown(old_copy_and_crash_leftovers, file_setup, file_teardown),
+        cmocka_unit_test_setup_teardown(a_store_that_goes_away, file_setup, file_teardown),
         cmocka_unit_test(urls),
         cmocka_unit_test_setup_teardown(refuses_nonsense, file_setup, file_teardown),
     };

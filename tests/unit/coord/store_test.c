@@ -38,6 +38,7 @@ static void compare_and_swap(void **state)
     assert_true(r2 > r1);
     assert_int_equal(fb_coord_cas(b, "meta", r2, fb_bytes("\xff", 1), &rev, &err), FB_EINVAL);
     assert_int_equal(fb_coord_cas(b, "meta", r2, fb_bytes("a\0b", 3), &rev, &err), FB_EINVAL);
+    assert_int_equal(fb_coord_cas(b, "\xff", 0, fb_bytes_str("v"), &rev, &err), FB_EINVAL);
     {
         struct fb_coord_op ops[] = {{.key = "part/2", .value = fb_bytes_str("p2")},
                                     {.key = "part/10", .value = fb_bytes_str("p10")},
