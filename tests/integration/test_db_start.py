@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
+import threading
 import unittest
 
 import base
@@ -100,11 +100,18 @@ class DbStart(unittest.TestCase):
         subprocess.run([PG_SERVER, "stop", self.pg_dir, "immediate"], check=True)
         try:
             p = self.spawn(self.info())
-            time.sleep(2)
-            self.assertIsNone(p.poll())
+            end = threading.Timer(30, p.kill)
+            end.start()
+            said = []
+            for line in p.stdout:
+                said.append(line)
+                if "no cluster there yet, waiting" in line:  # what is behind the look at PostgreSQL
+                    break
+            end.cancel()
+            self.assertIsNone(p.poll(), said)
             p.send_signal(signal.SIGTERM)
             out, _ = p.communicate(timeout=30)
-            self.assertEqual(p.returncode, 0, out)
+            self.assertEqual(p.returncode, 0, said + [out])
         finally:
             self.start_pg()
 

@@ -7,204 +7,19 @@
  * state is rebuilt (unit/crash); recovery itself is recorded on some of those states and treated
  * likewise. The long form takes more subsets:  FB_CRASH_LONG=1  (tools/crash-states). */
 #include "tests/unit/crash/states.h"
-#include "tests/unit/disk/disk_util.h"
+#include "tests/unit/disk/crash_life.h"
 
 #include "node/disk/data_dir.h"
 #include "node/disk/snapshot.h"
 
 #include "proto/base/log.h"
 
-#include <pthread.h>
-#include <semaphore.h>
-
-#define LANES 2u
-#define SEGMENT 4096u
-#define PART 3u
-
-enum note {
-    NOTE_OPENING, /* data_dir_open is called, of life a */
-    NOTE_OPENED,
-    NOTE_APPENDING, /* a = life * 256 + lane, b = sequence */
-    NOTE_SYNCED,
-    NOTE_TRIMMING,       /* a = life * 256 + lane, b = first sequence that must stay */
-    NOTE_DROPPING,       /* everything of earlier lives */
-    NOTE_SNAPSHOT_BEGUN, /* b = version */
-    NOTE_SNAPSHOT,
-    NOTE_CLOSING, /* data_dir_close of life a with a marker */
-    NOTE_CLOSED,
-};
-
-/* ---- a life ---- */
-
-struct life {
-    uint64_t number; /* also the log's generation */
-    struct log *log;
-    uint64_t seq[LANES];
-    uint64_t version; /* of the latest snapshot */
-    pthread_t writer;
-    sem_t syncing, go_on; /* a sync of another thread is about to happen; the writer had its turn */
-    uint64_t syncs_left;  /* the life ends before the sync that comes then; 0 = never */
-    bool dead;            /* the fsync thread stands still for ever */
-};
-
-static void on_synced(void *arg, uint32_t lane, uint64_t seq)
-{
-    const struct life *l = arg;
-    crash_note(NOTE_SYNCED, l->number << 8 | lane, seq);
-}
-
-static void append(struct life *l, uint32_t lane, unsigned count)
-{
-    while (count-- > 0) {
-        l->seq[lane]++;
-        crash_note(NOTE_APPENDING, l->number << 8 | lane, l->seq[lane]);
-        util_append(l->log, l->number, lane, l->seq[lane], l->seq[lane]);
-    }
-}
-
-/* In the fsync thread, before each of its syncs: the writer's turn. */
-static void give_turn(void *arg)
-{
-    struct life *l = arg;
-    if (pthread_equal(pthread_self(), l->writer))
-        return;
-    sem_post(&l->syncing);
-    sem_wait(&l->go_on);
-}
-
-/* Syncs what is there; before each of the thread's own syncs `more` batches are written, as long as
- * there are `turns`. */
-static void sync_lane(struct life *l, uint32_t lane, unsigned more, unsigned turns)
-{
-    uint64_t goal = l->seq[lane];
-    struct timespec pause = {.tv_nsec = 50000};
-    crash_before_sync(give_turn, l);
-    log_sync_soon(l->log, lane);
-    while (log_synced_seq(l->log, lane) < goal) {
-        if (sem_trywait(&l->syncing) != 0) {
-            nanosleep(&pause, NULL);
-            continue;
-        }
-        if (l->syncs_left > 0 && --l->syncs_left == 0) {
-            l->dead = true;
-            break;
-        }
-        if (turns > 0) {
-            turns--;
-            append(l, lane, more);
-        }
-        sem_post(&l->go_on);
-    }
-    crash_before_sync(NULL, NULL);
-}
-
-static void snapshot(struct life *l, const char *dir)
-{
-    struct snapshot_info info = {.part = PART, .generation = l->number};
-    struct snapshot_writer *w;
-    struct fb_buf b = {0};
-    struct fb_err err;
-
-    l->version += 10;
-    info.start_ver = l->version;
-    info.start_log_seq = l->seq[0];
-    crash_note(NOTE_SNAPSHOT_BEGUN, 0, l->version);
-    assert_int_equal(snapshot_create(dir, &info, &w, &err), FB_OK);
-    for (uint64_t i = 1; i <= 3; i++) {
-        util_payload(l->version, PART, i, 400, &b);
-        assert_int_equal(snapshot_append(w, fb_buf_view(&b), &err), FB_OK);
-    }
-    assert_int_equal(snapshot_commit(w, 1, &err), FB_OK);
-    crash_note(NOTE_SNAPSHOT, 0, l->version);
-    fb_buf_fini(&b);
-}
-
-/* The same version again, as of a partition that nobody wrote to. */
-static void snapshot_again(struct life *l, const char *dir)
-{
-    l->version -= 10;
-    snapshot(l, dir);
-}
-
-static void trim(struct life *l, uint32_t lane, uint64_t keep, bool older)
-{
-    struct fb_err err;
-    crash_note(NOTE_TRIMMING, l->number << 8 | lane, keep);
-    if (older)
-        crash_note(NOTE_DROPPING, l->number, 0);
-    assert_int_equal(log_trim(l->log, lane, keep, older, &err), FB_OK);
-}
-
-static const uint8_t cluster[16] = "crash states";
-
-static void begin(struct life *l, struct data_dir *d, const char *root, uint64_t number,
-                  uint64_t version)
-{
-    char path[128];
-    struct util_seen seen = {.first = 1};
-    struct fb_err err;
-    struct log_config c = {.lanes = LANES,
-                           .segment_bytes = SEGMENT,
-                           .generation = number,
-                           .sync_interval_ms = 60000,
-                           .arg = l,
-                           .synced = on_synced};
-
-    *l = (struct life){.number = number, .version = version, .writer = pthread_self()};
-    sem_init(&l->syncing, 0, 0);
-    sem_init(&l->go_on, 0, 0);
-    snprintf(path, sizeof(path), "%s/data", root);
-    crash_note(NOTE_OPENING, number, 0);
-    if (data_dir_open(path, cluster, "node-1", d, &err) != FB_OK)
-        fail_msg("%s", err.msg);
-    crash_note(NOTE_OPENED, number, 0);
-    assert_int_equal(util_recover(d->log_path, &seen, NULL, &err), FB_OK);
-    for (uint64_t g = 1; g < number; g++) /* what was replayed will be served, so it must stay */
-        for (uint32_t lane = 0; lane < LANES; lane++)
-            if (seen.last[g][lane] != 0)
-                crash_note(NOTE_SYNCED, g << 8 | lane, seen.last[g][lane]);
-    c.dir = d->log_path;
-    assert_int_equal(log_open(&c, &l->log, &err), FB_OK);
-    fb_buf_fini(&seen.expect);
-}
-
-/* False: the process was killed on the way. */
-static bool live(struct life *l, const struct data_dir *d, bool older)
-{
-    append(l, 0, 12);
-    append(l, 1, 5);
-    sync_lane(l, 0, 9, 3);
-    append(l, 1, 9);
-    if (!l->dead)
-        sync_lane(l, 1, 2, 1);
-    if (l->dead)
-        return false;
-    snapshot(l, d->snapshot_path);
-    append(l, 0, 31); /* rolls twice without a sync */
-    sync_lane(l, 0, 10, 4);
-    if (l->dead)
-        return false;
-    snapshot(l, d->snapshot_path);
-    append(l, 0, 6);
-    sync_lane(l, 0, 0, 0);
-    if (l->dead)
-        return false;
-    trim(l, 0, l->seq[0] - 20, older);
-    snapshot_again(l, d->snapshot_path);
-    snapshot(l, d->snapshot_path);
-    snapshot_again(l, d->snapshot_path);
-    trim(l, 0, l->seq[0], older);
-    append(l, 0, 14);
-    append(l, 1, 7);
-    return true;
-}
-
 /* ---- what must be there ---- */
 
 struct must {
-    uint64_t appending[UTIL_GENERATIONS_MAX][LANES];
-    uint64_t synced[UTIL_GENERATIONS_MAX][LANES];
-    uint64_t trimming[UTIL_GENERATIONS_MAX][LANES];
+    uint64_t appending[UTIL_GENERATIONS_MAX][LIFE_LANES];
+    uint64_t synced[UTIL_GENERATIONS_MAX][LIFE_LANES];
+    uint64_t trimming[UTIL_GENERATIONS_MAX][LIFE_LANES];
     bool dropping;
     uint64_t opening, opened, closing, closed; /* lives */
     uint64_t snapshot_begun, snapshot, snapshots;
@@ -287,8 +102,8 @@ static enum fb_status see_block(void *arg, uint16_t part, struct fb_bytes items,
 {
     struct seen_snapshot *s = arg;
     (void)err;
-    assert_int_equal(part, PART);
-    util_payload(s->version, PART, ++s->blocks, 400, &s->expect);
+    assert_int_equal(part, LIFE_PART);
+    util_payload(s->version, LIFE_PART, ++s->blocks, 400, &s->expect);
     assert_true(fb_bytes_equal(items, fb_buf_view(&s->expect)));
     return FB_OK;
 }
@@ -321,7 +136,7 @@ static void check_snapshots(struct checking *c, const char *dir)
 
 /* Batches as recovery gives them: contents and order are checked, the beginning by the caller. */
 struct batches {
-    uint64_t first[UTIL_GENERATIONS_MAX][LANES], last[UTIL_GENERATIONS_MAX][LANES];
+    uint64_t first[UTIL_GENERATIONS_MAX][LIFE_LANES], last[UTIL_GENERATIONS_MAX][LIFE_LANES];
     uint64_t generation;
     struct fb_buf expect;
 };
@@ -331,7 +146,8 @@ static enum fb_status see_batch(void *arg, uint64_t generation, uint32_t lane, u
 {
     struct batches *s = arg;
     (void)err;
-    assert_true(generation >= s->generation && generation < UTIL_GENERATIONS_MAX && lane < LANES);
+    assert_true(generation >= s->generation && generation < UTIL_GENERATIONS_MAX &&
+                lane < LIFE_LANES);
     s->generation = generation;
     if (s->first[generation][lane] == 0)
         s->first[generation][lane] = seq;
@@ -361,7 +177,7 @@ static uint32_t recover(struct checking *c, const char *dir, struct batches *out
 static void check_batches(struct checking *c, const struct batches *b)
 {
     for (uint64_t g = 1; g < UTIL_GENERATIONS_MAX; g++)
-        for (uint32_t lane = 0; lane < LANES; lane++) {
+        for (uint32_t lane = 0; lane < LIFE_LANES; lane++) {
             const struct must *m = &c->must;
             char text[160];
             bool dropped = m->dropping && g < m->opened;
@@ -385,8 +201,8 @@ static void check_start_again(struct checking *c, const char *dir, const struct 
                               uint64_t generation)
 {
     struct log_config lc = {.dir = dir,
-                            .lanes = LANES,
-                            .segment_bytes = SEGMENT,
+                            .lanes = LIFE_LANES,
+                            .segment_bytes = LIFE_SEGMENT,
                             .generation = generation + 1,
                             .sync_interval_ms = 60000};
     struct batches again;
@@ -433,7 +249,7 @@ static void check_state(void *arg, size_t ops)
     if (!c->nested)
         must_until(&c->must, c->plan.record, ops);
     snprintf(path, sizeof(path), "%s/data", c->plan.dir);
-    if (data_dir_open(path, cluster, "node-1", &d, &err) != FB_OK)
+    if (data_dir_open(path, life_cluster, "node-1", &d, &err) != FB_OK)
         wrong(c, "data directory", err.msg);
     if (!c->nested) {
         /* The marker of a clean stop: there once data_dir_close returned, gone once the next open
@@ -483,14 +299,14 @@ static void power_loss(void **state)
     util_dir(root, sizeof(root));
     util_dir(scratch, sizeof(scratch));
     crash_record(root);
-    begin(&l, &d, root, 1, 0);
-    live(&l, &d, false);
+    life_begin(&l, &d, root, 1, 0);
+    life_live(&l, &d, false);
     log_close(l.log);
     crash_note(NOTE_CLOSING, 1, 0);
     data_dir_close(&d, 100);
     crash_note(NOTE_CLOSED, 1, 0);
-    begin(&l, &d, root, 2, l.version);
-    live(&l, &d, true);
+    life_begin(&l, &d, root, 2, l.version);
+    life_live(&l, &d, true);
     record = crash_record_end();
     log_close(l.log);
     data_dir_close(&d, 0);
@@ -556,14 +372,14 @@ static void power_loss_after_a_kill(void **state)
         util_dir(root, sizeof(root));
         util_dir(scratch, sizeof(scratch));
         crash_record(root);
-        begin(first, &d, root, 1, 0);
+        life_begin(first, &d, root, 1, 0);
         first->syncs_left = n;
-        killed = !live(first, &d, false);
+        killed = !life_live(first, &d, false);
         crash_before_sync(NULL, NULL);
         close(d.lock_fd); /* the kernel's part of a kill */
-        begin(&second, &d2, root, 2, first->version);
-        append(&second, 0, 3);
-        sync_lane(&second, 0, 0, 0);
+        life_begin(&second, &d2, root, 2, first->version);
+        life_append(&second, 0, 3);
+        life_sync(&second, 0, 0, 0);
         record = crash_record_end();
         log_close(second.log);
         data_dir_close(&d2, 0);
