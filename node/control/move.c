@@ -89,6 +89,29 @@ static void undo(const struct look *l, const char *to, enum fb_move_state state)
         ends(l, state);
 }
 
+/* Of the members of the set but `name` (NULL: all), those that live. */
+static uint32_t others(const struct look *l, const char *name)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < l->rec->isr_count; i++)
+        n += (name == NULL || strcmp(l->rec->isr[i].node, name) != 0) && stays(l, &l->rec->isr[i]);
+    return n;
+}
+
+/* What it was to replace is gone, and as many copies as there are to be exist without it, or are
+ * being made: the controller, which looks after copies that are lost, was faster. */
+static bool others_suffice(const struct look *l)
+{
+    uint32_t n = l->rec->isr_count;
+
+    for (uint32_t i = 0; i < l->rec->learner_count; i++) {
+        const struct control_node *of = hint_of(l, l->rec->learners[i]);
+        n += of != NULL && of->alive && !of->leaving;
+    }
+    return n >= l->run->copies;
+}
+
 /* The new copy is not in the set. */
 static void fill(const struct look *l, const struct fb_run_move *m, bool cancel)
 {
@@ -106,8 +129,10 @@ static void fill(const struct look *l, const struct fb_run_move *m, bool cancel)
         waits(l, "the process before it leaves the set");
     else if (!n->alive || n->leaving)
         waits(l, "the node it copies to is down, or stops");
-    else if (!source && l->rec->isr_count + l->rec->learner_count >= l->run->copies)
-        ends(l, FB_MOVE_MOOT); /* what it was to replace has been replaced already */
+    else if (!source && others(l, NULL) >= l->run->copies)
+        ends(l, FB_MOVE_DONE);
+    else if (!source && others_suffice(l))
+        waits(l, "another node makes the copy");
     else if (l->rec->learner_count >= FB_REPLICAS_MAX || l->rec->isr_count > FB_REPLICAS_MAX)
         waits(l, "the partition has as many copies as it can");
     else
@@ -132,16 +157,6 @@ static void promote(const struct look *l, const char *node)
         ends(l, FB_MOVE_MOOT);
     else
         waits(l, "who is to lead is not in the set");
-}
-
-/* Of the members but `name`, those that live. */
-static uint32_t others(const struct look *l, const char *name)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < l->rec->isr_count; i++)
-        n += strcmp(l->rec->isr[i].node, name) != 0 && stays(l, &l->rec->isr[i]);
-    return n;
 }
 
 /* The old copy leads, as after a fail-over: the new one shall, or else any. */
@@ -173,7 +188,8 @@ static void let_go(const struct look *l, const struct fb_run_move *m)
         if (strcmp(l->rec->leaving, from) == 0)
             acts(l, FB_REC_STAY, from, 0, "another copy was lost: the old one stays for now");
         else if (m->to == FB_PLAN_NO_NODE && l->rec->isr_count <= need)
-            ends(l, FB_MOVE_MOOT); /* it is not one too many any more */
+            /* it is not one too many any more; where it was to be emptied it is not */
+            ends(l, m->reason == FB_MOVE_SPARE ? FB_MOVE_DONE : FB_MOVE_MOOT);
         else
             waits(l, "the other copies have to be in the set");
         return;

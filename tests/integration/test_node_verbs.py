@@ -14,17 +14,6 @@ class Verbs(Moves):
     def ctl(self, *args):
         return self.cluster.ctl(*args, "-y", "--timeout", "60s")
 
-    def ctl_lost(self, *args):
-        """Of a node that is lost: the cluster makes its copies anew by itself, too, once there is a node that has room. What it was
-        faster with is left out of the moves, said with exit 1, and has nothing left to do when it is tried again."""
-        r = self.cluster.ctl(*args, "-y", "--timeout", "60s", check=False)
-        if r.returncode == 1:
-            self.assertRegex(r.stderr, "[1-9][0-9]* left out")
-            self.wait_whole()
-            self.ctl(*args)
-        else:
-            self.assertEqual(r.returncode, 0, r.stderr)
-
     def unchanged(self, *args):
         self.assertIn("nothing to change", self.cluster.ctl(*args).stderr)
         self.assertEqual(self.cluster.ctl(*args, "--error-unchanged", check=False).returncode, 3)
@@ -106,7 +95,7 @@ class Nodes(Verbs):
         self.assertRegex(self.refused("node", "replace", "node-1", "node-3", "-y"), "node-3 is not running")
         self.assertRegex(self.refused("node", "remove", "node-3", "-y"), r"node-3 holds \d+ copies: .*--force")
         fifth = self.add_node()
-        self.ctl_lost("node", "replace", "node-3", "node-5")
+        self.ctl("node", "replace", "node-3", "node-5")
         self.assert_empty("node-3")
         self.unchanged("node", "replace", "node-3", "node-5")  # known, down, and in no set any more
         self.cluster.nodes.remove(third)
@@ -120,7 +109,7 @@ class Nodes(Verbs):
         self.assertEqual(self.names(), ["node-1", "node-2", "node-4", "node-5"])
         fifth.kill()
         wait_for("node-5 to be missed", lambda: self.missed("node-5"))
-        self.ctl_lost("node", "remove", "node-5", "--force")
+        self.ctl("node", "remove", "node-5", "--force")
         self.cluster.nodes.remove(fifth)
         self.assertEqual(self.names(), ["node-1", "node-2", "node-4"])
         self.assert_empty("node-5")

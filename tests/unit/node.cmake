@@ -60,3 +60,4 @@ fb_add_test(node_count LABELS unit TIMEOUT 60 SOURCES unit/node/count_test.c uni
 fb_add_test(node_goodbye LABELS unit TIMEOUT 60 SOURCES unit/node/goodbye_test.c LIBS node_core fb_cluster fb_wire fb_base)
 fb_add_test(node_report LABELS unit TIMEOUT 60 SOURCES unit/node/report_test.c LIBS node_control fb_cluster fb_base)
 fb_add_test(node_leave LABELS unit TIMEOUT 60 SOURCES unit/node/leave_test.c LIBS node_control fb_cluster fb_base)
+fb_add_test(node_move LABELS unit TIMEOUT 60 SOURCES unit/node/move_test.c LIBS node_control fb_cluster fb_base)
