@@ -226,8 +226,8 @@ enum fb_status lane_copy_record(struct lane *l, uint16_t part, const struct fb_p
     p = part_get(l, part);
     if (p->copy == NULL && p->open)
         return FB_EBUSY;
-    if (p->copy == NULL && !names(l, rec) && (rec->isr_count < 2 || p->last_ver == 0))
-        return FB_OK; /* else what is left of a copy that was moved goes */
+    if (p->copy == NULL && !names(l, rec) && (!p->tail.kept || p->last_ver == 0))
+        return FB_OK; /* else what is left of one of several copies goes */
     if (p->copy == NULL && p->led_alone && p->synced_ver < p->last_ver)
         return FB_EAGAIN; /* copies begin with what is synced, all of it */
     st = replica_record(copy_get(l, p)->r, rec, rev, l->copies->boot_ns);

@@ -145,8 +145,9 @@ void replica_wiped(struct replica *r);
 /* In no set, as far as read here, and its log is gone: it is refused as a member (FB_ESTALE) until
  * it has been filled as a learner, whatever older record is read late. */
 void replica_dropped(struct replica *r);
-/* In no set, as far as read here, and no primary was heard since `since_ns`; the set has what level
- * `replicated` asks for: nobody needs what is here. */
+/* In no set, as far as read here, in a record that is not older than this log, and no primary was
+ * heard since `since_ns`; the set has what level `replicated` asks for: nobody needs what is here.
+ */
 bool replica_unneeded(const struct replica *r, uint64_t since_ns);
 void replica_installed(struct replica *r, uint64_t ver);
 void replica_copy_ack(struct replica *r, uint64_t slice);

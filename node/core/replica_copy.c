@@ -131,8 +131,9 @@ enum fb_status replica_recv_copy(struct replica_lane *rl, uint16_t node, uint64_
 
 bool replica_unneeded(const struct replica *r, uint64_t since_ns)
 {
-    return r->role == REPLICA_NONE && r->rec.epoch != 0 && r->rec.isr_count >= r->rec.min_isr &&
-           r->heard_ns <= since_ns;
+    /* a record that is older than this log says nothing about it (I34) */
+    return r->role == REPLICA_NONE && r->rec.epoch != 0 && r->rec.epoch >= r->epoch &&
+           r->rec.isr_count >= r->rec.min_isr && r->heard_ns <= since_ns;
 }
 
 void replica_dropped(struct replica *r)

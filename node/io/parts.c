@@ -163,6 +163,7 @@ static void copied_record(struct worker *w, struct changes *c, uint16_t part,
 static void carry_out(struct worker *w, const struct job *j)
 {
     const struct fb_map *map = j->state->map;
+    const struct fb_member me = node_self(w->node);
     struct fb_reader r = fb_reader(fb_buf_view(&j->items));
     struct changes c = {0};
 
@@ -170,10 +171,13 @@ static void carry_out(struct worker *w, const struct job *j)
         uint16_t part = fb_take_u16(&r);
         const struct fb_part_record *rec = &map->parts[part];
         struct lane_copy now;
-        if (single(rec) && !lane_copy_status(w->lane, part, &now))
+        if (single(rec) && !lane_copy_status(w->lane, part, &now)) {
             single_record(w, &c, part, rec);
-        else
+            if (!lane_partition_open(w->lane, part) && !fb_member_same(&rec->primary, &me))
+                copied_record(w, &c, part, j->state); /* of a copy that was moved there is a rest */
+        } else {
             copied_record(w, &c, part, j->state);
+        }
     }
     open_parts(w, &c);
     parts_told(&c.opened, "partitions opened", w);
