@@ -41,6 +41,7 @@ void copies_fini(struct lane *l)
     fb_buf_fini(&s->slice);
     free(s->read_until);
     free(s->events);
+    free(s->commit_ns);
     free(s);
 }
 
@@ -69,10 +70,25 @@ const struct lane_copy_event *lane_copy_events(const struct lane *l, uint32_t *c
     return l->copies->events;
 }
 
+void copy_committed(struct copies *s, const struct tick_end *e)
+{
+    if (s->commit_n == s->commit_cap) {
+        s->commit_cap = s->commit_cap ? s->commit_cap * 2 : 16;
+        s->commit_ns = fb_xrealloc(s->commit_ns, s->commit_cap * sizeof *s->commit_ns);
+    }
+    s->commit_ns[s->commit_n++] = s->boot_ns - e->boot_ns;
+}
+
+const uint64_t *lane_commit_ns(const struct lane *l, uint32_t *count)
+{
+    *count = l->copies == NULL ? 0 : l->copies->commit_n;
+    return *count == 0 ? NULL : l->copies->commit_ns;
+}
+
 void copies_events_clear(struct lane *l)
 {
     if (l->copies != NULL)
-        l->copies->event_n = 0;
+        l->copies->event_n = l->copies->commit_n = 0;
 }
 
 void copy_due(struct lane *l, struct copy *c)
@@ -169,7 +185,7 @@ void copy_log_end(struct lane *l, struct copy *c, uint64_t ver, uint64_t ptime, 
             c->ends = fb_xrealloc(c->ends, c->cap * sizeof *c->ends);
         }
         e = &c->ends[c->n++];
-        *e = (struct tick_end){.log_seq = l->fx.log_seq};
+        *e = (struct tick_end){.log_seq = l->fx.log_seq, .boot_ns = l->copies->boot_ns};
     }
     e->ver = ver;
     e->ptime = ptime;

@@ -88,6 +88,9 @@ struct lane_copy_event {
 };
 /* Of this tick, in order; valid until lane_effects_clear. */
 const struct lane_copy_event *lane_copy_events(const struct lane *l, uint32_t *count);
+/* Of this tick as well: for each tick and partition led here that was committed now, for how long
+ * every copy in sync had to be waited for. Nanoseconds; valid until lane_effects_clear. */
+const uint64_t *lane_commit_ns(const struct lane *l, uint32_t *count);
 
 /* Until when (CLOCK_BOOTTIME, ns) any thread may answer from what is published of a partition, to
  * be compared with the clock read after the values were copied: UINT64_MAX for one copy, 0 when the

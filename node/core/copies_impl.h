@@ -17,7 +17,8 @@ struct copy_waits {
  * is within one, and of a key one version is kept for each. */
 struct tick_end {
     uint64_t ver, ptime, log_seq;
-    size_t bytes; /* of its records in log_tail */
+    uint64_t boot_ns; /* of its first record */
+    size_t bytes;     /* of its records in log_tail */
 };
 
 /* A primary that is to hand over (copy_hold.c). */
@@ -59,6 +60,8 @@ struct copies {
     struct copy *due;
     struct lane_copy_event *events;
     uint32_t event_n, event_cap;
+    uint64_t *commit_ns; /* see lane_commit_ns */
+    uint32_t commit_n, commit_cap;
     _Atomic uint64_t *read_until; /* by partition: see lane_read_until */
     uint64_t own_bytes;           /* of primaries: not published yet */
     bool probing;                 /* a read waits for a token that is not sent yet */
@@ -75,6 +78,8 @@ void copy_read_until(struct lane *l, const struct part *p, uint64_t ns);
 void copy_count_own(struct lane *l, struct copy *c);
 /* A record of so many bytes went into its log's tail. */
 void copy_log_end(struct lane *l, struct copy *c, uint64_t ver, uint64_t ptime, size_t bytes);
+/* A primary: everybody in sync has all of the tick. */
+void copy_committed(struct copies *s, const struct tick_end *e);
 /* copy_stream.c: after each call that may change who leads, in the order in which things happened.
  */
 void copy_settle(struct lane *l, struct copy *c);

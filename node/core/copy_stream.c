@@ -222,6 +222,7 @@ static void advance(struct lane *l, struct copy *c)
         while (c->n > c->first && c->ends[c->first].ver <= com) {
             const struct tick_end *e = &c->ends[c->first++];
             log_tail_drop(p, e->bytes, e->ver, e->ptime);
+            copy_committed(l->copies, e);
         }
     } else {
         log_tail_apply(l, p, com, false);

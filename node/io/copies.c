@@ -41,6 +41,15 @@ void worker_copies_tick(struct worker *w, uint64_t now)
     worker_lag_look(w);
 }
 
+static void observe_commits(const struct worker *w)
+{
+    uint32_t count;
+    const uint64_t *ns = lane_commit_ns(w->lane, &count);
+
+    for (uint32_t i = 0; i < count; i++)
+        fb_histogram_observe_ns(w->node->replication_ack, ns[i], 1);
+}
+
 static void carry_out(struct worker *w)
 {
     struct parts_told opened = {0}, closed = {0}, held = {0}, released = {0};
@@ -86,5 +95,6 @@ void worker_copies_written(struct worker *w)
     if (fx->sync_wanted && (!wanted || fx->log.n == 0))
         log_sync_soon(w->node->log, w->index);
     carry_out(w);
+    observe_commits(w);
     peers_send(w);
 }

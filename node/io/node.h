@@ -56,6 +56,7 @@ struct node {
     struct node_links *links;   /* to other nodes */
     struct fb_admin *admin;
     struct fb_histogram *write_pause; /* of partitions that are handed over */
+    struct fb_histogram *replication_ack;
     struct snapshotter *snapshotter;
     uint32_t worker_count;
     struct worker *workers[NODE_WORKERS_MAX];

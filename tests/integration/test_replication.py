@@ -190,6 +190,13 @@ class Replication(ThreeNodes):
                  for p in self.cluster.nodes if p is not peer]
         return sum(float(f.group(1)) for f in found) if all(found) else None
 
+    def ack_seconds(self):
+        """For how long the copies in sync were waited for, on average."""
+        text = "\n".join(p.http("/metrics")[1] for p in self.cluster.nodes)
+        total, count = (sum(float(v) for v in re.findall(rf"^forebay_replication_ack_duration_seconds_{what} (\S+)$", text, re.M))
+                        for what in ("sum", "count"))
+        return total / count
+
     def lag_of_stopped(self, node):
         """Until it is out of the sets, which is soon: was there any?"""
         node.kill(signal.SIGSTOP)
@@ -208,6 +215,7 @@ class Replication(ThreeNodes):
         ws = self.load("lag")
         slow = max(self.cluster.nodes, key=lambda p: self.status(p)["partitions_backup"])
         wait_for("copies that lag to be told of", lambda: self.lag(slow) is not None, 10)
+        self.assertTrue(0 < self.ack_seconds() < 30)
         self.assertTrue(any(self.lag_of_stopped(slow) for _ in range(5)))  # it may be missed where all is slow
         self.go_on(ws)
         self.judge(ws)
