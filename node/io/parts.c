@@ -163,7 +163,6 @@ static void copied_record(struct worker *w, struct changes *c, uint16_t part,
 static void carry_out(struct worker *w, const struct job *j)
 {
     const struct fb_map *map = j->state->map;
-    const struct fb_member me = node_self(w->node);
     struct fb_reader r = fb_reader(fb_buf_view(&j->items));
     struct changes c = {0};
 
@@ -173,7 +172,7 @@ static void carry_out(struct worker *w, const struct job *j)
         struct lane_copy now;
         if (single(rec) && !lane_copy_status(w->lane, part, &now)) {
             single_record(w, &c, part, rec);
-            if (!lane_partition_open(w->lane, part) && !fb_member_same(&rec->primary, &me))
+            if (strcmp(rec->primary.node, w->node->name) != 0)
                 copied_record(w, &c, part, j->state); /* of a copy that was moved there is a rest */
         } else {
             copied_record(w, &c, part, j->state);
