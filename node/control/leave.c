@@ -15,9 +15,10 @@ static uint32_t led(const struct fb_map *map, const struct control_leave *out, c
     uint32_t n = 0;
 
     for (uint32_t p = 0; p < map->partitions; p++)
-        n += strcmp(map->parts[p].primary.node, node) == 0;
+        n += strcmp(map->parts[p].primary.node, node) == 0 ||
+             strcmp(map->parts[p].successor, node) == 0;
     for (uint32_t i = 0; i < out->count; i++)
-        n += strcmp(out->steps[i].next.primary.node, node) == 0;
+        n += strcmp(out->steps[i].next.successor, node) == 0;
     return n;
 }
 
@@ -35,7 +36,7 @@ static void hand_over(const struct fb_map *map, const struct fb_member *me, uint
 {
     const struct fb_part_record *rec = &map->parts[part];
     struct control_step *step = &out->steps[out->count];
-    struct fb_record_event ev = {.kind = FB_REC_PROMOTE};
+    struct fb_record_event ev = {.kind = FB_REC_HAND_OVER};
     uint32_t least = UINT32_MAX;
     struct fb_err err;
 
@@ -44,6 +45,10 @@ static void hand_over(const struct fb_map *map, const struct fb_member *me, uint
         uint32_t has;
         if (m == NULL || m->inc != rec->isr[i].inc)
             continue;
+        if (strcmp(rec->successor, m->name) == 0) {
+            out->handing++;
+            return;
+        }
         has = led(map, out, m->name);
         if (has < least) {
             least = has;

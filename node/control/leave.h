@@ -8,9 +8,9 @@
 #include "node/control/controller.h"
 
 struct control_leave {
-    struct control_step *steps; /* caller's, room for map->partitions: PROMOTE of another, to be
-                                 * carried out when nobody waits for an answer of this node */
+    struct control_step *steps; /* caller's, room for map->partitions: HAND_OVER to another */
     uint32_t count;
+    uint32_t handing; /* led here, and the record says already who is to lead instead */
     uint32_t filling; /* led here, and a copy that could take over is being filled */
     uint32_t alone;   /* led here, and nobody else has or gets a copy now */
     uint32_t member;  /* led by others who run: this node's process is in their set still */

@@ -409,22 +409,6 @@ void lane_copy_lag(const struct lane *l, uint64_t *bytes)
     }
 }
 
-bool lane_answered(const struct lane *l, uint16_t part)
-{
-    const struct part *p = part < l->config.partitions ? l->parts[part] : NULL;
-
-    lane_check_writer(l);
-    if (p == NULL)
-        return true;
-    if (p->copy != NULL && (p->copy->commit.head != NULL || p->copy->durable.head != NULL ||
-                            p->copy->reads.head != NULL))
-        return false;
-    for (uint32_t i = 0; i < p->feed_cap; i++)
-        if (p->feeds[i] != NULL && p->feeds[i]->waits.head != NULL)
-            return false;
-    return !loads_awaited(l, part);
-}
-
 bool lane_copy_status(const struct lane *l, uint16_t part, struct lane_copy *out)
 {
     const struct part *p = part < l->config.partitions ? l->parts[part] : NULL;

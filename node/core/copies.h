@@ -121,10 +121,6 @@ struct lane_copy {
 /* By number of the node, FB_NODES_MAX of them: bytes of records of the primaries here that its
  * copies in sync have not acknowledged. */
 void lane_copy_lag(const struct lane *l, uint64_t *bytes);
-/* Is everybody answered who has asked something of the partition? Who does not let more in before
- * asking may have another node lead it, and nobody is told of an unknown outcome. */
-bool lane_answered(const struct lane *l, uint16_t part);
-
 /* False: the partition has one copy, or none here. */
 bool lane_copy_status(const struct lane *l, uint16_t part, struct lane_copy *out);
 

@@ -25,6 +25,19 @@ bool copy_held(const struct part *p)
     return p->copy != NULL && p->copy->hold.state != HOLD_NONE;
 }
 
+/* Is everybody answered who has asked something of the partition? */
+static bool answered(const struct lane *l, const struct copy *c)
+{
+    const struct part *p = c->part;
+
+    if (c->commit.head != NULL || c->durable.head != NULL || c->reads.head != NULL)
+        return false;
+    for (uint32_t i = 0; i < p->feed_cap; i++)
+        if (p->feeds[i] != NULL && p->feeds[i]->waits.head != NULL)
+            return false;
+    return !loads_awaited(l, p->id);
+}
+
 static void hold(struct lane *l, struct copy *c)
 {
     uint64_t now = l->copies->boot_ns;
@@ -86,7 +99,7 @@ void copy_hold(struct lane *l, struct copy *c)
     } else if (h->state == HOLD_PROMOTES && now >= h->until_ns) {
         h->given_up_rev = rev;
         release(l, c);
-    } else if (h->state == HOLD_PROMOTES || now >= h->until_ns || lane_answered(l, c->part->id) ||
+    } else if (h->state == HOLD_PROMOTES || now >= h->until_ns || answered(l, c) ||
                FB_MUTANT(copy_hold_short)) {
         if (h->state == HOLD_ANSWERS)
             h->until_ns = now + PROMOTE_NS;

@@ -73,8 +73,8 @@ static void test_led_and_not(void **state)
     assert_int_equal(g.out.count, 1);
     assert_int_equal(g.steps[0].part, 0);
     assert_int_equal(g.steps[0].rev, 100);
-    assert_string_equal(g.steps[0].next.primary.node, "a");
-    assert_int_equal(g.steps[0].next.epoch, 6);
+    assert_string_equal(g.steps[0].next.successor, "a");
+    assert_int_equal(g.steps[0].next.epoch, 5);     /* it ends when all are answered */
     assert_int_equal(g.steps[0].next.isr_count, 2); /* it goes when the other leads */
     assert_int_equal(g.out.member, 1);
     assert_int_equal(g.out.filling + g.out.alone, 0);
@@ -93,8 +93,8 @@ static void test_evenly(void **state)
     ask(&g);
     assert_int_equal(g.out.count, 5);
     for (uint32_t i = 0; i < g.out.count; i++) {
-        a += g.steps[i].next.primary.node[0] == 'a';
-        c += g.steps[i].next.primary.node[0] == 'c';
+        a += g.steps[i].next.successor[0] == 'a';
+        c += g.steps[i].next.successor[0] == 'c';
     }
     assert_int_equal(a, 2);
     assert_int_equal(c, 3);
@@ -134,13 +134,33 @@ static void test_filling(void **state)
     assert_int_equal(g.out.member, 0); /* d cannot let go of it */
 }
 
+/* What is asked for already is waited for, as long as that one can lead. */
+static void test_asked(void **state)
+{
+    struct rig g;
+    (void)state;
+    rig_init(&g);
+    place(&g, 0, "bac", "");
+    place(&g, 1, "bac", "");
+    place(&g, 2, "bac", "");
+    g.parts[0].successor[0] = g.parts[1].successor[0] = 'a';
+    ask(&g);
+    assert_int_equal(g.out.handing, 2);
+    assert_int_equal(g.out.count, 1);
+    assert_string_equal(g.steps[0].next.successor, "c"); /* a is to have two */
+    g.members[0].leaving = true;
+    ask(&g);
+    assert_int_equal(g.out.handing, 0);
+    assert_int_equal(g.out.count, 3);
+    assert_string_equal(g.steps[0].next.successor, "c");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_led_and_not),
-        cmocka_unit_test(test_evenly),
-        cmocka_unit_test(test_who_cannot),
-        cmocka_unit_test(test_filling),
+        cmocka_unit_test(test_led_and_not), cmocka_unit_test(test_evenly),
+        cmocka_unit_test(test_who_cannot),  cmocka_unit_test(test_filling),
+        cmocka_unit_test(test_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
