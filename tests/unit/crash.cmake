@@ -17,7 +17,8 @@ function(fb_add_failing_test name)
   fb_add_test(${name} LABELS unit TIMEOUT 1200 LIBS ${A_LIBS} SOURCES ${A_SOURCES} unit/crash/failing.c
     PARTS ${A_PARTS})
   foreach(call pwritev pwrite write pread read ftruncate fallocate fdatasync fsync renameat unlinkat
-      mkdirat mkdir openat open close fstat fstatat fstatvfs fcntl opendir fdopendir readdir)
+      mkdirat mkdir openat open close fstat fstatat fstatvfs fcntl opendir fdopendir readdir
+      eventfd inotify_init1)
     target_link_options(${name} PRIVATE -Wl,--wrap=${call})
   endforeach()
 endfunction()

@@ -12,7 +12,7 @@ fb_add_test(pg_check LABELS unit TIMEOUT 60 SOURCES unit/pg/check_test.c LIBS pg
 fb_add_test(pg_order LABELS unit TIMEOUT 60 SOURCES unit/pg/order_test.c LIBS pg_fixture)
 fb_add_test(pg_connect LABELS unit TIMEOUT 60 SOURCES unit/pg/connect_test.c LIBS pg_fixture Threads::Threads)
 # Calls of libpq that fail, without a seam in the product.
-fb_add_test(pg_failing_calls LABELS unit TIMEOUT 600 SOURCES unit/pg/failing_calls_test.c LIBS pg_fixture)
+fb_add_test(pg_failing_calls LABELS unit TIMEOUT 1200 SOURCES unit/pg/failing_calls_test.c LIBS pg_fixture)
 foreach(call PQsetnonblocking PQflush PQconsumeInput PQgetResult PQpipelineSync PQexitPipelineMode PQsendQuery
     PQsendPrepare PQsendQueryParams PQsendQueryPrepared PQconnectPoll PQconnectStartParams poll)
   target_link_options(pg_failing_calls PRIVATE -Wl,--wrap=${call})

@@ -13,7 +13,7 @@ ALLOWED = os.path.join(ROOT, "tools", "lib", "coverage.allow")
 
 # A condition on the failure of a call: a status, errno, what C and libpq return for "no", or the result of a call itself.
 FAILING = re.compile(
-    r"\bFB_OK\b|\bFB_E[A-Z]+\b|\berrno\b|\) (<|!=|==) (0|-1)\b|\b(fd|e|n|got|put|d|p|result|rc|s) (<|!=|==|>=) (0|NULL)\b|"
+    r"\bFB_OK\b|\bFB_E[A-Z]+\b|\berrno\b|\) (<|!=|==) (0|-1)\b|\b(\w*fd|e|n|got|put|d|p|result|rc|s) (<|!=|==|>=) (0|NULL)\b|"
     r"\bPQ[a-z]\w+\(|\bdisk_is_full\(|if \(!\w+\(")
 # Comparisons that are no failure of a call.
 PURE = re.compile(r"!?\b(str\w*|memcmp|memchr|flag|starts|fb_bytes_\w+|json_is_\w+|fb_hash_\w+|log_name_parse|text_value)"

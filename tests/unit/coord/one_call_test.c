@@ -80,12 +80,43 @@ static void a_cluster_that_goes_away(void **state)
     fb_coord_close(c);
 }
 
+static void change(void *arg)
+{
+    struct fb_err err;
+    assert_int_equal(fb_coord_cas(arg, "k", UINT64_MAX, fb_bytes_str("w"), NULL, &err), FB_OK);
+}
+
+/* No descriptors left. Without the one to be woken by there is no handle; without notifications
+ * changes are seen all the same, by looking. */
+static void no_descriptors(void **state)
+{
+    struct fb_coord *other = must_open(*state), *c;
+    struct fb_err err;
+    uint64_t rev;
+
+    failing_at("eventfd", 1, EMFILE);
+    assert_int_not_equal(fb_coord_open(((struct place *)*state)->url, false, &c, &err), FB_OK);
+    assert_true(failing_over());
+    assert_string_equal(err.msg, "coordinator: eventfd: Too many open files");
+
+    failing_at("inotify_init1", 1, EMFILE);
+    c = must_open(*state);
+    assert_true(failing_over());
+    assert_int_equal(fb_coord_cas(c, "k", 0, fb_bytes_str("v"), &rev, &err), FB_OK);
+    assert_int_equal(fb_coord_wait(c, rev, 0), FB_ETIMEOUT);
+    failing_before("fstatat", 2, change, other); /* behind the first look of the wait */
+    assert_int_equal(fb_coord_wait(c, rev, 20000), FB_OK);
+    assert_true(failing_over());
+    fb_coord_close(c);
+    fb_coord_close(other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, file_setup, file_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(a_state_that_gets_shorter),
                                        TEST(a_write_and_the_close_fail),
-                                       TEST(a_cluster_that_goes_away)};
+                                       TEST(a_cluster_that_goes_away), TEST(no_descriptors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

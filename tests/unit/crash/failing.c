@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -190,6 +192,8 @@ WHOLE(int, fstat, (int fd, struct stat *st), (fd, st), -1)
 WHOLE(int, fstatat, (int dir, const char *name, struct stat *st, int flags), (dir, name, st, flags),
       -1)
 WHOLE(int, fstatvfs, (int fd, struct statvfs *v), (fd, v), -1)
+WHOLE(int, eventfd, (unsigned n, int flags), (n, flags), -1)
+WHOLE(int, inotify_init1, (int flags), (flags), -1)
 WHOLE(DIR *, opendir, (const char *name), (name), NULL)
 WHOLE(DIR *, fdopendir, (int fd), (fd), NULL)
 WHOLE(struct dirent *, readdir, (DIR * d), (d), NULL)

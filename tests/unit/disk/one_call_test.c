@@ -11,6 +11,7 @@
 #include "proto/base/log.h"
 
 #include <errno.h>
+#include <semaphore.h>
 
 static const uint8_t ours[16] = {1, 2, 3};
 static char dir[64];
@@ -256,19 +257,33 @@ static void a_next_segment_in_the_way(void **state)
     }
 }
 
+static void note(void *arg)
+{
+    sem_post(arg);
+}
+
 /* How much room there is is not known: that is no reason to refuse writes, nor to stop. */
 static void unknown_free_space(void **state)
 {
     struct util_seen seen = {0};
     struct fb_err err;
     struct log *log;
+    sem_t looked;
     (void)state;
     failing_at("fstatvfs", 1, EIO);
     log = util_open(dir, 1, 1, 4096);
     assert_true(failing_over());
     assert_false(log_disk_low(log));
+    sem_init(&looked, 0, 0);
+    failing_before("fstatvfs", 1, note, &looked); /* it is looked at again each second */
     util_append(log, 1, 0, 1, 3);
-    log_close(log);
+    assert_true(is_there("reserve"));
+    while (sem_wait(&looked) != 0)
+        ;
+    log_close(log); /* the reserve, which was there, was not made again */
+    assert_true(failing_over());
+    sem_destroy(&looked);
+    assert_false(is_there("reserve"));
     assert_int_equal(util_recover(dir, &seen, NULL, &err), FB_OK);
     assert_int_equal(seen.last[1][0], 3);
     fb_buf_fini(&seen.expect);

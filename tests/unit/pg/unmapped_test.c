@@ -250,8 +250,33 @@ static void *cancel_wait(void *arg)
     return NULL;
 }
 
+static void want_standby(struct fixture *f, const char *name)
+{
+    char sql[128];
+    snprintf(sql, sizeof(sql), "alter system set synchronous_standby_names = '%s'", name);
+    fixture_sql(f, sql);
+    fixture_sql(f, "select pg_reload_conf()");
+    while (strcmp(fixture_text(f, "show synchronous_standby_names"), name) != 0)
+        ;
+}
+
+/* What receives the log and says so; it ends with its connection. */
+static FILE *start_standby(struct fixture *f)
+{
+    char command[512];
+    FILE *p;
+    snprintf(command, sizeof(command),
+             "mkdir %s/wal && exec %s/pg_receivewal -n --synchronous -h %s -p 5432 -U postgres -D "
+             "%s/wal 2>&1",
+             f->dir, fixture_text(f, "select setting from pg_config where name = 'BINDIR'"), f->dir,
+             f->dir);
+    p = popen(command, "r");
+    assert_non_null(p);
+    return p;
+}
+
 /* A barrier says whether a standby has what was committed: there is no such checkpoint, none is
- * wanted, one is wanted and there is none, so that somebody ends the wait. */
+ * wanted, one is wanted and there is none, so that somebody ends the wait; there is one. */
 static void barriers(void **state)
 {
     struct fixture *f = fixture_get(state);
@@ -260,6 +285,7 @@ static void barriers(void **state)
     struct pg_batch b = {.feeds = &feed, .feed_count = 1, .owner = "test"};
     struct pg_error err;
     pthread_t thread;
+    FILE *standby;
 
     assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_LOST);
     assert_string_equal(err.message, "there is no such checkpoint");
@@ -267,20 +293,29 @@ static void barriers(void **state)
     feed = fixture_feed(&session, NULL, 1, 1, NULL, 0);
     assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_OK);
     assert_false(b.replicated || b.sync_cancelled);
-    fixture_sql(f, "alter system set synchronous_standby_names = 'nobody'");
-    fixture_sql(f, "select pg_reload_conf()");
-    while (strcmp(fixture_text(f, "show synchronous_standby_names"), "nobody") != 0)
-        ;
+    want_standby(f, "nobody");
     assert_int_equal(pthread_create(&thread, NULL, cancel_wait, f), 0);
     do /* its own session has read the configuration, too, once it waits */
         assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_OK);
     while (!b.sync_cancelled);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_false(b.replicated);
-    fixture_sql(f, "alter system reset synchronous_standby_names");
-    fixture_sql(f, "select pg_reload_conf()");
-    while (strcmp(fixture_text(f, "show synchronous_standby_names"), "") != 0)
+    want_standby(f, "pg_receivewal");
+    standby = start_standby(f);
+    while (strcmp(fixture_text(f, "select count(*) from pg_stat_replication where sync_state = "
+                                  "'sync'"),
+                  "1") != 0)
         ;
+    do {
+        assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_OK);
+        assert_false(b.sync_cancelled);
+    } while (!b.replicated);
+    want_standby(f, "");
+    fixture_sql(f, "select pg_terminate_backend(pid) from pg_stat_replication");
+    (void)pclose(standby);
+    do /* nobody is asked any more */
+        assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_OK);
+    while (b.replicated);
     pg_batch_fini(&b);
 }
 
