@@ -1,6 +1,6 @@
 # The checkers of the simulator are tested on their own: a checker that finds nothing is worth nothing.
 foreach(name history history_twins)
-  fb_add_test(sim_${name} LABELS unit TIMEOUT 60
+  fb_add_test(sim_${name} LABELS unit TIMEOUT 300
     SOURCES sim/${name}_test.c sim/history.c sim/history_judge.c sim/history_loss.c sim/history_txn.c sim/reply.c
       sim/shadow.c
     LIBS fb_wire fb_cluster fb_base)

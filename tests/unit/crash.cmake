@@ -2,7 +2,7 @@
 # enumerations in their long form: tools/crash-states.
 function(fb_add_crash_test name)
   cmake_parse_arguments(A "" "" "SOURCES;LIBS" ${ARGN})
-  fb_add_test(${name} LABELS unit TIMEOUT 120 LIBS ${A_LIBS}
+  fb_add_test(${name} LABELS unit TIMEOUT 300 LIBS ${A_LIBS}
     SOURCES ${A_SOURCES} unit/crash/recorder.c unit/crash/states.c)
   foreach(call pwritev pwrite write ftruncate fallocate fdatasync fsync renameat unlinkat mkdirat
       mkdir openat)

@@ -1,5 +1,5 @@
 foreach(t log log_damage log_fault crash snapshot data_dir dump)
-  fb_add_test(disk_${t} LABELS unit TIMEOUT 120 SOURCES unit/disk/${t}_test.c LIBS node_disk)
+  fb_add_test(disk_${t} LABELS unit TIMEOUT 300 SOURCES unit/disk/${t}_test.c LIBS node_disk)
 endforeach()
 # Storage errors and deaths on demand, without a seam in the product.
 target_link_options(disk_log_fault PRIVATE

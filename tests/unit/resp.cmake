@@ -1,6 +1,6 @@
 foreach(part parser writer command translate render)
-  fb_add_test(resp_${part} LABELS unit TIMEOUT 60 SOURCES unit/resp/${part}_test.c LIBS router_resp)
+  fb_add_test(resp_${part} LABELS unit TIMEOUT 300 SOURCES unit/resp/${part}_test.c LIBS router_resp)
 endforeach()
 foreach(part number glob)
-  fb_add_test(base_${part} LABELS unit TIMEOUT 60 SOURCES unit/base/${part}_test.c LIBS fb_base)
+  fb_add_test(base_${part} LABELS unit TIMEOUT 300 SOURCES unit/base/${part}_test.c LIBS fb_base)
 endforeach()

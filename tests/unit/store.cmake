@@ -1,4 +1,4 @@
-fb_add_test(store_table LABELS unit TIMEOUT 120 SOURCES unit/store/table_test.c LIBS node_store)
+fb_add_test(store_table LABELS unit TIMEOUT 300 SOURCES unit/store/table_test.c LIBS node_store)
 # Short form; long: store_torture SECONDS READERS
-fb_add_test(store_torture LABELS unit TIMEOUT 60 SOURCES unit/store/torture.c LIBS node_store fb_rt)
+fb_add_test(store_torture LABELS unit TIMEOUT 300 SOURCES unit/store/torture.c LIBS node_store fb_rt)
 target_link_options(store_torture PRIVATE -Wl,--wrap=object_free)
