@@ -15,10 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define MS UINT64_C(1000000)
 #define SETTLE_NS UINT64_C(1500000000)
 #define RANK_NS UINT64_C(500000000)
 #define REPORT_NS UINT64_C(1000000000)
-#define HEAL_AFTER_NS UINT64_C(300000000000)
 
 /* Agent's thread alone. */
 struct node_control {
@@ -435,9 +435,10 @@ static void control(struct node *n, const struct fb_cluster_state *s)
     const struct fb_map *map = s->map;
     struct control_node *nodes = fb_xcalloc(map->member_count, sizeof(*nodes));
     struct control_report *reports = NULL;
+    uint64_t heal_after_ms = s->namespaces->heal_after_ms;
     struct control_in in = {.replicas = s->namespaces->replicas,
                             .settled = settled(n->control, map),
-                            .heal_after_ns = HEAL_AFTER_NS,
+                            .heal_after_ns = heal_after_ms == 0 ? UINT64_MAX : heal_after_ms * MS,
                             .nodes = nodes,
                             .successor_ns = n->control->successor_ns};
     struct control_plan plan = {.steps = n->control->steps};

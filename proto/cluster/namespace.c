@@ -22,9 +22,11 @@ static const char *const key_names[] = {
 #undef X
 };
 static const char *const safety_words[] = {"auto", "single", "sync", "lag"};
-static const char *const cluster_keys[] = {"partitions", "replicas", "max_dirty_bytes", "multi",
-                                           "database_safety"};
+static const char *const cluster_keys[] = {"partitions", "replicas",        "max_dirty_bytes",
+                                           "multi",      "database_safety", "heal_after"};
 #define SAFETY_LAG_MS 10000u
+#define HEAL_AFTER_MS 300000u
+#define HEAL_AFTER_MS_MIN 1000u
 #define NO_NAMESPACE UINT32_MAX
 
 struct parse {
@@ -350,6 +352,19 @@ static enum fb_status read_safety(struct fb_bytes v, struct fb_nsset *set, struc
     return st;
 }
 
+static enum fb_status read_heal_after(struct fb_bytes v, uint64_t *ms, struct fb_err *err)
+{
+    enum fb_status st = FB_OK;
+
+    *ms = 0;
+    if (!fb_bytes_is(v, "off"))
+        st = fb_duration_parse(v, ms, err);
+    if (st == FB_OK && *ms < HEAL_AFTER_MS_MIN && !fb_bytes_is(v, "off"))
+        st = fb_err_set(err, FB_EINVAL,
+                        "a node that is restarted is gone for as long; use 1s or more, or off");
+    return st;
+}
+
 static enum fb_status read_cluster_key(struct fb_nsset *set, size_t key, struct fb_bytes v,
                                        struct fb_err *err)
 {
@@ -370,8 +385,10 @@ static enum fb_status read_cluster_key(struct fb_nsset *set, size_t key, struct 
         st = READ_WORD(v, multi_words, &n, err);
         set->multi = (enum fb_multi)n;
         return st;
-    default:
+    case 4:
         return read_safety(v, set, err);
+    default:
+        return read_heal_after(v, &set->heal_after_ms, err);
     }
 }
 
@@ -497,6 +514,7 @@ enum fb_status fb_nsset_parse(const char *file, struct fb_bytes text, struct fb_
     p.said = fb_xcalloc(FB_NAMESPACES_MAX, sizeof(*p.said));
     p.set->count = 1;
     p.set->safety_lag_ms = SAFETY_LAG_MS;
+    p.set->heal_after_ms = HEAL_AFTER_MS;
     snprintf(p.set->ns[0].name, sizeof(p.set->ns[0].name), "default");
     fb_ini_walk(text, item_cb, tell, &p);
     for (uint32_t i = 0; i < p.set->count; i++) {
@@ -586,6 +604,8 @@ void fb_nsset_print(struct fb_buf *out, const struct fb_nsset *s)
     fb_buf_printf(out, "database_safety = %s%s%s\n", safety_words[s->safety],
                   s->safety == FB_SAFETY_LAG ? ":" : "",
                   s->safety == FB_SAFETY_LAG ? duration(s->safety_lag_ms, text) : "");
+    fb_buf_printf(out, "heal_after = %s\n",
+                  s->heal_after_ms == 0 ? "off" : duration(s->heal_after_ms, text));
     for (uint32_t i = 0; i < s->count; i++)
         print_namespace(out, &s->ns[i]);
 }

@@ -37,6 +37,8 @@ CLUSTER_KEYS = {
                         "objects are evicted, and level `database` is reached, only from there on. See [operations]"
                         "(operations.md#fail-over-of-postgresql). `auto`: `sync` while `synchronous_standby_names` is set, else "
                         "`lag:10s` once a standby was seen, else `single`."),
+    "heal_after": ("time from `1s`, `off`", "`5m`", "A node that is gone for so long is not waited for: its copies are made on the others. Back before that, it gets "
+                   "what it missed. `off`: it is waited for until `forebayctl node remove`."),
 }
 # Key of [namespace]: values, meaning. Defaults are asked of the programs.
 KEYS = {

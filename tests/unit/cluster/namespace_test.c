@@ -142,7 +142,7 @@ static void prints_back(void **state)
 {
     struct fb_nsset *s =
         parse("[cluster]\npartitions=32\nreplicas=0\nmax_dirty_bytes=1GiB\nmulti=relaxed\ndatabase_"
-              "safety=lag:3s\n"
+              "safety=lag:3s\nheal_after=90s\n"
               "[namespace "
               "b]\ntable=app.t\nkey=x,y\non_delete=null:gone\nread_only=yes\n"
               "[namespace "
@@ -159,6 +159,24 @@ static void prints_back(void **state)
     fb_buf_fini(&text);
     free(s);
     free(again);
+}
+
+static void heal_after(void **state)
+{
+    struct fb_nsset *s = parse("");
+    struct fb_buf text = {0};
+    (void)state;
+    assert_int_equal(s->heal_after_ms, 300000);
+    free(s);
+    s = parse("[cluster]\nheal_after = off\n");
+    assert_int_equal(s->heal_after_ms, 0);
+    fb_nsset_print(&text, s);
+    fb_buf_put_u8(&text, 0);
+    assert_non_null(strstr((const char *)text.p, "heal_after = off\n"));
+    fb_buf_fini(&text);
+    free(s);
+    problem("[cluster]\nheal_after = 999ms\n", "c:2: heal_after: a node that is restarted is gone");
+    problem("[cluster]\nheal_after = never\n", "c:2: heal_after: \"never\" is not a duration");
 }
 
 static void keys(void **state)
@@ -209,8 +227,9 @@ static void survives_mutation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),    cmocka_unit_test(problems),
-        cmocka_unit_test(all_at_once), cmocka_unit_test(prints_back),
-        cmocka_unit_test(keys),        cmocka_unit_test(survives_mutation)};
+        cmocka_unit_test(defaults),         cmocka_unit_test(problems),
+        cmocka_unit_test(all_at_once),      cmocka_unit_test(prints_back),
+        cmocka_unit_test(heal_after),       cmocka_unit_test(keys),
+        cmocka_unit_test(survives_mutation)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

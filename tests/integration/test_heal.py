@@ -1,0 +1,51 @@
+"""A node is gone for good: after heal_after its copies are made on the others, by nobody's command.
+
+Goal: every partition has as many copies as wanted again although the node never comes back, nothing acknowledged is lost on the way; where
+healing is off the node is waited for, and gets what it missed when it is back.
+Method: three nodes with one backup under load; kill -9; the cluster file changed while all runs.
+"""
+
+import time
+
+import base
+from base import wait_for
+from test_replication import ThreeNodes
+
+
+class Heal(ThreeNodes):
+    config = ThreeNodes.config.replace("[cluster]\n", "[cluster]\nheal_after = 2s\n")
+
+    def few(self):
+        return self.cluster.ctl_json("partition", "list", "--under-replicated")
+
+    def test_copies_are_made_elsewhere(self):
+        self.fresh_audit()
+        self.wait_whole()
+        ws = self.load("heal")
+        first, second, third = self.cluster.nodes
+        third.kill()
+        self.wait_led_by_others(third)
+        wait_for("the copies to be made on the others", lambda: not self.few(), 60)
+        for row in self.cluster.ctl_json("partition", "list"):
+            names = row["in_sync"]
+            self.assertEqual(sorted(names.replace(",", " ").split() if isinstance(names, str) else names), ["node-1", "node-2"])
+        # where healing is off the copies of one that is gone stay few, though another node has room
+        self.cluster.apply(self.config.replace("heal_after = 2s", "heal_after = off"))
+        third.start()
+        wait_for("the third to be ready", third.ready)
+        second.kill()
+        wait_for("the second's to be led by others", lambda: sum(self.status(p)["partitions_open"] for p in (first, third)) == 16, 60)
+        until = time.monotonic() + 6  # three times what healed the third's
+        while time.monotonic() < until:
+            self.assertTrue(self.few())
+            time.sleep(0.5)
+        second.start()
+        wait_for("the second to have what it missed", lambda: not self.few(), 60)
+        before = [w.writes for w in ws]
+        wait_for("writes to go on", lambda: all(w.writes > b + 100 for w, b in zip(ws, before)))
+        self.judge(ws)
+
+
+del ThreeNodes
+if __name__ == "__main__":
+    base.main()
