@@ -59,8 +59,9 @@ struct fb_nsset {
     enum fb_multi multi;
     enum fb_safety safety;
     uint64_t safety_lag_ms; /* LAG, also when AUTO chooses it */
-    uint64_t heal_after_ms; /* a node that is gone for so long is not waited for; 0 = it always is */
-    uint32_t count;         /* ns[0] is always "default" */
+    uint64_t
+        heal_after_ms; /* a node that is gone for so long is not waited for; 0 = it always is */
+    uint32_t count;    /* ns[0] is always "default" */
     struct fb_namespace ns[FB_NAMESPACES_MAX];
 };
 
