@@ -82,14 +82,14 @@ durability = durable
         ws = [Writers(self.cluster, prefix="load", require=levels[0], history=self.history, tag=tag).start(),
               Writers(self.cluster, prefix="dur", threads=2, require=levels[1], tag=tag).start()]
         self.addCleanup(lambda: [w.stopping.set() for w in ws])
-        wait_for("writes", lambda: all(w.writes > 100 for w in ws))
+        wait_for("writes", lambda: all(w.writes > 100 for w in ws), 60)
         return ws
 
     def go_on(self, ws):
         # one copy alone reaches no more than local: what does reach the level shows that the set is whole again
         self.wait_whole()
         before = [w.writes for w in ws]
-        wait_for("writes to go on", lambda: all(w.writes > b + 100 for w, b in zip(ws, before)))
+        wait_for("writes to go on", lambda: all(w.writes > b + 100 for w, b in zip(ws, before)), 60)
 
     def assert_sure(self, ws):
         """Nothing was killed so far: whoever leads hands over first, so that a move is a short pause and no outcome is unknown."""

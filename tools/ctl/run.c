@@ -167,7 +167,7 @@ int run_wait(struct ctl *c, uint64_t id)
             ctl_note(c, "rebalance %llu is %s: %u moves done, %u cancelled, %u left out",
                      (unsigned long long)id, run_state(&v), v.count.done, v.count.cancelled,
                      v.count.left_out);
-            if (v.count.left_out > 0)
+            if (v.count.left_out > 0 && v.wish.kind != FB_WISH_CANCEL)
                 rc = ctl_fail(CTL_FAILED,
                               "what was left out may be done already, or its node is gone: see "
                               "forebayctl rebalance report; the same command again plans what is "
