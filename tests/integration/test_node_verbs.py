@@ -90,7 +90,6 @@ class Nodes(Verbs):
 
         # replaced when it is lost
         third.kill()
-        held = self.copies()[0]["node-3"]
         wait_for("node-3 to be missed", lambda: self.missed("node-3"))
         self.assertRegex(self.refused("node", "replace", "node-1", "node-3", "-y"), "node-3 is not running")
         self.assertRegex(self.refused("node", "remove", "node-3", "-y"), r"node-3 holds \d+ copies: .*--force")
@@ -99,7 +98,7 @@ class Nodes(Verbs):
         self.assert_empty("node-3")
         self.unchanged("node", "replace", "node-3", "node-5")  # known, down, and in no set any more
         self.cluster.nodes.remove(third)
-        self.assertGreater(self.copies()[0]["node-5"], held // 2)
+        self.assertGreater(self.copies()[0]["node-5"], 0)  # of what others have not made anew meanwhile
         self.ctl("node", "remove", "node-3")
         self.go_on(ws)
 
