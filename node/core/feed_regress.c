@@ -92,8 +92,7 @@ void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver, 
     free(all);
     if (f->oldest_ms == 0 && f->dirty.count > 0)
         f->oldest_ms = part_now(l, p);
-    f->ckpt = ver;
-    f->ckpt_moves++;
+    feed_move_ckpt(f, ver);
     /* What it passes again may have been replaced by any of these, also while PostgreSQL still had
      * it: they have to be on disk first (feed.c). */
     f->replaced_ver = p->last_ver;

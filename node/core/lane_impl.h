@@ -79,7 +79,7 @@ struct feed { /* one (partition, namespace) */
     struct slot_list parked; /* parked objects the checkpoint has passed */
     struct slot_list graves; /* tombstones it has passed, above dsafe; ver order */
     uint64_t ckpt, dsafe, purge_ver;
-    uint32_t ckpt_moves;   /* how often ckpt changed in this epoch, see feed_proof */
+    uint32_t ckpt_moves;   /* see feed_move_ckpt */
     uint64_t gone_ver;     /* greatest version of an object that is not here any more and is, or may
                               become, absent in PostgreSQL: see absent_ver */
     uint64_t replaced_ver; /* last version that took the place of one PostgreSQL may not have */
@@ -95,6 +95,13 @@ struct feed { /* one (partition, namespace) */
     uint64_t given_ver;      /* greatest version given out to anybody */
     uint64_t shared_ver;     /* up to here it may have been given to others than the asker */
 };
+
+/* The checkpoint is another one from now on, under a name of its own: feed_proof in feed.c. */
+static inline void feed_move_ckpt(struct feed *f, uint64_t ver)
+{
+    f->ckpt_moves += ver != f->ckpt;
+    f->ckpt = ver;
+}
 
 /* Versions that no record of this log can have: between the end of one epoch and the start of the
  * next. A checkpoint in there was committed by a log that went on where this one did not. */

@@ -225,9 +225,7 @@ void sync_pos(struct lane *l, struct part *p, struct feed *f, uint64_t ver, uint
     r.obj_ver = ver;
     r.changed = dsafe; /* so that replay drops the same tombstones */
     log_record(l, p, &r);
-    if (ver > f->ckpt)
-        f->ckpt_moves++;
-    f->ckpt = ver;
+    feed_move_ckpt(f, ver);
     f->dsafe = dsafe;
     f->due = false;
     shared_retry(l, p, f, by);

@@ -210,15 +210,6 @@ static enum fb_status leave(struct fb_part_record *r, const struct fb_record_eve
     return FB_OK;
 }
 
-static enum fb_status stay(struct fb_part_record *r, const struct fb_record_event *ev,
-                           struct fb_err *err)
-{
-    if (strcmp(r->leaving, ev->member.node) != 0)
-        return refuse(err, "it is not to leave", &ev->member);
-    memset(r->leaving, 0, sizeof(r->leaving));
-    return FB_OK;
-}
-
 static enum fb_status hand_over(struct fb_part_record *r, const struct fb_record_event *ev,
                                 struct fb_err *err)
 {
@@ -233,12 +224,13 @@ static enum fb_status hand_over(struct fb_part_record *r, const struct fb_record
     return FB_OK;
 }
 
-static enum fb_status keep(struct fb_part_record *r, const struct fb_record_event *ev,
-                           struct fb_err *err)
+/* What was wished of a member is called off. */
+static enum fb_status call_off(char wish[FB_NAME_BYTES_MAX + 1], const struct fb_record_event *ev,
+                               const char *not_wished, struct fb_err *err)
 {
-    if (strcmp(r->successor, ev->member.node) != 0)
-        return refuse(err, "it is not to lead", &ev->member);
-    memset(r->successor, 0, sizeof(r->successor));
+    if (strcmp(wish, ev->member.node) != 0)
+        return refuse(err, not_wished, &ev->member);
+    memset(wish, 0, FB_NAME_BYTES_MAX + 1);
     return FB_OK;
 }
 
@@ -356,13 +348,13 @@ enum fb_status fb_record_next(const struct fb_part_record *old, const struct fb_
         st = leave(&r, ev, err);
         break;
     case FB_REC_STAY:
-        st = stay(&r, ev, err);
+        st = call_off(r.leaving, ev, "it is not to leave", err);
         break;
     case FB_REC_HAND_OVER:
         st = hand_over(&r, ev, err);
         break;
     case FB_REC_KEEP:
-        st = keep(&r, ev, err);
+        st = call_off(r.successor, ev, "it is not to lead", err);
         break;
     default:
         st = fb_err_set(err, FB_EREFUSED, "unknown event %d", (int)ev->kind);

@@ -23,15 +23,18 @@ static const struct replica_config rc = {.node = "a",
                                          .silence_ns = 1500000000,
                                          .cas_retry_ns = 500000000};
 
+/* Led by a alone, and b is to have a copy. */
+static const struct fb_part_record first_learner = {.primary = {.node = "a", .inc = 7},
+                                                    .isr = {{.node = "a", .inc = 7}},
+                                                    .isr_count = 1,
+                                                    .learners = {"b"},
+                                                    .learner_count = 1,
+                                                    .min_isr = 1};
+
 static void test_from_one_to_several(void **state)
 {
     uint16_t part = fb_key_partition(fb_bytes_str("k"), HARNESS_PARTS);
-    struct fb_part_record rec = {.primary = {.node = "a", .inc = 7},
-                                 .isr = {{.node = "a", .inc = 7}},
-                                 .isr_count = 1,
-                                 .learners = {"b"},
-                                 .learner_count = 1,
-                                 .min_isr = 1};
+    struct fb_part_record rec = first_learner;
     const struct lane_copy_event *e;
     struct harness h;
     struct lane_copy now;
@@ -133,12 +136,7 @@ static void end(struct store *store, struct lane *lane)
 static void test_moved_and_killed(void **state)
 {
     uint16_t part = fb_key_partition(fb_bytes_str("k"), HARNESS_PARTS);
-    struct fb_part_record rec = {.primary = {.node = "a", .inc = 7},
-                                 .isr = {{.node = "a", .inc = 7}},
-                                 .isr_count = 1,
-                                 .learners = {"b"},
-                                 .learner_count = 1,
-                                 .min_isr = 1};
+    struct fb_part_record rec = first_learner;
     struct harness h;
     struct store *store;
     struct lane *lane;

@@ -388,42 +388,40 @@ static void waits_that_are_interrupted_go_on(void **state)
     fb_schema_free(l.schema);
 }
 
+/* A statement while `fails` is set: an outage, and the connection is gone. */
+static void statement_fails(void **state, uint32_t timeout_ms, bool *fails, struct pg_error *err)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = config_of(f, timeout_ms);
+    struct pg *pg = pg_new(&config);
+    struct pg_standbys standbys;
+    bool fatal;
+
+    rows_must(pg_connect(pg, &fatal, err), err);
+    *fails = true;
+    assert_int_equal(pg_read_standbys(pg, &standbys, err), PG_OUTAGE);
+    *fails = false;
+    assert_false(pg_connected(pg));
+    pg_free(pg);
+}
+
 /* A server that says nothing any more is given up some seconds behind the statement's time. */
 static void a_silent_server_is_given_up(void **state)
 {
-    struct fixture *f = fixture_get(state);
-    struct pg_config config = config_of(f, 100);
-    struct pg *pg = pg_new(&config);
-    struct pg_standbys standbys;
     struct pg_error err;
-    bool fatal;
 
-    rows_must(pg_connect(pg, &fatal, &err), &err);
-    silent = true;
-    assert_int_equal(pg_read_standbys(pg, &standbys, &err), PG_OUTAGE);
-    silent = false;
+    statement_fails(state, 100, &silent, &err);
     assert_string_equal(err.message, "PostgreSQL does not answer: gave up after 5100 ms");
-    assert_false(pg_connected(pg));
-    pg_free(pg);
 }
 
 /* An error that PostgreSQL did not tell: the answer is lost, and with it what the session is at. */
 static void a_result_without_memory_for_it(void **state)
 {
-    struct fixture *f = fixture_get(state);
-    struct pg_config config = config_of(f, 10000);
-    struct pg *pg = pg_new(&config);
-    struct pg_standbys standbys;
     struct pg_error err;
-    bool fatal;
 
-    rows_must(pg_connect(pg, &fatal, &err), &err);
-    no_memory = true;
-    assert_int_equal(pg_read_standbys(pg, &standbys, &err), PG_OUTAGE);
+    statement_fails(state, 10000, &no_memory, &err);
     assert_string_equal(err.sqlstate, "");
     assert_true(err.message[0] != '\0');
-    assert_false(pg_connected(pg));
-    pg_free(pg);
 }
 
 /* The server ends a session in the middle of a statement: its own words are what is told, and not
