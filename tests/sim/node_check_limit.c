@@ -74,20 +74,24 @@ uint64_t node_check_below_ns(struct node_check *c, const struct fb_record *r)
     return since;
 }
 
+static bool is_plain_set(const struct fb_req *req)
+{
+    return req->op == FB_OP_SET && (req->flags & (FB_REQ_NX | FB_REQ_XX)) == 0;
+}
+
 /* Always write when they succeed, so that the reply's version is their own. A transaction's is that
  * of its last record, and a plain SET does not fail. */
 bool node_check_grows(const struct fb_req *req)
 {
     struct fb_bytes rest = req->args, item;
-    bool set = req->op == FB_OP_SET && (req->flags & (FB_REQ_NX | FB_REQ_XX)) == 0, last = false;
+    bool last = false;
 
     if (req->op != FB_OP_TXN)
-        return set || req->op == FB_OP_INCRBY || req->op == FB_OP_HINCRBY;
+        return is_plain_set(req) || req->op == FB_OP_INCRBY || req->op == FB_OP_HINCRBY;
     while (fb_list_next(&rest, &item)) {
         struct fb_reader r = fb_reader(item);
         struct fb_req sub;
-        last = fb_req_decode(&r, &sub) == FB_OK && sub.op == FB_OP_SET &&
-               (sub.flags & (FB_REQ_NX | FB_REQ_XX)) == 0;
+        last = fb_req_decode(&r, &sub) == FB_OK && is_plain_set(&sub);
     }
     return last;
 }
