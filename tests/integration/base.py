@@ -43,7 +43,7 @@ atexit.register(_end_everything)
 def connect(cluster, router=0, **kw):
     kw.setdefault("socket_timeout", 30)
     kw.setdefault("protocol", 2) if hasattr(redis.connection, "DEFAULT_RESP_VERSION") else None
-    return redis.Redis(host="127.0.0.1", port=cluster.routers[router].port, **kw)
+    return redis.Redis(host=cluster.routers[router].host, port=cluster.routers[router].port, **kw)
 
 
 def read(what, command, timeout=30):

@@ -37,12 +37,13 @@ create trigger audit after insert or update or delete on forebay.objects for eac
 class Writers:
     """`threads` clients; each writes growing numbers to its own keys, and remembers the last acknowledged one. With `history`
     (a Recorder) each also reads what the others write and counts with them on one key, and all of it is recorded. `tag` tells
-    the keys of one test from those of another on the same cluster."""
+    the keys of one test from those of another on the same cluster; `read` are the tags of others whose keys are read, too."""
 
     connections = itertools.count(1)
 
-    def __init__(self, cluster, threads=4, keys=20, prefix="load", require=None, router=0, timeout=20, history=None, tag=""):
+    def __init__(self, cluster, threads=4, keys=20, prefix="load", require=None, router=0, timeout=20, history=None, tag="", read=()):
         self.cluster, self.keys, self.prefix, self.tag = cluster, keys, prefix, tag
+        self.read = (tag, *read)
         self.require, self.router = require, router
         self.timeout, self.history = timeout, history
         self.acked = {}        # key -> highest number that was acknowledged
@@ -114,7 +115,7 @@ class Writers:
     def _commands(self, number, n, key):
         commands = [("SET", key, n)] if n % 3 else [("SET", key, n - 1), ("SET", key, n)]
         if self.history and n % 2 == 0:
-            other = f"{self.prefix}:{self.tag}{random.randrange(len(self.threads))}-{random.randrange(self.keys)}"
+            other = f"{self.prefix}:{random.choice(self.read)}{random.randrange(len(self.threads))}-{random.randrange(self.keys)}"
             commands.append(("FB.GET", other if n % 4 else key))
         if self.history and n % 5 == 0:
             commands.append(("INCRBY", f"{self.prefix}:{self.tag}count-0", 1))

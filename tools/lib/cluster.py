@@ -18,20 +18,29 @@ PG_SERVER = os.path.join(ROOT, "tests", "integration", "pg_server")
 
 
 class PostgreSQL:
-    """A private server in `dir`, on a unix socket."""
+    """A private server in `dir`, on a unix socket; with a network also on its host there, as `remote` says."""
 
-    def __init__(self, dir, settings=()):
-        self.dir, self.settings = dir, settings
-        self.conninfo = f"host={dir} port=5432 dbname=forebay user=postgres"
+    def __init__(self, dir, settings=(), network=None):
+        self.dir, self.settings, self.network = dir, settings, network
+        self.conninfo = self.remote = f"host={dir} port=5432 dbname=forebay user=postgres"
+        if network:
+            self.remote = self.conninfo.replace(dir, network.address("postgresql"))
 
     def start(self):
-        self._run("start", *self.settings)
+        settings = self.settings
+        if self.network:
+            hba = self.dir + ".hba"
+            with open(hba, "w") as f:
+                f.write(f"local all all trust\nhost all all {self.network.subnet} trust\n")
+            settings = (*settings, f"listen_addresses={self.network.address('postgresql')}", f"hba_file={hba}")
+        self._run("start", *settings)
 
     def stop(self, mode="fast"):
         self._run("stop", mode)
 
     def _run(self, verb, *args):
-        r = subprocess.run([PG_SERVER, verb, self.dir, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command = [PG_SERVER, verb, self.dir, *args]
+        r = subprocess.run(self.network.inside("postgresql", command) if self.network else command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True)
         if r.returncode != 0:
             raise Failure(f"PostgreSQL {verb}: {r.stderr.strip()}")
@@ -52,17 +61,19 @@ class PostgreSQL:
 
 
 class Cluster:
-    """Nodes, sync processes and routers over a coordinator: "file", "etcd" (a private one), or an Etcd that is the caller's."""
+    """Nodes, sync processes and routers over a coordinator: "file", "etcd" (a private one), or an Etcd that is the caller's.
+    With a network (`address(name)`, `inside(name, argv)`, `subnet`) each process has a host of its own there, not loopback."""
 
     def __init__(self, dir, bin, nodes=3, syncs=2, routers=1, replicas=0, port=0, host="127.0.0.1", config="", conninfo=None,
-                 node_options=None, sync_options=None, router_options=None, pg_settings=(), coordinator="file", etcd_members=1):
+                 node_options=None, sync_options=None, router_options=None, pg_settings=(), coordinator="file", etcd_members=1,
+                 network=None):
         self.dir, self.bin, self.host = os.path.abspath(dir), bin, host
-        self.replicas = replicas
+        self.replicas, self.network = replicas, network
         os.makedirs(self.dir, exist_ok=True)
         os.chmod(self.dir, 0o755)
-        self.pg = None if conninfo else PostgreSQL(os.path.join(self.dir, "pg"), pg_settings)
-        self.conninfo = conninfo or self.pg.conninfo
-        self.etcd = Etcd(os.path.join(self.dir, "etcd"), etcd_members) if coordinator == "etcd" else None
+        self.pg = None if conninfo else PostgreSQL(os.path.join(self.dir, "pg"), pg_settings, network)
+        self.conninfo = conninfo or self.pg.remote
+        self.etcd = Etcd(os.path.join(self.dir, "etcd"), etcd_members, network=network) if coordinator == "etcd" else None
         self.coordinator = (self.etcd.url() if self.etcd else coordinator.url() if isinstance(coordinator, Etcd)
                             else "file://" + os.path.join(self.dir, "coordinator"))
         self.config = config
@@ -83,25 +94,27 @@ class Cluster:
         name = f"{kind}-{number}"
         home = os.path.join(self.dir, name)
         conf = os.path.join(home, "forebay.conf")
-        p = Process(name, [os.path.join(self.bin, f"forebay-{kind}"), "--config", conf], os.path.join(home, "log"))
+        argv = [os.path.join(self.bin, f"forebay-{kind}"), "--config", conf]
+        p = Process(name, self.network.inside(name, argv) if self.network else argv, os.path.join(home, "log"))
         p.kind, p.home, p.conf = kind, home, conf
+        p.host = self.network.address(name) if self.network else "127.0.0.1"
         p.port = self.port if kind == "router" and number == 1 else free_port()
-        p.admin = f"127.0.0.1:{free_port()}"
+        p.admin = f"{p.host}:{free_port()}"
         return p
 
     def write_config(self, p):
         os.makedirs(p.home, exist_ok=True)
         sections = {"process": {"name": p.name, "coordinator": self.coordinator}, "admin": {"listen": p.admin}}
         if p.kind == "node":
-            sections["node"] = {"listen": f"tcp://127.0.0.1:{p.port}", "data_dir": os.path.join(p.home, "data")}
+            sections["node"] = {"listen": f"tcp://{p.host}:{p.port}", "data_dir": os.path.join(p.home, "data")}
         elif p.kind == "sync":
             conninfo_file = os.path.join(p.home, "pg.conninfo")
             fd = os.open(conninfo_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(fd, "w") as f:
                 f.write(self.conninfo + "\n")
-            sections["sync"] = {"conninfo_file": conninfo_file, "listen": f"tcp://127.0.0.1:{p.port}"}
+            sections["sync"] = {"conninfo_file": conninfo_file, "listen": f"tcp://{p.host}:{p.port}"}
         else:
-            sections["router"] = {"listen": f"{self.host}:{p.port}"}
+            sections["router"] = {"listen": f"{p.host if self.network else self.host}:{p.port}"}
         sections.setdefault(p.kind, {}).update(self.options[p.kind])
         with open(p.conf, "w") as f:
             for section, values in sections.items():

@@ -11,21 +11,23 @@ from process import Failure, Process, free_port, wait_for
 
 class Etcd:
     """Members are Process objects: kill(), start(), stop() and signals work on each alone. `tls` names files: ca, cert, key of the
-    servers; with `client_ca` clients need a certificate of it."""
+    servers; with `client_ca` clients need a certificate of it. With a network (Cluster) each member has a host of its own."""
 
-    def __init__(self, dir, members=1, name="main", tls=None, client_ca=None):
+    def __init__(self, dir, members=1, name="main", tls=None, client_ca=None, network=None):
         self.dir, self.name, self.tls = dir, name, tls
-        self.client_ca = client_ca
+        self.client_ca, self.network = client_ca, network
         if shutil.which("etcd") is None:
             raise Failure("there is no program etcd: install the package etcd-server")
         self.ports = [free_port() for _ in range(members)]
         self.peers = [free_port() for _ in range(members)]
+        self.hosts = [network.address(f"etcd-{i + 1}") if network else "127.0.0.1" for i in range(members)]
         self.members = [self._member(i) for i in range(members)]
 
     def _member(self, i):
         scheme = "https" if self.tls else "http"
-        client, peer = f"{scheme}://127.0.0.1:{self.ports[i]}", f"http://127.0.0.1:{self.peers[i]}"
-        cluster = ",".join(f"m{j}=http://127.0.0.1:{p}" for j, p in enumerate(self.peers))
+        name, host = f"etcd-{i + 1}", self.hosts[i]
+        client, peer = f"{scheme}://{host}:{self.ports[i]}", f"http://{host}:{self.peers[i]}"
+        cluster = ",".join(f"m{j}=http://{h}:{p}" for j, (h, p) in enumerate(zip(self.hosts, self.peers)))
         argv = ["etcd", "--name", f"m{i}", "--data-dir", os.path.join(self.dir, f"m{i}"),
                 "--listen-client-urls", client, "--advertise-client-urls", client,
                 "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster,
@@ -34,10 +36,10 @@ class Etcd:
             argv += ["--cert-file", self.tls["cert"], "--key-file", self.tls["key"]]
         if self.client_ca:
             argv += ["--client-cert-auth", "--trusted-ca-file", self.client_ca]
-        return Process(f"etcd-{i + 1}", argv, os.path.join(self.dir, f"m{i}.log"))
+        return Process(name, self.network.inside(name, argv) if self.network else argv, os.path.join(self.dir, f"m{i}.log"))
 
     def url(self, name=None, members=None, options=""):
-        hosts = ",".join(f"127.0.0.1:{self.ports[i]}" for i in (members or range(len(self.members))))
+        hosts = ",".join(f"{self.hosts[i]}:{self.ports[i]}" for i in (members or range(len(self.members))))
         return f"etcd://{hosts}/{name or self.name}" + (f"?{options}" if options else "")
 
     def answers(self, i):
@@ -45,7 +47,7 @@ class Etcd:
         if not self.members[i].alive():
             raise Failure(f"{self.members[i].name} ended with status {self.members[i].popen.returncode}:\n{self.members[i].tail()}")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[i]}/health", timeout=2) as r:
+            with urllib.request.urlopen(f"http://{self.hosts[i]}:{self.ports[i]}/health", timeout=2) as r:
                 return r.status == 200
         except (urllib.error.URLError, OSError):
             return False
@@ -61,7 +63,7 @@ class Etcd:
     def ctl(self, *args, options=(), check=True):
         """etcdctl (package etcd-client) on all members."""
         scheme = "https" if self.tls else "http"
-        endpoints = ",".join(f"{scheme}://127.0.0.1:{p}" for p in self.ports)
+        endpoints = ",".join(f"{scheme}://{h}:{p}" for h, p in zip(self.hosts, self.ports))
         r = subprocess.run(["etcdctl", "--endpoints", endpoints, *options, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True, timeout=60, env={**os.environ, "ETCDCTL_API": "3"})
         if check and r.returncode != 0:

@@ -10,7 +10,7 @@ build_packages="cmake ninja-build gcc pkg-config libc6-dev libnng-dev libprotobu
 run_packages="postgresql python3 redis-tools etcd-server"
 # hosts of tests: client libraries, Redis to compare with, another compiler for warnings
 # (prometheus has promtool, which checks our metrics; its service is not started, see install_quietly)
-test_packages="spin prometheus python3-redis redis-server redis-tools nutcracker nodejs npm clang clang-format-14 iproute2 openssl etcd-client"
+test_packages="spin prometheus python3-redis redis-server redis-tools nutcracker nodejs npm clang clang-format-14 iproute2 nftables openssl etcd-client"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
