@@ -16,7 +16,7 @@
 
 #define CONNECT_TIMEOUT_S 5u
 #define STATEMENT_TIMEOUT_MS 60000u
-#define LOCK_TIMEOUT_MS 5000u
+#define LOCK_TIMEOUT_MS 1000u /* the others in the transaction wait along */
 #define PROBLEM_BYTES 512u
 
 static const struct fb_option sync_options[] = {

@@ -92,6 +92,7 @@ static void committed(struct sync_core *s, struct feed *f)
     f->backoff = 0;
     f->not_before = 0;
     f->lost = 0;
+    f->held = false;
     ns->rows += f->taken;
     ns->batches++;
     sync_ns_works(s, ns);
@@ -213,6 +214,7 @@ static void refused_namespace(struct sync_core *s, struct pg_batch *b, const str
         stop_namespace(s, feed_of(s, blamed)->ns, err);
     for (size_t i = 0; i < b->feed_count; i++) {
         struct feed *f = feed_of(s, &b->feeds[i]);
+        f->held = f->held || b->feeds[i].blamed;
         if (blamed == NULL)
             f->solo = true; /* which one it was shows when each goes alone */
         if (blamed != NULL && b->feeds[i].ns == blamed->ns && !f->stray)

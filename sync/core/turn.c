@@ -78,11 +78,22 @@ static bool may_apply(const struct sync_core *s, const struct feed *f)
     return f->state == FEED_HAVE && f->bad != 1 && sync_feed_may_run(s, f);
 }
 
+/* Perhaps somebody keeps the table locked, or a row of it: no other namespace is to wait along. */
+static bool may_wait_for_lock(const struct feed *f)
+{
+    return f->held || f->ns->stopped;
+}
+
+static bool goes_alone(const struct feed *f)
+{
+    return f->solo || may_wait_for_lock(f);
+}
+
 static struct feed *first_that_goes(const struct sync_core *s, const struct sync_lane *l, bool solo)
 {
     struct feed *f = l->head;
 
-    while (f != NULL && (f->solo != solo || !may_apply(s, f)))
+    while (f != NULL && (goes_alone(f) != solo || !may_apply(s, f)))
         f = f->next;
     return f;
 }
@@ -104,7 +115,7 @@ static bool start_apply(struct sync_core *s, uint32_t lane)
     }
     for (struct feed *f = first; f != NULL; f = f->next) {
         size_t n;
-        if (f->solo != solo || !may_apply(s, f))
+        if (goes_alone(f) != solo || !may_apply(s, f))
             continue;
         n = rows_to_take(f);
         if (op != NULL && used + n * row_cost(f) > BUDGET)
@@ -118,6 +129,7 @@ static bool start_apply(struct sync_core *s, uint32_t lane)
         fill(f, n, &op->batch.feeds[op->batch.feed_count++]);
         used += n * row_cost(f);
         sync_feed_state(s, f, FEED_APPLYING);
+        op->batch.lock_wait_ms = may_wait_for_lock(f) ? STOPPED_LOCK_WAIT : 0;
         if (solo)
             break;
     }

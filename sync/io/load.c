@@ -10,6 +10,17 @@
 
 #define STATEMENT_ROWS_MAX 1000u
 
+/* Somebody keeps a table locked: what asks for it is answered at once, and now and then it is looked
+ * whether that is over, for a moment that the other namespaces can spare. */
+#define LOCKED_PAUSE_NS 500000000u
+#define LOCKED_WAIT_MS 100u
+#define LOCKED_MAX 16u
+
+struct locked {
+    uint64_t mapping; /* 0: free */
+    uint64_t until_ns;
+};
+
 struct sync_loader {
     struct sync_process *p;
     struct fb_mailbox *box;
@@ -18,6 +29,7 @@ struct sync_loader {
     uint64_t conninfo_gen;
     uint64_t counted; /* in process.memory_loads */
     _Atomic bool stop;
+    struct locked locked[LOCKED_MAX];
     struct fb_counter *found, *absent, *down, *refused;
     struct fb_histogram *duration;
 };
@@ -109,6 +121,45 @@ static size_t take_moved_out(const struct fb_namespace *ns, struct item **items,
     return kept;
 }
 
+/* Its place, or one that it may have: a free one, else that of whoever was locked longest ago. */
+static struct locked *locked_find(struct sync_loader *l, uint64_t mapping)
+{
+    struct locked *oldest = &l->locked[0];
+
+    for (uint32_t i = 0; i < LOCKED_MAX; i++) {
+        if (l->locked[i].mapping == mapping)
+            return &l->locked[i];
+        if (l->locked[i].until_ns < oldest->until_ns)
+            oldest = &l->locked[i];
+    }
+    return oldest;
+}
+
+/* True: it was asked for a moment ago and still is locked, as far as anybody knows. */
+static bool still_locked(const struct locked *lock, uint64_t mapping)
+{
+    return lock->mapping == mapping && fb_mono_ns() < lock->until_ns;
+}
+
+static void note_locked(struct sync_loader *l, struct locked *lock, const struct pg_load *q,
+                        uint64_t mapping, const struct pg_error *err)
+{
+    if (q->locked) {
+        if (lock->mapping != mapping)
+            FB_LOG(WARN, "loads wait for a table that somebody keeps locked in PostgreSQL",
+                   FB_KS("namespace", q->ns->name), FB_KS("error", err->remark));
+        *lock = (struct locked){.mapping = mapping, .until_ns = fb_mono_ns() + LOCKED_PAUSE_NS};
+        return;
+    }
+    if (lock->mapping == mapping)
+        *lock = (struct locked){0};
+    if (err->class == PG_NAMESPACE) {
+        FB_LOG(WARN, "load refused by PostgreSQL", FB_KS("namespace", q->ns->name),
+               FB_KS("sqlstate", err->sqlstate), FB_KS("error", err->remark));
+        sync_control_read_schemas(l->p->control);
+    }
+}
+
 static void statement(struct sync_loader *l, const struct fb_cluster_state *state, uint32_t ns,
                       struct item **items, size_t n, struct fb_buf *bytes)
 {
@@ -116,11 +167,19 @@ static void statement(struct sync_loader *l, const struct fb_cluster_state *stat
     struct fb_load_rep reps[STATEMENT_ROWS_MAX];
     struct pg_load q = {.ns = &state->namespaces->ns[ns], .reqs = reqs, .reps = reps, .count = n};
     struct pg_error err = {.class = PG_OK};
+    uint64_t mapping = fb_schema_mapping(q.ns);
+    struct locked *lock = locked_find(l, mapping);
     enum pg_class c;
 
     q.count = n = take_moved_out(q.ns, items, n);
     if (n == 0)
         return;
+    if (still_locked(lock, mapping)) {
+        for (size_t i = 0; i < n; i++)
+            answer_text(items[i], FB_LOAD_DB_DOWN, "somebody keeps the table locked in PostgreSQL");
+        return;
+    }
+    q.lock_wait_ms = lock->mapping == mapping ? LOCKED_WAIT_MS : 0;
     if (q.ns->mapped) {
         q.schema = fb_cluster_state_schema(state, q.ns->name);
         if (q.schema == NULL || q.schema->problem[0] != '\0') {
@@ -140,11 +199,7 @@ static void statement(struct sync_loader *l, const struct fb_cluster_state *stat
         if (c == PG_OUTAGE || c == PG_UNKNOWN || c == PG_RETRY)
             answer_text(items[i], FB_LOAD_DB_DOWN, "PostgreSQL does not answer");
     }
-    if (c == PG_NAMESPACE) {
-        FB_LOG(WARN, "load refused by PostgreSQL", FB_KS("namespace", q.ns->name),
-               FB_KS("sqlstate", err.sqlstate), FB_KS("error", err.remark));
-        sync_control_read_schemas(l->p->control);
-    }
+    note_locked(l, lock, &q, mapping, &err);
 }
 
 static void reply(struct sync_loader *l, struct round *r)

@@ -489,6 +489,9 @@ enum pg_class pg_apply(struct pg *pg, const uint8_t cluster[16], struct pg_batch
     fb_buf_clear(&b->bytes);
     if (b->feed_count == 0)
         return PG_OK;
+    c = pg_lock_wait(pg, b->lock_wait_ms, err);
+    if (c != PG_OK)
+        return c;
     qsort(b->feeds, b->feed_count, sizeof(*b->feeds), feed_compare);
     c = plan_init(&t.plan, b, err);
     if (c == PG_OK) {

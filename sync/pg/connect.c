@@ -186,6 +186,8 @@ static enum pg_class pg_connect_failed(struct pg *pg, bool *fatal, struct pg_err
 static enum pg_class pg_pin_session(struct pg *pg, struct pg_error *err)
 {
     char sql[1600];
+
+    pg->lock_wait_ms = pg->config.lock_timeout_ms;
     /* The planner's switches: statements join a batch to a table by its key. A plan made while the
      * table was empty must not stay a scan of the whole table when it has grown. */
     snprintf(sql, sizeof(sql),

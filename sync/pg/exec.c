@@ -158,7 +158,22 @@ enum pg_class pg_begin_call(struct pg *pg, struct pg_error *err)
             return c;
         pg_statement_remove(pg, i);
     }
-    return PG_OK;
+    return pg_lock_wait(pg, 0, err);
+}
+
+enum pg_class pg_lock_wait(struct pg *pg, uint32_t ms, struct pg_error *err)
+{
+    char sql[48];
+    enum pg_class c;
+
+    ms = ms == 0 ? pg->config.lock_timeout_ms : ms;
+    if (ms == pg->lock_wait_ms)
+        return PG_OK;
+    snprintf(sql, sizeof(sql), "set lock_timeout = %u", ms);
+    c = pg_script(pg, sql, err);
+    if (c == PG_OK)
+        pg->lock_wait_ms = ms;
+    return c;
 }
 
 enum pg_class pg_push(struct pg *pg, const char *sql, const struct pg_args *args, bool keep,

@@ -38,6 +38,7 @@ struct pg {
     bool forget;   /* statements may be stale: drop all before the next one */
     bool used_old; /* since pg_begin_call, a statement prepared by an earlier call was sent */
     bool warned;   /* a WARNING arrived; cleared by whoever wants to know */
+    uint32_t lock_wait_ms; /* lock_timeout of the session, as it was set last */
 };
 
 /* error.c */
@@ -52,6 +53,8 @@ enum pg_class pg_error_set(struct pg_error *err, enum pg_class class, const char
 /* At the start of each call of pg.h: is there a connection; drops stale and superfluous statements.
  */
 enum pg_class pg_begin_call(struct pg *pg, struct pg_error *err);
+/* For the statements of this call: at most so many ms for each lock; 0: as configured. */
+enum pg_class pg_lock_wait(struct pg *pg, uint32_t ms, struct pg_error *err);
 /* Next result; NULL result = end of one command's results. */
 enum pg_class pg_wait(struct pg *pg, PGresult **res, struct pg_error *err);
 /* One statement outside pipeline mode; *res (may be NULL if not wanted) is a successful result, to

@@ -195,9 +195,10 @@ static enum pg_class load_halves(struct pg *pg, const char *uuid, struct pg_load
         c = load_halves(pg, uuid, l, index, n / 2, bytes, at, err);
         return c != PG_OK ? c : load_halves(pg, uuid, l, index + n / 2, n - n / 2, bytes, at, err);
     }
+    l->locked = strcmp(err->sqlstate, "55P03") == 0;
     for (size_t i = 0; i < n; i++)
-        load_refuse(l, index[i], c == PG_RETRY ? FB_LOAD_DB_DOWN : FB_LOAD_REFUSED, err->message,
-                    bytes, at);
+        load_refuse(l, index[i], c == PG_RETRY || l->locked ? FB_LOAD_DB_DOWN : FB_LOAD_REFUSED,
+                    err->message, bytes, at);
     return PG_OK;
 }
 
@@ -208,6 +209,9 @@ enum pg_class pg_load(struct pg *pg, const uint8_t cluster[16], struct pg_load *
     size_t *index, *at;
     enum pg_class c = pg_begin_call(pg, err);
     fb_assert(!l->ns->mapped || l->schema != NULL);
+    l->locked = false;
+    if (c == PG_OK)
+        c = pg_lock_wait(pg, l->lock_wait_ms, err);
     pg_format_uuid(cluster, uuid);
     index = fb_xcalloc(l->count + 1, sizeof(*index));
     at = fb_xcalloc(l->count + 1, sizeof(*at));

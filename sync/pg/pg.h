@@ -95,7 +95,8 @@ enum pg_class pg_read_schema(struct pg *pg, const struct fb_namespace *ns, struc
  * reps[i] answers reqs[i]; values are appended to `bytes` and reps' views are set at the end (so
  * `bytes` may move meanwhile); ns and id of a reply are the views of its request. A namespace-class
  * error answers its requests with FB_LOAD_REFUSED, an outage all with FB_LOAD_DB_DOWN (and is
- * returned); a key that PostgreSQL does not take is refused alone. `schema` of a mapped namespace
+ * returned); a key that PostgreSQL does not take is refused alone; of a table that others keep locked
+ * all are FB_LOAD_DB_DOWN, and `locked` is set. `schema` of a mapped namespace
  * must be given. A row of `value = column:` whose column is NULL is FB_LOAD_FOUND with kind NONE:
  * no value, but a row to UPDATE. Expired rows of forebay.objects are absent. */
 struct pg_load {
@@ -104,6 +105,8 @@ struct pg_load {
     const struct fb_load_req *reqs;
     struct fb_load_rep *reps;
     size_t count;
+    uint32_t lock_wait_ms; /* for others' locks; 0: as the connection is configured */
+    bool locked;           /* result: the table was locked by others for all that time */
 };
 enum pg_class pg_load(struct pg *pg, const uint8_t cluster[16], struct pg_load *l,
                       struct fb_buf *bytes, struct pg_error *err);
@@ -149,6 +152,7 @@ struct pg_batch {
     struct pg_feed *feeds; /* sorted here by (namespace, part) for the checkpoint locks */
     size_t feed_count;
     const char *owner;
+    uint32_t lock_wait_ms; /* for others' locks; 0: as the connection is configured */
     /* Results: */
     uint64_t xid;                  /* of the transaction */
     struct pg_conflict *conflicts; /* PG_CONFLICT, PG_NO_LETTER; heap, freed by pg_batch_fini */
@@ -162,7 +166,7 @@ struct pg_batch {
     bool sync_cancelled; /* warning "canceling wait for synchronous replication" was seen */
     bool replicated;     /* COMMIT waited for a synchronous standby and was not cancelled */
 };
-/* All other fields than feeds, feed_count and owner start as zero; a batch may be applied again
+/* All other fields than feeds, feed_count, owner and lock_wait_ms start as zero; a batch may be applied again
  * (results are reset). An object with base is an UPDATE of its changed columns, skipped when
  * `changed` is 0 (value = row); without base an INSERT; BLIND an upsert; kind NONE a delete, or
  * column = NULL with on_delete = null:<column>. A row that a trigger or policy keeps from being

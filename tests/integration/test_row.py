@@ -47,6 +47,12 @@ insert into app.pairs values (1, 'x/y', 'slash'), (2, 'plain', 'p');
 create table app.byid (id uuid primary key, v text);
 create table app.frozen (id int primary key, v text);
 insert into app.frozen values (1, 'ice');
+create table app.events (day date, n bigint, text text, seen int not null default 1, primary key (day, n)) partition by range (day);
+create table app.events_old partition of app.events for values from (minvalue) to ('2026-01-01');
+create table app.events_new partition of app.events for values from ('2026-01-01') to (maxvalue) partition by hash (n);
+create table app.events_new0 partition of app.events_new for values with (modulus 2, remainder 0);
+create table app.events_new1 partition of app.events_new for values with (modulus 2, remainder 1);
+insert into app.events values ('2025-12-31', 1, 'last year');
 """
 
 CONFIG = """
@@ -79,6 +85,12 @@ table = app.byid
 key = id
 value = row
 sync_interval = 100ms
+[namespace event]
+table = app.events
+key = day, n
+value = row
+sync_interval = 100ms
+on_delete = delete
 [namespace frozen]
 table = app.frozen
 key = id
@@ -107,6 +119,33 @@ class Rows(ClusterTest):
 
     def hgetall(self, key):
         return {k.decode(): v for k, v in self.r.hgetall(key).items()}
+
+    def test_partitioned(self):
+        """Rows of a table in several levels of partitions: loaded, inserted, updated, changed by SQL meanwhile, deleted."""
+        self.assertEqual(self.hgetall("event:2025-12-31/1"), {"day": b"2025-12-31", "n": b"1", "text": b"last year", "seen": b"1"})
+        keys = ["2024-05-06/9"] + [f"2026-03-04/{n}" for n in range(10)]
+        for key in keys:
+            self.r.hset(f"event:{key}", "text", "new")
+        self.synced()
+        for key in keys:
+            day, n = key.split("/")
+            self.assertEqual(self.psql_row("app.events", f"day = '{day}' and n = {n}"),
+                             {"day": day.encode(), "n": n.encode(), "text": b"new", "seen": b"1"})
+            wait_for("the default to come back", lambda key=key: self.hgetall(f"event:{key}").get("seen") == b"1")
+            self.r.hset(f"event:{key}", "text", "changed")
+        self.r.hset("event:2025-12-31/1", "text", "changed")
+        self.synced()
+        self.assertEqual(self.pg.psql("select count(*), min(tableoid::regclass::text) from app.events where text = 'changed'"),
+                         [["12", "app.events_new0"]])
+        # a column each: ours and the one of somebody else's SQL both stay
+        self.pg.psql("update app.events set seen = 5 where day = '2026-03-04' and n = 3")
+        self.r.hset("event:2026-03-04/3", "text", "both")
+        self.synced()
+        self.assertEqual(self.pg.psql("select text, seen from app.events where day = '2026-03-04' and n = 3"), [["both", "5"]])
+        for key in keys:
+            self.r.delete(f"event:{key}")
+        self.synced()
+        self.assertEqual(self.pg.psql("select count(*) from app.events"), [["1"]])
 
     def refused(self, message, *command):
         """The command is refused with a message of this form and PostgreSQL and cache stay as they are."""

@@ -282,6 +282,7 @@ void pg_run_apply(struct pg_session *s, struct pg_call *c)
     struct pg_apply_call *a = (struct pg_apply_call *)c;
     bool first = false;
     s->open = s->ours = true;
+    s->lock_wait_ns = a->b.lock_wait_ms * SIM_MS;
     for (size_t i = 0; i < a->b.feed_count; i++)
         first = first || a->b.feeds[i].prev == 0;
     if ((first && !attach(s, a)) || !compare(s, a))

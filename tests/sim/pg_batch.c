@@ -91,6 +91,7 @@ static void copy_objects(struct pg_apply_call *a, const struct pg_batch *b)
     size_t bytes = 0;
     a->b.feeds = fb_xcalloc(b->feed_count, sizeof *a->b.feeds);
     a->b.feed_count = b->feed_count;
+    a->b.lock_wait_ms = b->lock_wait_ms;
     a->ns = fb_xcalloc(b->feed_count, sizeof *a->ns);
     a->objects = fb_xcalloc(b->feed_count, sizeof(void *));
     for (size_t i = 0; i < b->feed_count; i++)

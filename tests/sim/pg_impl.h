@@ -44,7 +44,8 @@ struct pg_session {
     struct sim_waitq server, reply;
     /* transaction */
     bool open, ours;
-    uint64_t xid; /* 0 = none yet */
+    uint64_t xid;          /* 0 = none yet */
+    uint64_t lock_wait_ns; /* lock_timeout of the present call; 0: as everybody's */
     struct pg_row *locked;
     struct pg_row *waits_for;
     char fatal[6];       /* last words */
@@ -92,6 +93,8 @@ void pg_each(struct pg_model *m, enum pg_table t, void (*fn)(void *arg, struct p
 const struct pg_image *pg_see(const struct pg_session *s, const struct pg_row *r);
 /* Waits for whoever has it. False: an error is set. */
 bool pg_lock(struct pg_session *s, struct pg_row *r);
+/* Until when a session waits for others' locks from now on (lock_timeout). */
+uint64_t pg_lock_until(const struct pg_session *s);
 /* The row is locked: its next version, as it is now to begin with. */
 struct pg_image *pg_change(struct pg_session *s, struct pg_row *r);
 uint64_t pg_xid(struct pg_session *s);

@@ -87,9 +87,14 @@ static bool ended(struct pg_session *s)
     return true;
 }
 
+uint64_t pg_lock_until(const struct pg_session *s)
+{
+    return sim_now_ns(s->m->sim) + (s->lock_wait_ns > 0 ? s->lock_wait_ns : SIM_S);
+}
+
 bool pg_lock(struct pg_session *s, struct pg_row *r)
 {
-    uint64_t until = sim_now_ns(s->m->sim) + 5 * SIM_S; /* lock_timeout */
+    uint64_t until = pg_lock_until(s);
     while (r->locker != NULL && r->locker != s) {
         if (ended(s))
             return false;
@@ -214,7 +219,7 @@ void pg_rollback(struct pg_session *s)
 bool pg_statement(struct pg_session *s, enum pg_table t)
 {
     struct pg_model *m = s->m;
-    uint64_t until = sim_now_ns(m->sim) + 5 * SIM_S;
+    uint64_t until = pg_lock_until(s);
     sim_sleep(sim_spread(m->sim, SIM_PG, 10 * SIM_US, 2 * SIM_MS));
     if (sim_strikes(m->sim, SIM_PG, SIM_FAULT_PG_KILL, 3000))
         s->terminate = true;

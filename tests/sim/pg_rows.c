@@ -95,7 +95,7 @@ struct fb_schema *pg_table_schema(const struct pg_model *m, const struct fb_name
 static bool parent_there(struct pg_session *s, struct fb_bytes team)
 {
     struct pg_row *r = pg_row_find(s->m, PG_T_TEAM, team, true);
-    uint64_t until = sim_now_ns(s->m->sim) + 5 * SIM_S;
+    uint64_t until = pg_lock_until(s);
     while (r->locker != NULL && r->locker != s && r->changed && !r->next_image.exists) {
         if (sim_now_ns(s->m->sim) >= until || s->terminate)
             return pg_fail(s, "55P03", "canceling statement due to lock timeout");

@@ -45,6 +45,7 @@ static void serve(struct pg_session *s, struct pg_call *c)
     if (s->head == NULL)
         s->tail = NULL;
     s->err = (struct pg_error){.class = PG_OK, .feed = UINT32_MAX};
+    s->lock_wait_ns = 0;
     c->fn(s, c);
     if (s->err.class != PG_OK)
         pg_rollback(s);

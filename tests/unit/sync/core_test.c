@@ -386,6 +386,34 @@ static void a_namespace_stops_and_comes_back(void **state)
     script_free(s);
 }
 
+/* Whoever shares the lane waits for others' locks along with it: a stopped namespace is tried alone,
+ * and but for a moment. */
+static void a_stopped_namespace_is_tried_alone(void **state)
+{
+    struct script *s = script_new();
+
+    (void)state;
+    for (uint16_t p = 0; p < SCRIPT_PARTS; p++) {
+        script_fill(s, p, 1, 5);
+        script_note(s, p, 6000, false);
+    }
+    s->poison = "0/3";
+    s->poison_class = PG_NAMESPACE;
+    script_pass(s, 100);
+    assert_int_equal(s->events[SYNC_EVENT_NAMESPACE_STOPPED], 1);
+    assert_true(s->last_feeds > 1);
+    assert_int_equal(s->last_lock_wait_ms, 0);
+    script_pass(s, 20000);
+    assert_true(s->attempts > 2);
+    assert_int_equal(s->last_feeds, 1);
+    assert_in_range(s->last_lock_wait_ms, 1, 1000);
+    s->poison = NULL;
+    script_pass(s, 40000);
+    assert_int_equal(s->rows, 5 * SCRIPT_PARTS);
+    assert_int_equal(s->events[SYNC_EVENT_NAMESPACE_BACK], s->events[SYNC_EVENT_NAMESPACE_STOPPED]);
+    script_free(s);
+}
+
 static void silent_node_and_reconnect(void **state)
 {
     struct script *s = script_new();
@@ -486,6 +514,7 @@ int main(void)
         cmocka_unit_test(conflicts_are_resolved_by_the_node),
         cmocka_unit_test(what_has_no_letter_is_tried_again),
         cmocka_unit_test(a_namespace_stops_and_comes_back),
+        cmocka_unit_test(a_stopped_namespace_is_tried_alone),
         cmocka_unit_test(silent_node_and_reconnect),
         cmocka_unit_test(feeds_are_shared_and_taken_over),
         cmocka_unit_test(nonsense_is_refused),

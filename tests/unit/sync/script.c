@@ -270,6 +270,8 @@ static void apply(struct script *s, struct sync_op *op)
         s->most_feeds = b->feed_count > s->most_feeds ? b->feed_count : s->most_feeds;
     }
     s->next = PG_OK;
+    s->last_feeds = b->feed_count;
+    s->last_lock_wait_ms = b->lock_wait_ms;
 }
 
 static bool database_turn(struct script *s)

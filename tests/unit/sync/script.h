@@ -35,6 +35,8 @@ struct script {
     uint32_t transactions; /* committed */
     uint32_t attempts;
     size_t most_rows, most_feeds; /* in one transaction */
+    size_t last_feeds;            /* in the latest one */
+    uint32_t last_lock_wait_ms;
     uint64_t dead_letters;
     unsigned park_lost; /* so many letters come too late */
     const char *poison; /* id that PostgreSQL refuses */
