@@ -12,8 +12,8 @@
 #define OUTAGE_BACKOFF_MAX 5000u
 #define NAMESPACE_BACKOFF_MIN 1000u
 #define NAMESPACE_BACKOFF_MAX 30000u
-/* Looking whether a namespace that stopped works again: the other namespaces of the lane wait for so
- * long, each time. */
+/* Looking whether a namespace that stopped works again: the other namespaces of the lane wait for
+ * so long, each time. */
 #define STOPPED_LOCK_WAIT 250u
 #define FEED_BACKOFF_MIN 250u
 #define FEED_BACKOFF_MAX 5000u
@@ -71,7 +71,7 @@ struct feed {
     uint64_t batch_history, scan_end;
     bool last;
     bool solo;  /* in a transaction of its own */
-    bool held; /* a statement with rows of it was refused as its namespace's, perhaps for a lock */
+    bool held;  /* a statement with rows of it was refused as its namespace's, perhaps for a lock */
     size_t bad; /* the first `bad` objects from `first` on fail as a whole; 0 = not bisecting */
     uint64_t fk_since; /* 0 = no foreign key failure */
     /* The transaction under way. */

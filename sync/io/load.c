@@ -10,8 +10,8 @@
 
 #define STATEMENT_ROWS_MAX 1000u
 
-/* Somebody keeps a table locked: what asks for it is answered at once, and now and then it is looked
- * whether that is over, for a moment that the other namespaces can spare. */
+/* Somebody keeps a table locked: what asks for it is answered at once, and now and then it is
+ * looked whether that is over, for a moment that the other namespaces can spare. */
 #define LOCKED_PAUSE_NS 500000000u
 #define LOCKED_WAIT_MS 100u
 #define LOCKED_MAX 16u

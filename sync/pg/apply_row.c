@@ -318,9 +318,10 @@ static void put_returning(const struct pg_op *op, struct fb_buf *sql)
         fb_buf_put_str(sql, "u.n");
     }
     if (pg_row_wants_row(op)) {
-        /* what is inserted has this transaction's number; a partitioned table cannot tell it there */
-        fb_buf_put_str(sql, op->kind == PG_OP_ROW_INSERT ? ", pg_current_xact_id()::xid"
-                                                         : ", t.xmin");
+        /* what is inserted has this transaction's number; a partitioned table cannot tell it there
+         */
+        fb_buf_put_str(sql,
+                       op->kind == PG_OP_ROW_INSERT ? ", pg_current_xact_id()::xid" : ", t.xmin");
         pg_put_columns(sql, op->feed->ns, op->feed->schema);
     }
 }

@@ -95,10 +95,10 @@ enum pg_class pg_read_schema(struct pg *pg, const struct fb_namespace *ns, struc
  * reps[i] answers reqs[i]; values are appended to `bytes` and reps' views are set at the end (so
  * `bytes` may move meanwhile); ns and id of a reply are the views of its request. A namespace-class
  * error answers its requests with FB_LOAD_REFUSED, an outage all with FB_LOAD_DB_DOWN (and is
- * returned); a key that PostgreSQL does not take is refused alone; of a table that others keep locked
- * all are FB_LOAD_DB_DOWN, and `locked` is set. `schema` of a mapped namespace
- * must be given. A row of `value = column:` whose column is NULL is FB_LOAD_FOUND with kind NONE:
- * no value, but a row to UPDATE. Expired rows of forebay.objects are absent. */
+ * returned); a key that PostgreSQL does not take is refused alone; of a table that others keep
+ * locked all are FB_LOAD_DB_DOWN, and `locked` is set. `schema` of a mapped namespace must be
+ * given. A row of `value = column:` whose column is NULL is FB_LOAD_FOUND with kind NONE: no value,
+ * but a row to UPDATE. Expired rows of forebay.objects are absent. */
 struct pg_load {
     const struct fb_namespace *ns;
     const struct fb_schema *schema; /* NULL for unmapped */
@@ -166,11 +166,11 @@ struct pg_batch {
     bool sync_cancelled; /* warning "canceling wait for synchronous replication" was seen */
     bool replicated;     /* COMMIT waited for a synchronous standby and was not cancelled */
 };
-/* All other fields than feeds, feed_count, owner and lock_wait_ms start as zero; a batch may be applied again
- * (results are reset). An object with base is an UPDATE of its changed columns, skipped when
- * `changed` is 0 (value = row); without base an INSERT; BLIND an upsert; kind NONE a delete, or
- * column = NULL with on_delete = null:<column>. A row that a trigger or policy keeps from being
- * written is PG_ROW with SQLSTATE 09000, not a conflict without end.
+/* All other fields than feeds, feed_count, owner and lock_wait_ms start as zero; a batch may be
+ * applied again (results are reset). An object with base is an UPDATE of its changed columns,
+ * skipped when `changed` is 0 (value = row); without base an INSERT; BLIND an upsert; kind NONE a
+ * delete, or column = NULL with on_delete = null:<column>. A row that a trigger or policy keeps
+ * from being written is PG_ROW with SQLSTATE 09000, not a conflict without end.
  *
  * begin; compare-and-swap of all checkpoints (first statement; else PG_LOST and ROLLBACK); update
  * of changed columns, insert, delete by unnest; letters about older versions of the objects are

@@ -386,8 +386,8 @@ static void a_namespace_stops_and_comes_back(void **state)
     script_free(s);
 }
 
-/* Whoever shares the lane waits for others' locks along with it: a stopped namespace is tried alone,
- * and but for a moment. */
+/* Whoever shares the lane waits for others' locks along with it: a stopped namespace is tried
+ * alone, and but for a moment. */
 static void a_stopped_namespace_is_tried_alone(void **state)
 {
     struct script *s = script_new();
