@@ -134,6 +134,8 @@ static void hdel(struct op *op)
         b = swap;
     }
     /* a hash without fields is no key in Redis; a row stays a row */
+    if (removed > 0 && a.n == 0 && kept_refuses_del(op))
+        goto out;
     if (removed == 0 ||
         (a.n == 0 && !op->ns->conf->mapped ? op_del(op) : put_hash(op, fb_buf_view(&a), bits)))
         op_int(op, removed);

@@ -6,14 +6,6 @@ static void expireat(struct op *op)
     int64_t old, at = op->req->b;
     uint16_t flags = op->req->flags;
 
-    if (op->ns->conf->mapped) {
-        op_err(op,
-               "ERR keys of namespace \"%s\" are rows of %s.%s and do not expire (nothing "
-               "changed); keep such keys in a "
-               "namespace without a table, or delete the row",
-               op->ns->name, op->ns->conf->table_schema, op->ns->conf->table_name);
-        return;
-    }
     op_int(op, 0);
     if (!op->live)
         return;

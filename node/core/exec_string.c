@@ -126,14 +126,6 @@ static void getex(struct op *op)
         op_nil(op);
         return;
     }
-    if (op->ns->conf->mapped && op->req->b != 0) {
-        op_err(op,
-               "ERR keys of namespace \"%s\" are rows of %s.%s and cannot expire; name an "
-               "expires_column in its "
-               "mapping (nothing changed)",
-               op->ns->name, op->ns->conf->table_schema, op->ns->conf->table_name);
-        return;
-    }
     op_bulk(op, object_value(op->cur));
     if (op->req->b != 0 && op->req->b <= (int64_t)op->now)
         (void)op_del(op);

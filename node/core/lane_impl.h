@@ -434,8 +434,10 @@ bool op_wrong_type(struct op *op, uint8_t kind); /* true: the error is set */
 bool op_put(struct op *op, uint8_t kind, struct fb_bytes value, int64_t expires_ms,
             uint64_t changed);
 bool op_del(struct op *op);
-/* row.c: rules of mapped namespaces. True: refused, error set. */
+/* row.c: rules of namespaces. True: refused, error set. */
 bool row_refuses_op(struct op *op);
+/* Of an operation that would delete by what it leaves: HDEL of the last field. */
+bool kept_refuses_del(struct op *op);
 bool row_refuses_string(struct op *op, struct fb_bytes value, uint64_t *changed);
 bool row_refuses_fields(struct op *op, struct fb_bytes hash_value, uint64_t changed_in,
                         uint64_t *changed);

@@ -1,5 +1,5 @@
-/* Rules of namespaces mapped to tables (PROTOCOL 11.1, 14): what PostgreSQL would refuse is refused
- * before the answer. */
+/* Rules of namespaces (PROTOCOL 11.1, 14): what the mapping does not allow and what PostgreSQL
+ * would refuse is refused before the answer. */
 #include "node/core/lane_impl.h"
 
 static bool writes(uint16_t op)
@@ -10,6 +10,45 @@ static bool writes(uint16_t op)
 static bool hash_only(uint16_t op)
 {
     return op >= FB_OP_HSET && op <= FB_OP_HINCRBYFLOAT;
+}
+
+/* Does the request name a deadline? */
+static bool expires(const struct fb_req *req)
+{
+    bool may = req->op == FB_OP_SET || req->op == FB_OP_SETIF || req->op == FB_OP_GETEX;
+    return req->op == FB_OP_EXPIREAT || (may && req->b != 0);
+}
+
+bool kept_refuses_del(struct op *op)
+{
+    const struct fb_namespace *conf = op->ns->conf;
+
+    if (conf->mapped || conf->on_delete != FB_ON_DELETE_REFUSE)
+        return false;
+    op_err(op,
+           "ERR keys of namespace \"%s\" are not deleted: it has on_delete = refuse (nothing "
+           "changed)",
+           conf->name);
+    return true;
+}
+
+/* on_delete = refuse without a table: nothing ends a key, a deadline neither. */
+static bool kept_refuses_op(struct op *op)
+{
+    const struct fb_namespace *conf = op->ns->conf;
+    uint16_t n = op->req->op;
+
+    if (conf->on_delete != FB_ON_DELETE_REFUSE)
+        return false;
+    if (n == FB_OP_DEL || n == FB_OP_GETDEL)
+        return kept_refuses_del(op);
+    if (!expires(op->req))
+        return false;
+    op_err(
+        op,
+        "ERR keys of namespace \"%s\" do not expire: it has on_delete = refuse (nothing changed)",
+        conf->name);
+    return true;
 }
 
 bool row_refuses_op(struct op *op)
@@ -23,7 +62,7 @@ bool row_refuses_op(struct op *op)
         return true;
     }
     if (!conf->mapped)
-        return false;
+        return kept_refuses_op(op);
     if (op->ns->schema == NULL || op->ns->schema->problem[0] != '\0') {
         op_err(
             op, "DBDOWN namespace \"%s\" cannot be served now: %s; nothing was changed, try again",
@@ -54,7 +93,7 @@ bool row_refuses_op(struct op *op)
         op_err(op, "WRONGTYPE Operation against a key holding the wrong kind of value");
         return true;
     }
-    if (n == FB_OP_SET && op->req->b != 0) {
+    if (expires(op->req)) {
         op_err(op,
                "ERR keys of namespace \"%s\" are rows of %s.%s and do not expire (nothing "
                "changed); keep such keys in a "

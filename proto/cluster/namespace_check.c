@@ -114,6 +114,11 @@ static void check_unmapped(const struct check *c)
     if (said(c, FB_NS_on_delete) && ns->on_delete == FB_ON_DELETE_NULL)
         complain(c, FB_NS_on_delete,
                  "on_delete = null:<column> needs a table; without one use delete or refuse");
+    if (ns->on_delete == FB_ON_DELETE_REFUSE && ns->ttl_ms != 0)
+        complain(
+            c, FB_NS_ttl,
+            "without a table ttl deletes, and on_delete = refuse says that nothing may: remove "
+            "one of the two lines");
 }
 
 static void check_mapped(const struct check *c)

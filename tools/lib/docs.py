@@ -63,11 +63,13 @@ KEYS = {
     "conflict": ("`cache-wins`, `db-wins`, `merge-columns`", "Who wins when SQL changed the row too, see [mappings](mappings.md). "
                  "`last-write-wins` is refused in this release."),
     "external": ("`none`, `detect`", "`detect`: a write only applies to the row it was based on, else it is a conflict. `none`: it "
-                 "overwrites. `trigger` and `logical` are refused in this release."),
+                 "overwrites, except for an insert whose row is there by now. `trigger` and `logical` are refused in this release."),
     "on_row_gone": ("`delete`, `reinsert`", "What a write means whose row SQL deleted: the object goes too, or the row comes back."),
     "fk_wait": ("time", "How long a row waits for the row its foreign key names before it is parked."),
     "expires_column": ("column", "Refused in this release: keys of tables do not expire."),
-    "on_delete": ("`refuse`, `delete`, `null:<column>`", "What DEL means for the row: an error, delete it, or set one column to NULL."),
+    "on_delete": ("`refuse`, `delete`, `null:<column>`", "What DEL means for the row: an error, delete it, or set one column to NULL. Without a table `refuse` keeps "
+                  "every key: what deletes or names an expiry is refused (DEL, GETDEL, HDEL of the last field, EXPIRE, SET ... EX), "
+                  "and `ttl` is not possible."),
     "max_value": ("size up to 8MiB", "Longest value: a string, or a hash with all its fields."),
     "max_dirty_bytes": ("size", "Limit for this namespace, per node, beside the cluster's."),
     "max_dirty_age": ("time", "How long a change may wait for PostgreSQL. From half of it on the feed is due at once, whatever `sync_interval` says; from "

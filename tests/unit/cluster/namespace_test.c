@@ -93,6 +93,8 @@ static void problems(void **state)
     problem("[namespace a]\nexternal=detect\n", "c:2: external = detect needs a table");
     problem("[namespace a]\nconflict=db-wins\n", "c:2: without a table only conflict = cache-wins");
     problem("[namespace a]\non_delete=null:x\n", "c:2: on_delete = null:<column> needs a table");
+    problem("[namespace a]\nttl=5s\non_delete=refuse\n",
+            "c:2: without a table ttl deletes, and on_delete = refuse says that nothing may");
     problem("[namespace default]\ntable=t\n",
             "c:2: namespace default holds the keys of no other namespace");
     problem(U "external=trigger\n",

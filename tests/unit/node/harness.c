@@ -16,6 +16,7 @@ static void defaults(struct fb_namespace *ns, const char *name)
     ns->negative_ttl_ms = 5000;
     ns->durability = FB_LEVEL_REPLICATED;
     ns->conflict = FB_CONFLICT_CACHE_WINS;
+    ns->on_delete = FB_ON_DELETE_DELETE;
 }
 
 void harness_init(struct harness *h)

@@ -60,6 +60,7 @@ static void open_users(struct harness *h)
     ns->value = FB_VALUE_ROW;
     ns->ttl_ms = 60000;
     ns->conflict = FB_CONFLICT_MERGE_COLUMNS;
+    ns->on_delete = FB_ON_DELETE_REFUSE;
     h->schemas[1] = &schema;
     harness_open(h, 0, 0);
 }

@@ -76,6 +76,13 @@ static void conflicts(void **state)
     rows_must(rows_apply(f, &b, &ns, s, o, 3, &err), &err);
     assert_int_equal(b.rows_inserted, 2);
     assert_int_equal(b.refresh_count, 2); /* the key columns */
+    /* also with external = none, which compares no token: an insert overwrites nothing */
+    ns.external = FB_EXTERNAL_NONE;
+    o[0] = fixture_object(29, FB_KIND_HASH, fb_bytes_str("1"), fb_buf_view(&row));
+    assert_int_equal(rows_apply(f, &b, &ns, s, o, 1, &err), PG_CONFLICT);
+    assert_int_equal(b.conflict_count, 1);
+    assert_int_equal(b.conflicts[0].kind, FB_KIND_HASH);
+    ns.external = FB_EXTERNAL_DETECT;
 
     /* A clash in another unique column is an error of the row. */
     fixture_sql(f, "update app.account set mail = 'm' where id = 1");
