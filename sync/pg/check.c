@@ -127,6 +127,52 @@ static void check_columns(const struct check *k, const struct fb_namespace *ns,
     }
 }
 
+/* What a row may break that no catalog description of ours tells: constraints, and unique indexes
+ * but those on the columns of the mapping's key ($2, joined by commas). Foreign keys first. */
+static const char pg_constraints_sql[] =
+    "select k.contype = 'f', k.conname::text, pg_get_constraintdef(k.oid) from pg_constraint k"
+    " where k.conrelid = $1::oid and k.contype in ('f', 'c', 'x')"
+    " union all"
+    " select false, c.relname::text, coalesce((select pg_get_constraintdef(k.oid) from "
+    "pg_constraint "
+    "k"
+    " where k.conrelid = i.indrelid and k.conindid = i.indexrelid and k.contype in ('u', 'p') "
+    "limit "
+    "1), pg_get_indexdef(i.indexrelid))"
+    " from pg_index i join pg_class c on c.oid = i.indexrelid"
+    " where i.indrelid = $1::oid and i.indisunique and not i.indisexclusion and"
+    " (i.indpred is not null or i.indexprs is not null or"
+    " (select array_agg(a.attname::text order by a.attname::text collate \"C\")"
+    " from unnest(i.indkey::int2[]) with ordinality x(k, n)"
+    " join pg_attribute a on a.attrelid = i.indrelid and a.attnum = x.k where x.n <= i.indnkeyatts)"
+    " is distinct from"
+    " (select array_agg(x order by x collate \"C\") from unnest(string_to_array($2, ',')) x))"
+    " order by 1 desc, 2";
+
+static enum pg_class check_constraints(const struct check *k, const struct fb_namespace *ns,
+                                       uint32_t oid, struct pg_error *err)
+{
+    PGresult *res = NULL;
+    struct pg_args args = {0};
+    char text[16];
+    enum pg_class c;
+    snprintf(text, sizeof(text), "%u", oid);
+    pg_args_text(&args, text);
+    pg_args_text(&args, ns->key);
+    c = pg_run(k->pg, pg_constraints_sql, &args, false, &res, err);
+    pg_args_fini(&args);
+    if (c != PG_OK)
+        return c;
+    for (int i = 0; i < PQntuples(res); i++)
+        tell(k, 0,
+             "%s: %s is checked by PostgreSQL after the answer: a row that breaks it %sis parked. "
+             "%.500s",
+             ns->name, PQgetvalue(res, i, 1), flag(res, i, 0) ? "is tried for fk_wait, then " : "",
+             PQgetvalue(res, i, 2));
+    PQclear(res);
+    return PG_OK;
+}
+
 static enum pg_class check_namespace(const struct check *k, const struct fb_namespace *ns,
                                      struct pg_error *err)
 {
@@ -157,6 +203,8 @@ static enum pg_class check_namespace(const struct check *k, const struct fb_name
                  "writes",
                  ns->name);
         c = check_rights(k, ns, facts.oid, err);
+        if (c == PG_OK && !ns->read_only)
+            c = check_constraints(k, ns, facts.oid, err);
     }
     fb_schema_free(s);
     return c;
