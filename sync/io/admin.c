@@ -36,16 +36,31 @@ void sync_admin_fail(const struct fb_net_frame *f, const char *text)
     sync_admin_reply(f, json_pack("{s:b, s:o}", "ok", 0, "error", t));
 }
 
-json_t *sync_admin_text(struct fb_bytes b)
+void sync_admin_unreachable(const struct fb_net_frame *f, const char *text)
+{
+    json_t *t = sync_admin_text(fb_bytes_str(text));
+    sync_admin_reply(f, json_pack("{s:b, s:b, s:o}", "ok", 0, "unreachable", 1, "error", t));
+}
+
+bool sync_admin_is_text(struct fb_bytes b)
 {
     json_t *t = json_stringn((const char *)b.p, b.n);
+    bool is = b.n == 0 || (t != NULL && memchr(b.p, 0, b.n) == NULL);
+
+    json_decref(t);
+    return is;
+}
+
+json_t *sync_admin_text(struct fb_bytes b)
+{
+    json_t *t;
     char *shown;
 
-    if (t != NULL || b.n == 0)
-        return t != NULL ? t : json_string("");
+    if (sync_admin_is_text(b))
+        return b.n == 0 ? json_string("") : json_stringn((const char *)b.p, b.n);
     shown = fb_xmalloc(b.n);
     for (size_t i = 0; i < b.n; i++)
-        shown[i] = b.p[i] < 0x80 ? (char)b.p[i] : '?';
+        shown[i] = b.p[i] != 0 && b.p[i] < 0x80 ? (char)b.p[i] : '?';
     t = json_stringn(shown, b.n);
     free(shown);
     return t;

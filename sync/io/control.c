@@ -216,7 +216,7 @@ struct letters {
 static void add_letter(void *arg, const struct pg_letter *r)
 {
     struct letters *l = arg;
-    json_t *value;
+    json_t *value, *o;
 
     if (++l->rows == l->limit)
         l->next = json_pack("{s:s, s:s, s:s}", "at", r->at, "ns", r->ns, "id", r->id_text);
@@ -225,12 +225,15 @@ static void add_letter(void *arg, const struct pg_letter *r)
     value = json_loads(r->value_json, JSON_DECODE_ANY, NULL);
     if (value == NULL)
         value = sync_admin_text(fb_bytes_str(r->value_json));
-    (void)json_array_append_new(
-        l->list, json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:I, s:s, s:o}", "ns", r->ns, "id",
-                           sync_admin_text(r->id), "part", (int)r->part, "ver", (json_int_t)r->ver,
-                           "sqlstate", r->sqlstate, "message",
-                           sync_admin_text(fb_bytes_str(r->message)), "at", r->at, "expires_ms",
-                           (json_int_t)r->expires_ms, "kind", r->kind, "value", value));
+    o = json_pack("{s:s, s:o, s:i, s:I, s:s, s:o, s:s, s:I, s:s, s:o}", "ns", r->ns, "id",
+                  sync_admin_text(r->id), "part", (int)r->part, "ver", (json_int_t)r->ver,
+                  "sqlstate", r->sqlstate, "message", sync_admin_text(fb_bytes_str(r->message)),
+                  "at", r->at, "expires_ms", (json_int_t)r->expires_ms, "kind", r->kind, "value",
+                  value);
+    if (!sync_admin_is_text(
+            r->id)) /* told with '?' in it: good to look at, another key to write to */
+        json_object_set_new(o, "id_lossy", json_true());
+    json_array_append_new(l->list, o);
 }
 
 struct letter {
@@ -250,7 +253,10 @@ static void fail_pg(const struct fb_net_frame *f, const struct pg_error *err)
 
     (void)snprintf(text, sizeof(text), "PostgreSQL: %s%s%s", err->sqlstate,
                    err->sqlstate[0] ? " " : "", err->message);
-    sync_admin_fail(f, text);
+    if (err->class == PG_OUTAGE)
+        sync_admin_unreachable(f, text);
+    else
+        sync_admin_fail(f, text);
 }
 
 static void letters_list(struct sync_control *c, struct fb_net_frame *f,
@@ -381,7 +387,7 @@ static void serve(struct sync_control *c, struct fb_net_frame *f)
     q.ns = ns;
     q.limit = (uint32_t)limit;
     if (!pg_connected(c->pg))
-        sync_admin_fail(f, "PostgreSQL does not answer");
+        sync_admin_unreachable(f, "PostgreSQL does not answer");
     else if (strcmp(verb, "sync.lsn") == 0)
         lsn(c, f);
     else if (strcmp(verb, "deadletter.list") == 0)

@@ -4,6 +4,7 @@
 #include "proto/wire/request.h"
 #include "proto/wire/value.h"
 #include "tools/ctl/ctl.h"
+#include "tools/ctl/letter_line.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -166,65 +167,6 @@ struct totals {
     uint64_t retried, restored, skipped, failed;
 };
 
-static int hex_digit(char h)
-{
-    return h >= '0' && h <= '9' ? h - '0' : h >= 'a' && h <= 'f' ? h - 'a' + 10 : -1;
-}
-
-static bool put_hex(struct fb_buf *out, const char *hex)
-{
-    for (; hex[0] != '\0'; hex += 2) {
-        int hi = hex_digit(hex[0]), lo = hex[1] ? hex_digit(hex[1]) : -1;
-        if (hi < 0 || lo < 0)
-            return false;
-        fb_buf_put_u8(out, (uint8_t)(hi << 4 | lo));
-    }
-    return true;
-}
-
-/* The arguments of the write that makes the object again: SET's value, HSET's fields and values. */
-static bool put_args(json_t *letter, bool hash, struct fb_buf *args, uint32_t *count)
-{
-    json_t *v = json_object_get(letter, "value"), *item;
-    const char *hex = json_string_value(json_object_get(v, "hex")), *name;
-    struct fb_buf raw = {0};
-    struct fb_field f;
-    struct fb_bytes rest;
-    bool ok = true;
-
-    *count = 0;
-    if (json_is_object(v) && json_object_size(v) == 1 && hex != NULL) {
-        ok = put_hex(&raw, hex) && (!hash || fb_hash_valid(fb_buf_view(&raw)));
-        rest = fb_buf_view(&raw);
-        if (ok && !hash) {
-            fb_list_put(args, fb_bytes(raw.p ? raw.p : (const uint8_t *)"", raw.n));
-            *count = 1;
-        }
-        while (ok && hash && fb_hash_next(&rest, &f)) {
-            fb_list_put(args, f.name);
-            fb_list_put(args, f.value);
-            *count += 2;
-        }
-    } else if (!hash && json_is_string(v)) {
-        fb_list_put(args, fb_bytes(json_string_value(v), json_string_length(v)));
-        *count = 1;
-    } else if (hash && json_is_object(v)) {
-        json_object_foreach(v, name, item)
-        {
-            ok = ok && json_is_string(item);
-            if (!ok)
-                break;
-            fb_list_put(args, fb_bytes_str(name));
-            fb_list_put(args, fb_bytes(json_string_value(item), json_string_length(item)));
-            *count += 2;
-        }
-    } else {
-        ok = false;
-    }
-    fb_buf_fini(&raw);
-    return ok && *count > 0;
-}
-
 static int send(struct ctl *c, struct fb_req *req, struct fb_rep *rep)
 {
     struct fb_buf payload = {0};
@@ -237,40 +179,28 @@ static int send(struct ctl *c, struct fb_req *req, struct fb_rep *rep)
                                  err.msg);
 }
 
-static int64_t expiry_of(json_t *letter)
+static int restore(struct ctl *c, const struct letter_line *l)
 {
-    return json_integer_value(json_object_get(letter, "expires_ms")); /* 0: none */
-}
-
-static int restore(struct ctl *c, const char *key, json_t *letter)
-{
-    const char *kind = json_string_value(json_object_get(letter, "kind"));
-    bool none = kind != NULL && strcmp(kind, "none") == 0,
-         hash = kind != NULL && strcmp(kind, "hash") == 0;
+    struct fb_bytes key = fb_buf_view(&l->key);
+    bool hash = l->kind == FB_KIND_HASH, none = l->kind == FB_KIND_NONE;
     struct fb_req req = {.op = none   ? FB_OP_DEL
                                : hash ? FB_OP_HSET
                                       : FB_OP_SET,
-                         .key = fb_bytes_str(key)};
-    struct fb_req expiry = {.op = FB_OP_EXPIREAT, .key = fb_bytes_str(key), .b = expiry_of(letter)};
-    struct fb_buf args = {0};
+                         .key = key,
+                         .args = fb_buf_view(&l->args),
+                         .nargs = l->nargs};
+    struct fb_req expiry = {.op = FB_OP_EXPIREAT, .key = key, .b = l->expires_ms};
     struct fb_rep rep;
-    uint32_t count = 0;
-    int rc = 0;
+    int rc;
 
-    if (!none && !put_args(letter, hash, &args, &count))
-        rc = ctl_fail(CTL_FAILED, "%s: the value in the file is not one of an export", key);
-    req.args = fb_buf_view(&args);
-    req.nargs = count;
     if (req.op == FB_OP_SET)
-        req.b = expiry.b;
-    if (rc == 0)
-        rc = send(c, &req, &rep);
-    if (rc == 0 && hash && expiry.b != 0)
+        req.b = l->expires_ms;
+    rc = send(c, &req, &rep);
+    if (rc == 0 && hash && l->expires_ms != 0)
         rc = send(c, &expiry, &rep);
     if (rc == 0)
-        ctl_note(c, "%s is written from the file as version %llu", key,
-                 (unsigned long long)rep.ver);
-    fb_buf_fini(&args);
+        ctl_note(c, "%.*s is written from the file as version %llu", (int)key.n,
+                 (const char *)key.p, (unsigned long long)rep.ver);
     return rc;
 }
 
@@ -299,21 +229,11 @@ static int is_parked(struct ctl *c, const char *key)
     return parked;
 }
 
-static void retry_line(struct ctl *c, const char *line, uint64_t number, struct totals *t)
+static void retry_letter(struct ctl *c, const struct letter_line *l, const char *key,
+                         struct totals *t)
 {
-    json_error_t why;
-    json_t *letter = json_loads(line, 0, &why);
-    const char *key = json_string_value(json_object_get(letter, "key"));
-    int parked;
+    int parked = is_parked(c, key);
 
-    if (key == NULL) {
-        ctl_fail(0, "%s:%llu: not a line of an export: %s", c->file, (unsigned long long)number,
-                 letter == NULL ? why.text : "it has no \"key\"");
-        t->failed++;
-        json_decref(letter);
-        return;
-    }
-    parked = is_parked(c, key);
     if (parked < 0) {
         t->failed++;
     } else if (parked) {
@@ -323,16 +243,32 @@ static void retry_line(struct ctl *c, const char *line, uint64_t number, struct 
                  "%s is not parked any more: left alone (--restore writes the value in the file)",
                  key);
         t->skipped++;
-    } else if (expiry_of(letter) != 0 && expiry_of(letter) <= (int64_t)fb_wall_ms()) {
+    } else if (l->expires_ms != 0 && l->expires_ms <= (int64_t)fb_wall_ms()) {
         ctl_note(c, "%s has expired meanwhile: left alone", key);
         t->skipped++;
     } else if (c->dry_run) {
         ctl_note(c, "%s would be written from the file", key);
         t->restored++;
     } else {
-        *(restore(c, key, letter) == 0 ? &t->restored : &t->failed) += 1;
+        *(restore(c, l) == 0 ? &t->restored : &t->failed) += 1;
     }
-    json_decref(letter);
+}
+
+static void retry_line(struct ctl *c, struct fb_bytes line, uint64_t number, struct totals *t)
+{
+    struct letter_line l;
+    struct fb_err err;
+
+    if (letter_line_read(line, &l, &err) != FB_OK) {
+        ctl_fail(0, "%s:%llu: not a line of an export: %s", c->file, (unsigned long long)number,
+                 err.msg);
+        t->failed++;
+    } else {
+        char key[FB_KEY_BYTES_MAX + 1] = "";
+        memcpy(key, l.key.p, l.key.n);
+        retry_letter(c, &l, key, t);
+    }
+    letter_line_fini(&l);
 }
 
 static int retry_file(struct ctl *c)
@@ -342,13 +278,14 @@ static int retry_file(struct ctl *c)
     uint64_t number = 0;
     char *line = NULL;
     size_t cap = 0;
+    ssize_t n;
 
     if (f == NULL)
         return ctl_fail(CTL_FAILED, "%s cannot be read: %s", c->file, strerror(errno));
-    while (getline(&line, &cap, f) > 0) {
+    while ((n = getline(&line, &cap, f)) > 0) {
         number++;
         if (line[strspn(line, " \t\r\n")] != '\0')
-            retry_line(c, line, number, &t);
+            retry_line(c, fb_bytes(line, (size_t)n), number, &t);
     }
     free(line);
     if (f != stdin)
