@@ -153,6 +153,38 @@ class Ctl(Helpers):
         self.assertFalse(any(n["paused"] for n in self.json("sync", "status")))
         self.ctl("db", "setup", "--dry-run", env={"FOREBAY_PG": self.cluster.conninfo})
 
+    def test_epoch(self):
+        """A change that rests on what was seen is refused when the cluster has changed since."""
+
+        def pause():
+            now = str(self.json("status")["revision"])
+            r = self.cluster.ctl("sync", "pause", "-n", "session", "-y", "--epoch", now, check=False)
+            return now if r.returncode == 0 else None
+        seen = wait_for("a pause as nothing changes", pause)  # a process may still say that it runs what was applied last
+        self.assertGreater(int(re.search(r"revision (\d+)\n", self.ctl("status").stdout)[1]), int(seen))
+        try:
+            r = self.ctl("sync", "resume", "-n", "session", "--epoch", seen, rc=5)
+            self.assertRegex(r.stderr, rf"--epoch {seen}: the cluster is at revision \d+ by now.*Nothing was changed")
+            self.assertTrue([n for n in self.json("sync", "status") if n["namespace"] == "session"][0]["paused"])
+        finally:
+            self.ctl("sync", "resume", "-n", "session")
+        self.ctl("key", "set", "session:epoch", "1", "--epoch", seen, rc=5)
+        self.assertIsNone(self.r.get("session:epoch"))
+        self.ctl("config", "apply", self.file("[cluster]\n"), "-y", "--epoch", seen, rc=5)
+        self.assertIn("[namespace user]", self.ctl("config", "show").stdout)
+        self.ctl("status", "--epoch", seen, rc=2)
+        self.ctl("sync", "resume", "--epoch", "x", rc=2)
+
+    def test_verbose(self):
+        """-v tells whom it asks, and how long each took; data are the same."""
+        told = self.ctl("-v", "-o", "json", "status")
+        json.loads(told.stdout)
+        for who in (r"coordinator \S+: everything", r"node-1 at tcp://\S+: node\.status", r"sync-2 at tcp://\S+: sync\.status"):
+            self.assertRegex(told.stderr, rf"(?m)^{who}, \d+\.\d{{3}} ms$")
+        self.assertRegex(self.ctl("-v", "key", "get", "session:none", rc=1).stderr, r"(?m)^node-\d at \S+: \w+, \d+\.\d{3} ms$")
+        self.assertRegex(self.ctl("-v", "db", "check", env={"FOREBAY_PG": self.cluster.conninfo}).stderr, r"PostgreSQL, by FOREBAY_PG: connected, ")
+        self.assertEqual(self.ctl("status").stderr, "")
+
     def test_unreachable(self):
         self.assertIn("coordinator", self.ctl("status", rc=4, env={"FOREBAY_CLUSTER": f"file://{self.dir}/nowhere"}).stderr)
         self.ctl("--cluster", "etcd://127.0.0.1:1", "status", rc=4)
@@ -361,6 +393,17 @@ class Ctl(Helpers):
         self.ctl("config", "apply", good, "-y", "--error-unchanged", rc=3)
         # what is shown can be applied
         self.assertEqual(self.ctl("config", "diff", self.file(shown)).stdout, "")
+        self.ctl("-o", "ini", "status", rc=2)
+        bare = "# a remark\n" + CONFIG.replace("partitions = 32\n", "").replace("ttl = 30m", "ttl = 29m")
+        self.synced()
+        self.ctl("config", "apply", self.file(bare), "-y")
+        shown = self.ctl("config", "show").stdout
+        self.assertIn("partitions = 32\n", shown)  # said or not, as all that is in force
+        self.assertEqual(self.ctl("config", "diff", self.file(shown)).stdout, "")
+        as_it_is = self.ctl("config", "show", "-o", "ini").stdout
+        self.assertEqual(as_it_is, bare)
+        self.ctl("config", "apply", self.file(as_it_is), "-y", "--error-unchanged", rc=3)
+        self.ctl("config", "apply", self.file(CONFIG), "-y")
         more = self.file(CONFIG + "\n[namespace extra]\nsync_interval = 1s\n")
         self.assertIn("+ [namespace extra]", self.ctl("config", "diff", more).stdout)
         self.ctl("config", "apply", more, "--dry-run")
@@ -442,12 +485,34 @@ class Unhealthy(ClusterTest):
     config = CONFIG
     tables = TABLES
 
+    def test_postgresql_is_away(self):
+        self.pg.stop("immediate")
+        try:
+            for verb in (["list"], ["show", "user:1"], ["export"], ["discard", "user:1", "-y"]):
+                r = wait_for(f"deadletter {verb} to be unreachable",
+                             lambda verb=verb: (lambda r: r if r.returncode == 4 else None)(self.cluster.ctl("deadletter", *verb, check=False)))
+                self.assertIn("PostgreSQL", r.stderr)
+                self.assertEqual(r.stdout, "")
+        finally:
+            self.pg.start()
+        wait_for("health", lambda: self.cluster.ctl("health", check=False).returncode == 0, 60)
+
     def test_a_node_is_down(self):
         self.cluster.ctl("health")
         victim = self.cluster.nodes[1]
         victim.kill()
         r = wait_for("health to notice", lambda: (lambda r: r if r.returncode == 10 else None)(self.cluster.ctl("health", check=False)))
         self.assertIn("node-2", r.stdout + r.stderr)
+        path = os.path.join(self.dir, "watched")  # what is not well is looked at again
+        with open(path, "ab") as out:
+            watch = subprocess.Popen([os.path.join(base.BIN, "forebayctl"), "--cluster", self.cluster.coordinator, "health", "-w"],
+                                     stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            with open(path) as f:
+                wait_for("a second look", lambda: f.seek(0) == 0 and f.read().count("unhealthy\n") > 1)
+        finally:
+            watch.terminate()
+            watch.wait(20)
         self.assertIn("node-2", self.cluster.ctl("status").stdout)
         refused = self.cluster.ctl("rebalance", "plan", check=False)
         self.assertEqual(refused.returncode, 5, refused)

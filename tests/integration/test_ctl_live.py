@@ -109,9 +109,9 @@ class Live(Helpers):
         self.assertEqual(len(self.ctl("key", "watch", "session:watched", "--count", "1").stdout.splitlines()), 1)
 
     def test_status_watch(self):
-        for args in (["status", "-w"], ["sync", "status", "-w"], ["node", "list", "-w"]):
+        for args in (["status", "-w"], ["sync", "status", "-w"], ["node", "list", "-w"], ["health", "-w"]):
             _, lines = self.follow(*args)
-            wait_for(f"{args} twice", lambda: sum("NODE " in x or "NAMESPACE " in x for x in lines()) > 2)
+            wait_for(f"{args} twice", lambda: sum("NODE " in x or "NAMESPACE " in x or x == "ok" for x in lines()) > 2)
 
     def test_snapshot(self):
         self.r.set("session:snap", "x" * 3000)
@@ -123,6 +123,11 @@ class Live(Helpers):
         biggest = max(rows, key=lambda r: r["bytes"])
         path = os.path.join(biggest["dir"], biggest["name"])
         r = self.ctl("snapshot", "verify", path)
+        self.assertIn("complete", r.stdout)
+        named = self.ctl("snapshot", "list", "-o", "name").stdout.splitlines()
+        self.assertIn(path, named)
+        self.assertIn(path, self.ctl("snapshot", "list").stdout)
+        r = self.ctl("snapshot", "verify", named[-1])
         self.assertIn("complete", r.stdout)
         with open(path, "rb") as f:
             good = f.read()
@@ -153,6 +158,12 @@ class Live(Helpers):
             for i, plan in plans.items():
                 self.r.hset(f"user:{i}", "plan", plan)
             wait_for("the dead letters", lambda: len(self.json("deadletter", "list", "--namespace", "user")) == 3)
+            other = os.path.join(self.dir, "other.conf")
+            with open(other, "w") as f:
+                f.write(CONFIG.replace("key = id\nvalue = row", "key = id\nvalue = column:name"))
+            r = self.ctl("config", "apply", other, "-y", rc=5)
+            self.assertRegex(r.stderr, "namespace user has 3 objects that are not in PostgreSQL yet:\n *3 of user are parked.*deadletter retry KEY or discard KEY")
+            self.assertNotIn("sync flush", r.stderr, "which cannot help")
             r = self.ctl("deadletter", "export")
             with open(path, "w") as f:
                 f.write(r.stdout + "\n")
@@ -209,6 +220,30 @@ class Live(Helpers):
             self.assertTrue(800 < self.r.ttl(key) <= 1000, key)
         self.assertEqual(self.r.exists("bad-gone"), 0)
         self.synced()
+
+    def test_deadletter_of_a_key_that_is_no_text(self):
+        """Shown as well as can be; never written back under the key it looks like."""
+        self.pg.psql("alter table forebay.objects add constraint refused check (ns <> 'default') not valid")
+        path = os.path.join(self.dir, "binary")
+        keys = (b"raw\xff", b"raw\x00zero")
+        try:
+            for key in keys:
+                self.r.set(key, "v")
+            shown = wait_for("the dead letters", lambda: (lambda rows: rows if len(rows) == 2 else None)(
+                self.json("deadletter", "list", "--namespace", "default")))
+            self.assertEqual({o["key"] for o in shown}, {"raw?", "raw?zero"})
+            with open(path, "w") as f:
+                f.write(self.ctl("deadletter", "export", "--namespace", "default").stdout)
+        finally:
+            self.pg.psql("alter table forebay.objects drop constraint refused")
+        r = self.ctl("deadletter", "retry", "--file", path, "--restore", "-y", rc=1)
+        self.assertIn("0 written from the file, 0 left alone, 2 failed", r.stderr)
+        self.assertRegex(r.stderr, "binary:1: .*id is not text")
+        self.assertEqual(self.r.exists("raw?", "raw?zero"), 0)
+        for key in keys:
+            self.r.set(key, "w")
+        self.synced()
+        self.assertEqual(self.json("deadletter", "list", "--namespace", "default"), [])
 
     def test_verify(self):
         env = {"FOREBAY_PG": self.cluster.conninfo}

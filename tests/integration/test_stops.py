@@ -33,6 +33,11 @@ key = id
 value = row
 sync_interval = 100ms
 ttl = none
+[namespace gone]
+table = app.gone
+key = id
+value = row
+sync_interval = 100ms
 [namespace old]
 max_dirty_age = 3s
 sync_interval = 100ms
@@ -42,6 +47,8 @@ TABLES = """
 create schema app;
 create table app.a (id bigint primary key, n int not null default 0, m int);
 create table app.b (id bigint primary key, n int not null default 0);
+create table app.gone (id bigint primary key, n int not null default 0);
+insert into app.gone values (1), (2);
 insert into app.a select i from generate_series(1, 100) i;
 insert into app.b select i from generate_series(1, 100) i;
 """
@@ -125,6 +132,41 @@ class Stops(ClusterTest):
             self.pg.psql("alter table app.a rename column m2 to m")
         wait_for("the value in the column that is back", lambda: self.value("a", 11, "m") == "6", 90)
         wait_for("the problem to go", lambda: self.namespace("a")["problem"] == "", 60)
+
+    def test_a_table_that_is_gone_for_good(self):
+        """Its mapping may go when nothing waits for it any more: the refusal says how that is done, and it works."""
+        less = CONFIG % "64MiB"
+        less = less[:less.index("[namespace gone]")] + less[less.index("[namespace old]"):]
+        path = f"{self.dir}/less.conf"
+        with open(path, "w") as f:
+            f.write(less)
+
+        def apply():
+            return self.cluster.ctl("config", "apply", path, "-y", check=False)
+        self.r.hset("gone:1", "n", 1)
+        self.synced()
+        self.cluster.ctl("sync", "pause", "-n", "gone", "-y")
+        self.r.hset("gone:1", "n", 6)
+        self.r.hset("gone:3", "n", 7)
+        r = apply()
+        self.assertEqual(r.returncode, 5, r)
+        self.assertRegex(r.stderr, "2 of gone wait because .* paused: forebayctl sync resume -n gone")
+        self.pg.psql("drop table app.gone")
+        self.cluster.ctl("sync", "resume", "-n", "gone")
+        wait_for("the namespace to be told as stopped", lambda: self.namespace("gone")["problem"])
+        r = apply()
+        self.assertEqual(r.returncode, 5, r)
+        self.assertRegex(r.stderr, "2 of gone cannot be written: .*app.gone.*A table of the same columns.*conflict list -n gone")
+        self.pg.psql("create table app.gone (id bigint primary key, n int not null default 0)")
+        wait_for("nothing to wait", lambda: self.namespace("gone")["dirty"] == 0, 90)
+        self.assertEqual(self.pg.psql("select id, n from app.gone"), [["3", "7"]])
+        given_up = self.cluster.ctl_json("conflict", "list", "-n", "gone")
+        self.assertEqual([(o["id"], o["ours"]["n"]) for o in given_up], [("1", "6")])
+        r = apply()
+        self.assertEqual(r.returncode, 0, r)
+        self.assertNotIn("[namespace gone]", self.cluster.ctl("config", "show").stdout)
+        self.synced()
+        self.cluster.apply(self.config)
 
     def test_a_paused_namespace_waits_alone(self):
         self.cluster.ctl("sync", "pause", "-n", "a", "-y")

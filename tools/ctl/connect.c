@@ -1,4 +1,5 @@
 /* Connections of the CLI: the coordinator, and one question at a time to a process. */
+#include "proto/base/clock.h"
 #include "proto/base/random.h"
 #include "proto/cluster/slot.h"
 #include "proto/net/http_get.h"
@@ -12,10 +13,21 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* Everything in the coordinator, in one consistent view. */
+static enum fb_status read_state(struct ctl *c, struct fb_cluster_state **out, struct fb_err *err)
+{
+    uint64_t since = fb_mono_ns();
+    enum fb_status s = fb_cluster_state_read(c->coord, out, err);
+    ctl_trace(c, since, "coordinator %s: everything%s%s", c->cluster_url, s == FB_OK ? "" : ": ",
+              s == FB_OK ? "" : err->msg);
+    return s;
+}
+
 int ctl_open(struct ctl *c)
 {
     struct fb_err err;
     enum fb_status s;
+    uint64_t wanted = c->epoch;
     if (c->cluster != NULL)
         return 0;
     if (c->cluster_url == NULL || c->cluster_url[0] == '\0')
@@ -27,16 +39,22 @@ int ctl_open(struct ctl *c)
             return ctl_fail(s == FB_EINVAL ? CTL_USAGE : CTL_UNREACHABLE, "coordinator %s: %s",
                             c->cluster_url, err.msg);
     }
-    s = fb_cluster_state_read(c->coord, &c->cluster, &err);
+    s = read_state(c, &c->cluster, &err);
     if (s != FB_OK)
         return ctl_fail(CTL_UNREACHABLE, "coordinator %s: %s", c->cluster_url, err.msg);
+    c->epoch = 0;
+    if (wanted != 0 && wanted != c->cluster->map->rev)
+        return ctl_fail(CTL_REFUSED,
+                        "--epoch %llu: the cluster is at revision %llu by now; look at forebayctl "
+                        "status again. Nothing was changed",
+                        (unsigned long long)wanted, (unsigned long long)c->cluster->map->rev);
     return 0;
 }
 
 enum fb_status ctl_http_json(struct ctl *c, const struct fb_member_info *m, const char *path,
                              json_t **reply, struct fb_err *err)
 {
-    uint64_t ms = c->timeout_ms < 5000 ? c->timeout_ms : 5000;
+    uint64_t ms = c->timeout_ms < 5000 ? c->timeout_ms : 5000, since = fb_mono_ns();
     struct fb_buf body = {0};
     struct fb_err why = {0};
     char url[1024];
@@ -46,6 +64,8 @@ enum fb_status ctl_http_json(struct ctl *c, const struct fb_member_info *m, cons
     s = fb_http_get(url, (uint32_t)ms, &body, &why);
     *reply = s == FB_OK ? json_loadb((const char *)body.p, body.n, 0, NULL) : NULL;
     fb_buf_fini(&body);
+    ctl_trace(c, since, "%s at %s%s%s", m->name, url, s == FB_OK ? "" : ": ",
+              s == FB_OK ? "" : why.msg);
     if (s != FB_OK)
         return fb_err_set(err, s, "%s is asked at its admin port, and that failed: %s", m->name,
                           why.msg);
@@ -60,7 +80,7 @@ bool ctl_try_refresh(struct ctl *c)
     struct fb_cluster_state *next = NULL;
     struct fb_err err;
 
-    if (fb_cluster_state_read(c->coord, &next, &err) != FB_OK)
+    if (read_state(c, &next, &err) != FB_OK)
         return false;
     fb_cluster_state_put(c->cluster);
     c->cluster = next;
@@ -130,10 +150,10 @@ static void wait_talk(struct talk *t, const struct timespec *until, const bool *
             return;
 }
 
-/* Sends `frames` (whole frames) to `m` and waits for `wanted` answers, whose bytes replace the
- * contents of `frames`. */
-static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, uint32_t wanted,
-                               struct fb_buf *frames, struct fb_err *err)
+/* Sends `frames` (whole frames, of which `what` tells with -v) to `m` and waits for `wanted`
+ * answers, whose bytes replace the contents of `frames`. */
+static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, const char *what,
+                               uint32_t wanted, struct fb_buf *frames, struct fb_err *err)
 {
     struct talk t = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wanted = wanted};
     struct fb_net_config nc = {.role = FB_ROLE_CTL,
@@ -144,6 +164,7 @@ static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, ui
                                .received = received_cb,
                                .closed = closed_cb};
     static const bool never = false;
+    uint64_t since = fb_mono_ns();
     struct fb_net *net;
     struct fb_conn *conn;
     struct timespec until;
@@ -182,6 +203,8 @@ static enum fb_status converse(struct ctl *c, const struct fb_member_info *m, ui
         fb_conn_put(conn);
     }
     fb_net_close(net);
+    ctl_trace(c, since, "%s at %s: %s%s%s", m->name, m->listen, what, s == FB_OK ? "" : ": ",
+              s == FB_OK ? "" : err->msg);
     fb_buf_clear(frames);
     fb_buf_put_bytes(frames, fb_buf_view(&t.answers));
     fb_buf_fini(&t.answers);
@@ -203,7 +226,7 @@ enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *re
     fb_buf_put_str(&b, text);
     fb_frame_end(&b, mark, 1);
     free(text);
-    s = converse(c, m, 1, &b, err);
+    s = converse(c, m, json_string_value(json_object_get(request, "verb")), 1, &b, err);
     if (s == FB_OK) {
         *reply = json_loadb((const char *)b.p, b.n, JSON_DECODE_ANY, &je);
         if (*reply == NULL)
@@ -211,7 +234,9 @@ enum fb_status ctl_ask(struct ctl *c, const struct fb_member_info *m, json_t *re
                            je.text);
         else if (json_is_false(json_object_get(*reply, "ok"))) {
             const char *e = json_string_value(json_object_get(*reply, "error"));
-            s = fb_err_set(err, FB_EREFUSED, "%s: %s", m->name, e ? e : "refused");
+            bool away = json_is_true(json_object_get(*reply, "unreachable"));
+            s = fb_err_set(err, away ? FB_ECLOSED : FB_EREFUSED, "%s: %s", m->name,
+                           e ? e : "refused");
             json_decref(*reply);
             *reply = NULL;
         }
@@ -243,7 +268,7 @@ enum fb_status ctl_request(struct ctl *c, struct fb_req *req, struct fb_rep *rep
     mark = fb_frame_begin(&b, &f);
     fb_req_encode(&b, req);
     fb_frame_end(&b, mark, 1);
-    s = converse(c, m, 1, &b, err);
+    s = converse(c, m, fb_op_name(req->op), 1, &b, err);
     if (s == FB_OK) {
         fb_buf_put_bytes(payload, fb_buf_view(&b));
         r = fb_reader(fb_buf_view(payload));
@@ -281,7 +306,7 @@ enum fb_status ctl_request_many(struct ctl *c, const struct fb_member_info *m, s
         fb_req_encode(payload, q);
     }
     fb_frame_end(payload, mark, count);
-    s = converse(c, m, count, payload, err);
+    s = converse(c, m, count > 0 ? fb_op_name(reqs[0].op) : "nothing", count, payload, err);
     r = fb_reader(fb_buf_view(payload));
     while (s == FB_OK && r.n > 0) {
         s = fb_rep_decode(&r, &rep);

@@ -21,7 +21,7 @@ enum ctl_exit {
     CTL_DEGRADED = 11, /* with --strict */
 };
 
-enum ctl_format { CTL_TABLE, CTL_WIDE, CTL_JSON, CTL_JSONL, CTL_NAME };
+enum ctl_format { CTL_TABLE, CTL_WIDE, CTL_JSON, CTL_JSONL, CTL_NAME, CTL_INI };
 
 struct ctl_verb;
 
@@ -34,6 +34,7 @@ struct ctl {
     bool quiet, verbose, color, screen, dry_run, yes, wait, watch, error_unchanged, strict, print,
         follow, restore, under_replicated, force;
     uint64_t interval_ms, count, sample, revision, max_moves, parallel;
+    uint64_t epoch; /* --epoch; 0 = none, or held at the first look already */
     const char *weights, *add, *drain, *gone, *save, *rate; /* rebalance */
     const char *file;
     const char *namespace_name;
@@ -78,7 +79,8 @@ void ctl_help_all(FILE *out);
 void ctl_help_noun(FILE *out, const char *noun);
 void ctl_help_verb(FILE *out, const struct ctl_verb *v);
 
-/* connect.c: coordinator and map; message and exit code on failure (0 = fine). */
+/* connect.c: coordinator and map; message and exit code on failure (0 = fine). The first look must
+ * find the revision of --epoch: what a verb then changes is compared with what was seen there. */
 int ctl_open(struct ctl *c);
 int ctl_refresh(struct ctl *c);
 /* A map that is newer if the coordinator answers; false: the one before stays. */
@@ -120,6 +122,8 @@ void ctl_print_object(struct ctl *c, json_t *o);
 /* Messages go to stderr; ctl_fail gives `code` back. */
 int ctl_fail(int code, const char *fmt, ...) FB_PRINTF(2, 3);
 void ctl_note(const struct ctl *c, const char *fmt, ...) FB_PRINTF(2, 3);
+/* With -v: what was asked of whom, to stderr. `since_ns`: fb_mono_ns() when it began. */
+void ctl_trace(const struct ctl *c, uint64_t since_ns, const char *fmt, ...) FB_PRINTF(3, 4);
 /* Asks on a terminal; without one -y is needed. True to go on. */
 bool ctl_confirm(const struct ctl *c, const char *question);
 /* "1m 5s" of milliseconds, into out (32 bytes). */

@@ -43,14 +43,14 @@ static int unknown_flag(const char *s)
 
 static int parse_format(struct ctl *c, const char *v)
 {
-    static const char *const names[] = {"table", "wide", "json", "jsonl", "name"};
+    static const char *const names[] = {"table", "wide", "json", "jsonl", "name", "ini"};
     for (size_t i = 0; i < FB_COUNT_OF(names); i++) {
         if (strcmp(v, names[i]) == 0) {
             c->format = (enum ctl_format)i;
             return 0;
         }
     }
-    return ctl_fail(CTL_USAGE, "-o %s: must be table, wide, json, jsonl or name", v);
+    return ctl_fail(CTL_USAGE, "-o %s: must be table, wide, json, jsonl, name or ini", v);
 }
 
 static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool *help)
@@ -97,9 +97,10 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
     const struct {
         const char *name;
         uint64_t *value;
-    } numbers[] = {{"--limit", &c->limit},         {"--count", &c->count},
-                   {"--sample", &c->sample},       {"--revision", &c->revision},
-                   {"--max-moves", &c->max_moves}, {"--parallel", &c->parallel}};
+    } numbers[] = {{"--limit", &c->limit},      {"--count", &c->count},
+                   {"--sample", &c->sample},    {"--revision", &c->revision},
+                   {"--epoch", &c->epoch},      {"--max-moves", &c->max_moves},
+                   {"--parallel", &c->parallel}};
     for (size_t i = 0; i < FB_COUNT_OF(bools); i++) {
         if (strcmp(f->name, bools[i].name) == 0) {
             *bools[i].yes = bools[i].value;
@@ -226,8 +227,8 @@ static int check_args(const struct ctl *c)
     return rc;
 }
 
-/* Again and again; what fails after the first time is told and looked at again, for it is then that
- * one watches. */
+/* Again and again; what fails after the first time, and what is not well, is told and looked at
+ * again, for it is then that one watches. */
 static int run_watched(struct ctl *c)
 {
     const struct timespec second = {.tv_sec = 1};
@@ -237,7 +238,7 @@ static int run_watched(struct ctl *c)
         if (c->screen)
             printf("\033[H\033[2J");
         rc = c->verb->run(c);
-        if (fflush(stdout) != 0 || (first && rc != 0))
+        if (fflush(stdout) != 0 || (first && rc != 0 && rc < CTL_UNHEALTHY))
             return rc;
         nanosleep(&second, NULL);
         if (c->cluster != NULL)
@@ -327,6 +328,8 @@ int main(int argc, char **argv)
             return ctl_fail(CTL_USAGE, "%s%s%s does not take %s; see forebayctl %s%s%s --help",
                             c.verb->noun, c.verb->name[0] ? " " : "", c.verb->name, given[i]->name,
                             c.verb->noun, c.verb->name[0] ? " " : "", c.verb->name);
+    if (c.format == CTL_INI && c.verb->run != ctl_config_show)
+        return ctl_fail(CTL_USAGE, "-o ini is for forebayctl config show");
     c.args = words + used;
     c.arg_count = word_count - used;
     rc = check_args(&c);

@@ -1,4 +1,5 @@
 /* Tables for people, JSON for programs. Data on stdout, messages on stderr. */
+#include "proto/base/clock.h"
 #include "tools/ctl/ctl.h"
 
 #include <math.h>
@@ -27,6 +28,19 @@ void ctl_note(const struct ctl *c, const char *fmt, ...)
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     fputc('\n', stderr);
+    va_end(ap);
+}
+
+void ctl_trace(const struct ctl *c, uint64_t since_ns, const char *fmt, ...)
+{
+    uint64_t us = (fb_mono_ns() - since_ns) / 1000;
+    va_list ap;
+    if (!c->verbose)
+        return;
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, ", %llu.%03llu ms\n", (unsigned long long)us / 1000,
+            (unsigned long long)us % 1000);
     va_end(ap);
 }
 

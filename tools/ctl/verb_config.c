@@ -122,6 +122,13 @@ static size_t one_way(const struct lines *from, const struct lines *to, char sig
     return changes;
 }
 
+/* The cluster's own number, where the file leaves it out. */
+static void say_partitions(const struct ctl *c, struct fb_nsset *set)
+{
+    if (set->partitions == 0)
+        set->partitions = c->cluster->map->partitions;
+}
+
 /* What differs between two configurations, value by value, printed if `show`; gives the number of
  * differing lines. */
 static size_t print_diff(const struct fb_nsset *old, const struct fb_nsset *new, bool show)
@@ -148,22 +155,78 @@ static bool same_place(const struct fb_namespace *a, const struct fb_namespace *
            a->value == b->value && strcmp(a->value_column, b->value_column) == 0;
 }
 
-static json_int_t dirty_of(json_t *rows, const char *ns)
+static json_t *row_of(json_t *rows, const char *ns)
 {
     size_t i;
     json_t *o;
-    json_array_foreach(rows, i,
-                       o) if (strcmp(json_string_value(json_object_get(o, "namespace")), ns) ==
-                              0) return json_integer_value(json_object_get(o, "dirty"));
-    return 0;
+    json_array_foreach(rows, i, o)
+    {
+        if (strcmp(json_string_value(json_object_get(o, "namespace")), ns) == 0)
+            return o;
+    }
+    return NULL;
+}
+
+/* What keeps its objects from PostgreSQL, and what ends that; each kind of them by itself. */
+static void what_waits(const struct ctl *c, json_t *row, struct fb_buf *out)
+{
+    const char *ns = json_string_value(json_object_get(row, "namespace")),
+               *problem = json_string_value(json_object_get(row, "problem"));
+    json_int_t parked = json_integer_value(json_object_get(row, "parked")),
+               waiting = json_integer_value(json_object_get(row, "dirty")) - parked;
+
+    if (parked > 0)
+        fb_buf_printf(out,
+                      "\n  %lld of %s are parked, PostgreSQL refused them: forebayctl deadletter "
+                      "list -n %s shows them, forebayctl deadletter retry KEY or discard KEY ends "
+                      "each (export keeps their values)",
+                      (long long)parked, ns, ns);
+    if (waiting > 0 && problem[0] != '\0')
+        fb_buf_printf(
+            out,
+            "\n  %lld of %s cannot be written: %s. Let table %s be as the mapping needs it "
+            "once more, then forebayctl sync flush -n %s. A table of the same columns "
+            "without rows will do, to give up what waits for rows that are gone: it follows "
+            "on_row_gone, and forebayctl conflict list -n %s keeps the values",
+            (long long)waiting, ns, problem, json_string_value(json_object_get(row, "table")), ns,
+            ns);
+    else if (waiting > 0 && json_is_true(json_object_get(row, "paused")))
+        fb_buf_printf(out,
+                      "\n  %lld of %s wait because write-behind is paused: forebayctl sync "
+                      "resume%s%s, then forebayctl sync flush -n %s",
+                      (long long)waiting, ns, c->cluster->sync_paused_all ? "" : " -n ",
+                      c->cluster->sync_paused_all ? "" : ns, ns);
+    else if (waiting > 0)
+        fb_buf_printf(out, "\n  %lld of %s wait: forebayctl sync flush -n %s", (long long)waiting,
+                      ns, ns);
+}
+
+/* 0 when nothing of `ns` is unsynced. */
+static int refuse_unsynced(const struct ctl *c, json_t *rows, const char *ns, const char *why)
+{
+    json_t *row = row_of(rows, ns);
+    json_int_t dirty = json_integer_value(json_object_get(row, "dirty"));
+    struct fb_buf text = {0};
+
+    if (dirty == 0)
+        return 0;
+    what_waits(c, row, &text);
+    ctl_fail(
+        CTL_REFUSED,
+        "namespace %s has %lld objects that are not in PostgreSQL yet%s:%.*s\nThen apply again "
+        "(nothing was changed)",
+        ns, (long long)dirty, why, (int)text.n, (const char *)text.p);
+    fb_buf_fini(&text);
+    return CTL_REFUSED;
 }
 
 /* A namespace whose objects would be written elsewhere must have none that wait. A new prefix may
  * capture keys that now live in `default`, so that one must be clean too. */
 static int check_safe(struct ctl *c, const struct fb_nsset *old, const struct fb_nsset *new)
 {
-    json_t *nodes = gather_nodes(c), *none = json_array(),
-           *rows = gather_namespaces(c, nodes, none), *o;
+    json_t *nodes = gather_nodes(c), *syncs = gather_syncs(c),
+           *rows = gather_namespaces(c, nodes, syncs), *o;
+    char why[FB_NAME_BYTES_MAX + 64];
     int rc = 0;
     size_t i;
 
@@ -178,26 +241,17 @@ static int check_safe(struct ctl *c, const struct fb_nsset *old, const struct fb
     }
     for (uint32_t a = 0; rc == 0 && a < old->count; a++) {
         uint32_t b = fb_nsset_find(new, fb_bytes_str(old->ns[a].name));
-        json_int_t dirty = dirty_of(rows, old->ns[a].name);
-        if (dirty > 0 && (b == UINT32_MAX || !same_place(&old->ns[a], &new->ns[b])))
-            rc = ctl_fail(CTL_REFUSED,
-                          "namespace %s has %lld objects that are not in PostgreSQL yet; run "
-                          "forebayctl sync flush, "
-                          "then apply again (nothing was changed)",
-                          old->ns[a].name, (long long)dirty);
+        if (b == UINT32_MAX || !same_place(&old->ns[a], &new->ns[b]))
+            rc = refuse_unsynced(c, rows, old->ns[a].name, "");
     }
     for (uint32_t b = 0; rc == 0 && b < new->count; b++) {
-        json_int_t dirty = dirty_of(rows, "default");
-        if (dirty > 0 && fb_nsset_find(old, fb_bytes_str(new->ns[b].name)) == UINT32_MAX)
-            rc = ctl_fail(CTL_REFUSED,
-                          "namespace %s is new and may capture keys of namespace default, which "
-                          "has %lld objects that "
-                          "are not in PostgreSQL yet; run forebayctl sync flush, then apply again "
-                          "(nothing was changed)",
-                          new->ns[b].name, (long long)dirty);
+        snprintf(why, sizeof(why), ", and namespace %s is new and may take keys from it",
+                 new->ns[b].name);
+        if (fb_nsset_find(old, fb_bytes_str(new->ns[b].name)) == UINT32_MAX)
+            rc = refuse_unsynced(c, rows, "default", why);
     }
     json_decref(nodes);
-    json_decref(none);
+    json_decref(syncs);
     json_decref(rows);
     return rc;
 }
@@ -288,6 +342,23 @@ static int show_old(struct ctl *c)
                           (unsigned long long)c->revision);
 }
 
+/* The file in force, byte for byte. */
+static int show_applied(struct ctl *c)
+{
+    struct fb_buf text = {0};
+    struct fb_err err;
+    uint64_t rev;
+    enum fb_status s = fb_coord_get(c->coord, "config", &text, &rev, &err);
+
+    if (s == FB_ENOENT)
+        ctl_note(c, "nothing was applied yet: the defaults are in force");
+    else if (s != FB_OK)
+        return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
+    fwrite(text.p, 1, text.n, stdout);
+    fb_buf_fini(&text);
+    return CTL_OK;
+}
+
 int ctl_config_show(struct ctl *c)
 {
     struct fb_buf out = {0};
@@ -296,6 +367,9 @@ int ctl_config_show(struct ctl *c)
         return rc;
     if (c->revision != 0)
         return show_old(c);
+    if (c->format == CTL_INI)
+        return show_applied(c);
+    say_partitions(c, c->cluster->namespaces);
     fb_nsset_print(&out, c->cluster->namespaces);
     fwrite(out.p, 1, out.n, stdout);
     fb_buf_fini(&out);
@@ -362,8 +436,11 @@ int ctl_config_apply(struct ctl *c)
         rc = ctl_fail(CTL_REFUSED,
                       "partitions = %u: the cluster was created with %u and keeps that for life",
                       set->partitions, c->cluster->map->partitions);
-    if (rc == 0)
+    if (rc == 0) {
+        say_partitions(c, c->cluster->namespaces);
+        say_partitions(c, set);
         changes = print_diff(c->cluster->namespaces, set, !c->quiet);
+    }
     if (rc == 0 && changes > 0)
         rc = check_safe(c, c->cluster->namespaces, set);
     if (rc == 0) {
@@ -397,6 +474,8 @@ int ctl_config_diff(struct ctl *c)
         return rc;
     rc = ctl_open(c);
     if (rc == 0) {
+        say_partitions(c, c->cluster->namespaces);
+        say_partitions(c, set);
         changes = print_diff(c->cluster->namespaces, set, true);
         if (changes == 0)
             rc = c->error_unchanged ? CTL_UNCHANGED : CTL_OK;

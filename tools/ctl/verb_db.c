@@ -1,4 +1,5 @@
 /* db verbs: the CLI talks to PostgreSQL itself, with the rights of whoever runs it. */
+#include "proto/base/clock.h"
 #include "sync/pg/pg.h"
 #include "tools/ctl/ctl.h"
 
@@ -35,14 +36,21 @@ struct pg *ctl_connect_pg(struct ctl *c, int *rc)
                            .lock_timeout_ms = 10000};
     struct pg_error err = {0};
     struct pg *pg;
-    bool fatal = false;
+    uint64_t since = fb_mono_ns();
+    bool fatal = false, there;
     if (conninfo == NULL) {
         *rc = CTL_FAILED;
         return NULL;
     }
     pg = pg_new(&pc);
     free(conninfo);
-    if (pg_connect(pg, &fatal, &err) != PG_OK) {
+    there = pg_connect(pg, &fatal, &err) == PG_OK;
+    ctl_trace(c, since, "PostgreSQL, by %s: %s",
+              c->conninfo_file != NULL       ? c->conninfo_file
+              : getenv("FOREBAY_PG") != NULL ? "FOREBAY_PG"
+                                             : "the environment of libpq",
+              there ? "connected" : err.message);
+    if (!there) {
         *rc = ctl_fail(fatal ? CTL_FAILED : CTL_UNREACHABLE, "PostgreSQL: %s", err.message);
         pg_free(pg);
         return NULL;

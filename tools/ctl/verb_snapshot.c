@@ -106,9 +106,8 @@ int ctl_snapshot_create(struct ctl *c)
 int ctl_snapshot_list(struct ctl *c)
 {
     static const struct ctl_column columns[] = {
-        {"FILE", "name", false},   {"NODE", "node", false},   {"PARTITION", "partition", false},
-        {"VERSION", "ver", false}, {"BYTES", "bytes", false}, {"WRITTEN", "written", false},
-        {"DIRECTORY", "dir", true}};
+        {"FILE", "path", false},   {"NODE", "node", false},   {"PARTITION", "partition", false},
+        {"VERSION", "ver", false}, {"BYTES", "bytes", false}, {"WRITTEN", "written", false}};
     json_t *rows = json_array(), *e;
     const struct fb_member_info *m;
     uint32_t i = 0;
@@ -127,6 +126,10 @@ int ctl_snapshot_list(struct ctl *c)
             char when[40];
             json_object_set_new(e, "node", json_string(m->name));
             json_object_set(e, "dir", json_object_get(reply, "dir"));
+            json_object_set_new(e, "path",
+                                json_sprintf("%s/%s",
+                                             json_string_value(json_object_get(reply, "dir")),
+                                             json_string_value(json_object_get(e, "name"))));
             json_object_set_new(
                 e, "written",
                 json_string(ctl_time((uint64_t)json_integer_value(json_object_get(e, "written_ms")),

@@ -207,6 +207,9 @@ static int report(struct ctl *c, bool whole)
                                                          : "ok",
                               "problems", problems, "remarks", remarks);
         if (whole) {
+            json_object_set_new(o, "revision", json_integer((json_int_t)c->cluster->map->rev));
+            json_object_set_new(o, "partitions",
+                                json_integer((json_int_t)c->cluster->map->partitions));
             json_object_set(o, "nodes", nodes);
             json_object_set(o, "syncs", syncs);
             json_object_set_new(o, "routers", router_rows(c));
