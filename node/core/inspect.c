@@ -79,11 +79,11 @@ void lane_inspect_partition(struct lane *l, uint16_t part, struct fb_buf *json)
     }
     fb_buf_printf(json,
                   "{\"partition\":%u,\"open\":%s,\"epoch\":%u,\"history\":%llu,\"last_ver\":%llu,"
-                  "\"synced_ver\":%llu,"
+                  "\"synced_ver\":%llu,\"safe_ver\":%llu,"
                   "\"ptime_ms\":%llu,\"keys\":%u,\"feeds\":[",
                   part, p->open ? "true" : "false", p->epoch, (unsigned long long)p->history,
                   (unsigned long long)p->last_ver, (unsigned long long)p->synced_ver,
-                  (unsigned long long)p->ptime,
+                  (unsigned long long)part_safe_ver(p), (unsigned long long)p->ptime,
                   atomic_load_explicit(&p->sp->live, memory_order_relaxed));
     for (uint32_t i = 0; i < p->feed_cap; i++) {
         const struct feed *f = p->feeds[i];

@@ -116,6 +116,12 @@ typedef void (*pg_checkpoint_fn)(void *arg, uint16_t part, const char *ns, uint6
                                  uint64_t ver);
 enum pg_class pg_read_checkpoints(struct pg *pg, const uint8_t cluster[16], pg_checkpoint_fn fn,
                                   void *arg, struct pg_error *err);
+struct pg_feed;
+/* An operator's word that these rows count as they are, whatever was written to the cluster up to
+ * `next` of each feed: the checkpoints that are below go there, in one transaction. Of a feed it
+ * looks at part, ns, history and next. */
+enum pg_class pg_adopt(struct pg *pg, const uint8_t cluster[16], const struct pg_feed *feeds,
+                       size_t count, struct pg_error *err);
 
 /* What stands behind this server, as far as its role may see it. */
 struct pg_standbys {

@@ -32,7 +32,7 @@ struct ctl {
     enum ctl_format format;
     uint64_t timeout_ms;
     bool quiet, verbose, color, screen, dry_run, yes, wait, watch, error_unchanged, strict, print,
-        follow, restore, under_replicated, force;
+        follow, restore, under_replicated, force, keep, discard;
     uint64_t interval_ms, count, sample, revision, max_moves, parallel;
     uint64_t epoch; /* --epoch; 0 = none, or held at the first look already */
     const char *weights, *add, *drain, *gone, *save, *rate; /* rebalance */
@@ -140,6 +140,10 @@ char *ctl_conninfo(struct ctl *c);
 char *ctl_read_file(const char *path, size_t *n);
 /* verb_sync.c: the one of --namespace must exist. */
 int ctl_check_namespace(struct ctl *c);
+/* verb_sync.c: is all write-behind paused? Exit code, 0 with *paused set. */
+int ctl_sync_paused(struct ctl *c, bool *paused);
+/* verb_sync.c: write-behind of all namespaces goes on, and at once. Exit code. */
+int ctl_sync_go_on(struct ctl *c);
 /* verb_db.c: PostgreSQL by the conninfo of above; NULL with a message and *rc. */
 struct pg;
 struct pg *ctl_connect_pg(struct ctl *c, int *rc);
@@ -188,6 +192,7 @@ int ctl_config_show(struct ctl *c);
 int ctl_config_diff(struct ctl *c);
 int ctl_db_setup(struct ctl *c);
 int ctl_db_check(struct ctl *c);
+int ctl_db_adopt(struct ctl *c);
 int ctl_events(struct ctl *c);
 int ctl_top(struct ctl *c);
 int ctl_key_watch(struct ctl *c);

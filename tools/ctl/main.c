@@ -76,7 +76,9 @@ static int set_flag(struct ctl *c, const struct ctl_flag *f, const char *v, bool
                  {"--follow", &c->follow, true},
                  {"--restore", &c->restore, true},
                  {"--under-replicated", &c->under_replicated, true},
-                 {"--force", &c->force, true}};
+                 {"--force", &c->force, true},
+                 {"--keep", &c->keep, true},
+                 {"--discard", &c->discard, true}};
     const struct {
         const char *name;
         const char **value;

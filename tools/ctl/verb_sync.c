@@ -276,6 +276,41 @@ int ctl_sync_resume(struct ctl *c)
     return pause_verb(c, false);
 }
 
+int ctl_sync_paused(struct ctl *c, bool *paused)
+{
+    struct fb_buf text = {0};
+    struct fb_err err;
+    uint64_t rev;
+    json_t *o;
+    enum fb_status s = fb_coord_get(c->coord, "control/sync", &text, &rev, &err);
+
+    *paused = false;
+    if (s != FB_OK && s != FB_ENOENT)
+        return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
+    o = s == FB_OK ? json_loadb((const char *)text.p, text.n, 0, NULL) : NULL;
+    *paused = json_is_true(json_object_get(o, "all"));
+    json_decref(o);
+    fb_buf_fini(&text);
+    return CTL_OK;
+}
+
+int ctl_sync_go_on(struct ctl *c)
+{
+    json_t *ask = json_pack("{s:s}", "verb", "sync.flush");
+    uint32_t answered;
+    bool paused;
+    int rc = ctl_sync_paused(c, &paused);
+
+    if (rc == CTL_OK && paused)
+        rc = change_pause(c, false);
+    if (rc == CTL_OK)
+        rc = ask_all(c, FB_MEMBER_NODE, ask, &answered);
+    if (rc == CTL_OK)
+        rc = ask_all(c, FB_MEMBER_SYNC, ask, &answered);
+    json_decref(ask);
+    return rc;
+}
+
 int ctl_conflict_list(struct ctl *c)
 {
     static const struct ctl_column columns[] = {

@@ -25,6 +25,8 @@ const struct ctl_flag ctl_flags[] = {
     {"--under-replicated", NULL, NULL, "Only partitions with fewer copies in sync than wanted.", false},
     {"--force", NULL, NULL, "Also when it holds copies: they are made anew from the others.", false},
     {"--to", NULL, "NODE", "The node that shall lead.", false},
+    {"--keep", NULL, NULL, "What followed the state of the database is written to it again.", false},
+    {"--discard", NULL, NULL, "The database counts as it is; what followed is given up.", false},
     {"--print", NULL, NULL, "Print the SQL, run nothing.", false},
     {"--conninfo-file", NULL, "FILE", "File with a libpq connection string (or FOREBAY_PG, or PGHOST and friends).",
      false},
@@ -194,6 +196,13 @@ const struct ctl_verb ctl_verbs[] = {
      NULL, ctl_db_setup},
     {"db", "check", "", 0, 0, "--conninfo-file --strict",
      "Check schema, rights and every mapping against PostgreSQL.", NULL, ctl_db_check},
+    {"db", "adopt", "", 0, 0, "--keep --discard --conninfo-file --yes --dry-run",
+     "Go on with a database that was put back to an older state.",
+     "--keep: what memory has and the database lost is written again, then clean copies in memory are dropped.\n"
+     "--discard: nothing is written again; whatever followed the database's state is given up, also what waits in\n"
+     "memory. For that write-behind must be paused since before the restore: forebayctl sync pause. Keep clients from\n"
+     "writing until it has ended. Both end with write-behind going on. --dry-run lists what differs.",
+     ctl_db_adopt},
     {"completion", "", "SHELL", 1, 1, "", "Completion script for bash: source <(forebayctl completion bash)", NULL,
      ctl_completion},
     {"version", "", "", 0, 0, "",
