@@ -183,11 +183,13 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
         lane_copies_new(lanes[i], &rc);
         n->workers[i] = worker_new(n, i, lanes[i]);
         configure_lane(n->workers[i], state);
-        lane_now(lanes[i], fb_mono_ns(), fb_wall_ms());
     }
     s = node_recover(n, lanes, &generation, err);
     if (s != FB_OK)
         return s;
+    for (uint32_t i = 0; i < n->worker_count;
+         i++) /* not before: the clock is held against the log */
+        lane_now(lanes[i], fb_mono_ns(), fb_wall_ms());
     n->generation = generation + 1;
     lc.generation = n->generation;
     lc.segment_bytes = fb_options_uint(n->options, "node", "segment_bytes");

@@ -2,6 +2,8 @@
  * this machine that is far ahead of PostgreSQL's, as the sync processes report it. */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 #define CLOCK_AHEAD_MS (UINT64_C(300) * 1000)
 /* How long a start waits for the first report when the clock looks wrong. */
 #define CLOCK_WAIT_NS (UINT64_C(10) * 1000 * 1000 * 1000)
@@ -34,7 +36,7 @@ static bool looks_right(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
     if (!l->clock_ready) {
         last = newest_ptime(l);
         l->clock_ready = l->db_clock_known || last == 0 || wall_ms <= last + CLOCK_AHEAD_MS ||
-                         mono_ns >= l->clock_since_ns + CLOCK_WAIT_NS;
+                         mono_ns >= l->clock_since_ns + CLOCK_WAIT_NS || FB_MUTANT(clock_unasked);
     }
     return l->clock_ready;
 }
@@ -45,7 +47,7 @@ uint64_t clock_held(struct lane *l, uint64_t mono_ns, uint64_t wall_ms)
 
     if (!looks_right(l, mono_ns, wall_ms)) {
         limit = newest_ptime(l);
-    } else if (l->db_clock_known) {
+    } else if (l->db_clock_known && !FB_MUTANT(clock_unheld)) {
         int64_t db = (int64_t)(mono_ns / 1000000) + l->db_clock_ms;
         limit = db > 0 ? (uint64_t)db + CLOCK_AHEAD_MS : UINT64_MAX;
     }

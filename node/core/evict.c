@@ -7,12 +7,14 @@ bool evictable(struct lane *l, const struct object *o)
 {
     const struct part *p = l->parts[o->part];
     const struct feed *f = feed_find(l->parts[o->part], o->ns);
+    bool dirty = slot_extra(l->parts[p->id], o) != NULL || (object_flags(o) & OBJECT_DIRTY);
 
-    if (slot_extra(l->parts[p->id], o) != NULL || (object_flags(o) & OBJECT_DIRTY))
+    if (dirty && !FB_MUTANT(evict_dirty))
         return false;
     if (feed_frozen(f))
         return false;
-    if (fb_ver_epoch(o->ver) != 0 && (f == NULL || o->ver > f->dsafe) && !FB_MUTANT(evict_unsafe))
+    if (fb_ver_epoch(o->ver) != 0 && (f == NULL || o->ver > f->dsafe) &&
+        !(dirty ? FB_MUTANT(evict_dirty) : FB_MUTANT(evict_unsafe)))
         return false;
     if (key_is_loading(l, object_key(o), object_hash(object_key(o))))
         return false;
@@ -26,10 +28,11 @@ static bool victim_ok(void *arg, const struct object *o)
 
 void evict_object(struct lane *l, struct part *p, struct object *o)
 {
-    fb_assert(slot_extra(p, o) == NULL);
+    fb_assert(slot_extra(p, o) == NULL || FB_MUTANT(evict_dirty));
     if (fb_ver_epoch(o->ver) != 0) {
         struct feed *f = feed_get(p, o->ns);
-        fb_assert(o->ver <= f->dsafe || FB_MUTANT(evict_unsafe)); /* I25, I28 */
+        fb_assert(o->ver <= f->dsafe || FB_MUTANT(evict_unsafe) || /* I25, I28 */
+                  FB_MUTANT(evict_dirty));
         if (o->ver > f->purge_ver)
             f->purge_ver = o->ver;
         /* it may expire while it is not here, and is then absent without a record of ours */

@@ -3,6 +3,8 @@
  * bounded number of slots a tick. */
 #include "node/core/lane_impl.h"
 
+#include "proto/base/mutant.h"
+
 #define EXPIRE_SLOTS_A_TICK 4096u
 
 bool object_expired(const struct object *o, uint64_t now)
@@ -32,7 +34,8 @@ void expire_tick(struct lane *l)
                 struct object *o = slab_object(p->sp, l->expire_slot);
                 if (o != NULL && object_expired(o, now)) {
                     uint64_t hash = object_hash(object_key(o));
-                    if (pending_find(l, object_key(o), hash) == NULL) /* a newer write decides */
+                    if (pending_find(l, object_key(o), hash) == NULL || /* a newer write decides */
+                        FB_MUTANT(expire_pending))
                         expire_object(l, p, o, hash);
                 }
             }

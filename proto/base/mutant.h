@@ -40,6 +40,7 @@
     X(feed_replaced, "a checkpoint passes versions whose newer ones are not synced")               \
     X(feed_scan_ahead, "a feed says that it has scanned what is not synced")                       \
     X(evict_unsafe, "clean copies above dsafe are evicted")                                        \
+    X(evict_dirty, "objects that are not in PostgreSQL are evicted")                               \
     X(dirty_unlimited, "writes above max_dirty_bytes are taken")                                   \
     X(node_unlimited, "writes above the node's max_dirty_bytes are taken")                         \
     X(txn_unlimited, "transactions are taken above every limit")                                   \
@@ -63,6 +64,9 @@
     X(past_set_ignored, "SET with a time that is over forgets what is only in PostgreSQL")         \
     X(wait_replaced, "level database is answered for a version that no batch had")                 \
     X(expiry_unseen, "readers do not look whether a copy has expired")                             \
+    X(expire_pending, "an object expires although a newer version of it is on its way")            \
+    X(clock_unheld, "time of the objects follows a clock far ahead of PostgreSQL's")               \
+    X(clock_unasked, "a start believes a clock far ahead of the last record")                      \
     X(checkpoint_compare, "a checkpoint is moved from wherever it is (model of PostgreSQL)")       \
     X(unknown_done, "a COMMIT of unknown outcome is taken for done")                               \
     X(lost_done, "a lost compare of the checkpoint is taken for a commit")                         \

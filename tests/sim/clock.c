@@ -44,6 +44,7 @@ static void set_offset(struct sim_clock *c, int64_t offset_ms)
 {
     bool back = offset_ms < c->wall_offset_ms;
     c->wall_offset_ms = offset_ms;
+    c->set_ns = sim_now_ns(c->sim);
     if (back && (c->set_back_ms == 0 || sim_clock_wall_ms(c) < c->set_back_ms))
         c->set_back_ms = sim_clock_wall_ms(c);
 }

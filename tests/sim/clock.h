@@ -9,6 +9,7 @@ struct sim_clock {
     uint64_t mono_base_ns;  /* what the monotonic clock says at true time 0 */
     int64_t wall_offset_ms; /* from true time */
     int32_t drift_ppm;      /* of both clocks */
+    uint64_t set_ns;        /* true time at which the wall clock was set last, 0 = never */
     uint64_t wall_seen_ms;  /* the latest time that anybody read from the wall clock */
     uint64_t set_back_ms; /* the earliest that it was set back to since that was taken; 0 = none */
 };

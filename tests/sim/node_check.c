@@ -44,6 +44,7 @@ void node_check_free(struct node_check *c)
         free(c->parts[i].r);
     for (uint32_t i = 0; i < NODE_WORKERS_MAX; i++)
         fb_buf_fini(&c->in_flight[i]);
+    node_check_load_end(c);
     free(c->parts);
     free(c->batches);
     free(c->marks);
@@ -57,6 +58,7 @@ void node_check_start(struct node_check *c, struct sim_proc *p, enum node_loss l
     c->node = NULL;
     c->snapshot.shown = 0;
     node_check_limits(c);
+    node_check_clock_start(c);
     c->loss = loss;
     c->recovered = false;
     c->generation = 0;
@@ -74,6 +76,7 @@ void node_check_end(struct node_check *c)
 {
     c->node = NULL;
     memset(c->asked, 0, sizeof c->asked);
+    node_check_load_end(c);
 }
 
 bool node_check_recovered(const struct node_check *c)
@@ -142,12 +145,15 @@ static void record_seen(struct node_check *c, const struct fb_record *r, uint64_
                       fb_ver_epoch(r->ver), (unsigned long long)fb_ver_counter(r->ver));
     if (r->type == FB_RECORD_EPOCH_START) {
         v->epoch_started = fb_ver_epoch(r->ver);
+        v->history = r->history;
     } else if (ledger_copies(c->ledger)
                    ? last == NULL || fb_ver_epoch(last->ver) != fb_ver_epoch(r->ver)
                    : fb_ver_epoch(r->ver) != v->epoch_started && !c->replaying) {
         sim_violation(c->sim, "I9", "partition %u: a record of epoch %u without its start", r->part,
                       fb_ver_epoch(r->ver));
     }
+    if (!c->replaying)
+        node_check_clock_record(c, r, last == NULL ? 0 : last->ptime);
     ledger_record(c->ledger, r, content, &s);
     s.below_ns = c->replaying ? UINT64_MAX : node_check_below_ns(c, r);
     node_check_view_add(v, &s);
@@ -353,6 +359,7 @@ enum fb_status __wrap_node_recover(struct node *n, struct lane **lanes, uint64_t
     for (uint32_t p = 0; p < c->partitions; p++)
         recovered_part(c, (uint16_t)p, lane_last_ver(lanes[node_check_lane_of(n, p)], (uint16_t)p));
     c->node = n;
+    node_check_clock_recovered(c, n);
     c->recovered = true;
     node_check_state(c);
     return s;

@@ -16,6 +16,7 @@ struct part_view {
     uint64_t recovered;               /* what the present process began with */
     uint64_t saved;                   /* start of the newest snapshot that has its name */
     uint32_t epoch_started;           /* this incarnation's */
+    uint64_t history;                 /* of that epoch */
     uint32_t open;                    /* the epoch in which it was seen open last */
     bool filling;      /* with several copies: what is written is a copy of another's state */
     bool parted;       /* this process's log was cut, or copied anew */
@@ -48,6 +49,22 @@ struct asked { /* a request on its way, to know the partition of its reply */
     uint64_t received_ns;
 };
 
+struct load_asked { /* of a key: the last load that was asked for */
+    uint32_t ns;
+    struct fb_buf id;
+    uint16_t part;
+    uint32_t epoch;
+    uint64_t token;
+    bool answered;
+};
+
+struct clock_lane {       /* what a lane may believe of the time */
+    uint64_t newest_ms;   /* of the records it began with, and of those since */
+    uint64_t believed_ms; /* before it was told PostgreSQL's clock */
+    bool empty;           /* it began with nothing */
+    bool told;
+};
+
 struct node_check {
     struct sim *sim;
     struct sim_proc *proc;
@@ -71,6 +88,17 @@ struct node_check {
     uint32_t inc_n, inc_cap;
     uint64_t below_ns[NODE_WORKERS_MAX][FB_NAMESPACES_MAX]; /* last seen below max_dirty_bytes */
     uint64_t node_below_ns[NODE_WORKERS_MAX]; /* the node, as that worker knows its limit */
+    struct {                                  /* of this process: node_check_load.c */
+        struct load_asked *asked;
+        uint32_t n, cap;
+        const struct fb_load_rep *taking; /* the answer whose row is being installed */
+    } load;
+    struct { /* of this process: node_check_clock.c */
+        uint64_t started_ns, started_mono_ns;
+        int64_t ahead_ms; /* PostgreSQL's clock and the machine's monotonic one: the most told */
+        bool told;
+        struct clock_lane lane[NODE_WORKERS_MAX];
+    } clock;
     struct asked asked[ASKED_MAX];
     struct { /* the snapshot that is being written; a node has one thread for them */
         uint16_t part;
@@ -91,6 +119,15 @@ void node_check_view_add(struct part_view *v, const struct seen *s);
 void node_check_stand(struct node_check *c, uint16_t part, uint64_t ver);
 /* A recovery found `last`: may it? */
 void node_check_recovered_copy(struct node_check *c, uint16_t part, uint64_t last);
+/* node_check_load.c: a load is asked for; the process ends. */
+void node_check_load_asked(struct node_check *c, const struct fb_load_req *q);
+void node_check_load_end(struct node_check *c);
+/* node_check_clock.c: a process starts, has recovered, is told PostgreSQL's clock
+ * (FB_FRAME_DB_CLOCK); a record is written whose partition was at `last_ms`. */
+void node_check_clock_start(struct node_check *c);
+void node_check_clock_recovered(struct node_check *c, const struct node *n);
+void node_check_clock_told(struct node_check *c, const struct fb_frame *f);
+void node_check_clock_record(struct node_check *c, const struct fb_record *r, uint64_t last_ms);
 /* node_check_seal.c: every segment that is there after a recovery is on the platter. */
 void node_check_recovered_files(const struct node_check *c);
 /* node_check_limit.c: nothing was below its limit for longer than now. */

@@ -15,6 +15,8 @@ void node_check_received(struct node_check *c, const struct sim_conn *conn,
                          const struct fb_frame *f)
 {
     struct fb_reader r = fb_reader(f->tail);
+    if (f->kind == FB_FRAME_DB_CLOCK)
+        node_check_clock_told(c, f);
     if (f->kind != FB_FRAME_REQ)
         return;
     for (uint32_t i = 0; i < f->count; i++) {
@@ -206,6 +208,12 @@ struct node_sent node_check_sent(struct node_check *c, const struct sim_conn *co
             if (fb_verdict_ack_decode(&r, &a) != FB_OK)
                 sim_violation(c->sim, "frame", "the node sends a broken acknowledgement");
             sent_verdict_ack(c, &a);
+        }
+        for (uint32_t i = 0; i < f.count && f.kind == FB_FRAME_LOAD_REQ; i++) {
+            struct fb_load_req q;
+            if (fb_load_req_decode(&r, &q) != FB_OK)
+                sim_violation(c->sim, "frame", "the node sends a broken load");
+            node_check_load_asked(c, &q);
         }
         if (f.kind == FB_FRAME_VERDICT_ACK)
             sent.verdicts += f.count;

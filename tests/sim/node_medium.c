@@ -48,6 +48,10 @@ void node_refused(struct node_proc *n)
                           why);
         return;
     }
+    if (strstr(why, "has no IDENTITY file") != NULL && n->ever_lied) {
+        node_give_up_dir(n, why); /* its sync was the one that lied */
+        return;
+    }
     if (strstr(why, "accept_empty_data_dir") != NULL) {
         if (!n->gone && !n->ever_lied)
             sim_violation(n->w->sim, "I13", "the data directory is gone although nothing took it");

@@ -23,7 +23,8 @@ add_executable(forebay-sim
   ${sim_dir}/node_check.c
   ${sim_dir}/raw_sync.c ${sim_dir}/raw_client.c ${sim_dir}/node_check_state.c ${sim_dir}/node_check_wire.c
   ${sim_dir}/node_check_snapshot.c ${sim_dir}/node_check_copies.c ${sim_dir}/node_check_seal.c
-  ${sim_dir}/node_check_trim.c ${sim_dir}/node_check_limit.c ${sim_dir}/ledger.c ${sim_dir}/node_args.c
+  ${sim_dir}/node_check_trim.c ${sim_dir}/node_check_limit.c
+  ${sim_dir}/node_check_clock.c ${sim_dir}/node_check_load.c ${sim_dir}/ledger.c ${sim_dir}/node_args.c
   ${sim_dir}/router_proc.c ${sim_dir}/router_tcp.c ${sim_dir}/clients.c ${sim_dir}/client_load.c
   ${sim_dir}/history.c ${sim_dir}/history_judge.c ${sim_dir}/history_loss.c ${sim_dir}/history_txn.c
   ${sim_dir}/reply.c ${sim_dir}/shadow.c
@@ -48,6 +49,6 @@ foreach(call open openat close read pread pwrite pwritev fsync fdatasync ftrunca
     fstatat fstatvfs access mkdir mkdirat fcntl fdopendir opendir dirfd readdir closedir abort getpid nanosleep
     clock_gettime pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock pthread_cond_init
     pthread_cond_destroy pthread_cond_wait pthread_cond_timedwait pthread_cond_signal pthread_cond_broadcast
-    log_append log_segment_seal log_trim store_dirty_add lane_synced node_recover snapshot_create snapshot_append snapshot_commit lane_snapshot_slice)
+    log_append log_segment_seal log_trim store_dirty_add lane_synced lane_database_clock lane_load_reply part_install node_recover snapshot_create snapshot_append snapshot_commit lane_snapshot_slice)
   target_link_options(forebay-sim PRIVATE -Wl,--wrap=${call})
 endforeach()
