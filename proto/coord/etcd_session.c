@@ -48,33 +48,46 @@ static void first_word(const char *path, char *out, size_t n)
 }
 
 /* When the process began, in ticks since the boot: the 22nd field of its stat, behind the name in
- * parentheses. 0: there is no such process. */
-static uint64_t began(long pid)
+ * parentheses. 0: there is no such process. False: it is not known, as without a descriptor; nobody
+ * is called ended for that. */
+static bool began(long pid, uint64_t *ticks)
 {
-    char path[64], text[1024] = "";
+    char path[64], text[1024];
     const char *at;
+    bool gone;
     FILE *f;
 
+    *ticks = 0;
     snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
     f = fopen(path, "re");
     if (f == NULL)
-        return 0;
-    at = fgets(text, sizeof(text), f) != NULL ? strrchr(text, ')') : NULL;
+        return errno == ENOENT;
+    errno = 0;
+    at = fgets(text, sizeof(text), f);
+    gone = errno == ESRCH; /* since it was opened */
     fclose(f);
+    if (at == NULL)
+        return gone;
+    at = strrchr(text, ')');
     for (int field = 2; at != NULL && field < 22; field++)
         at = strchr(at + 1, ' ');
-    return at == NULL ? 0 : strtoull(at + 1, NULL, 10);
+    if (at == NULL)
+        return false;
+    *ticks = strtoull(at + 1, NULL, 10);
+    return true;
 }
 
 static void describe(struct etcd_session *s, uint64_t token)
 {
     char host[65] = "-", boot[64];
+    uint64_t start;
 
+    (void)began((long)getpid(), &start);
     if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0')
         snprintf(host, sizeof(host), "-");
     first_word("/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
     snprintf(s->value, sizeof(s->value), "%016" PRIx64 " %s %s %ld %" PRIu64, token, host, boot,
-             (long)getpid(), began((long)getpid()));
+             (long)getpid(), start);
 }
 
 /* What is known of a holder: of a process of another host nothing, until its lease runs out. */
@@ -83,16 +96,17 @@ enum holder { HOLDER_ENDED, HOLDER_RUNS, HOLDER_ELSEWHERE };
 static enum holder look(const struct etcd_session *s, const char *holder, char host[65], long *pid)
 {
     char boot[64], my_host[65], my_boot[64];
-    uint64_t start, my_start;
+    uint64_t start, my_start, now;
     long my_pid;
 
     host[0] = '\0';
     *pid = 0;
     if (sscanf(holder, "%*s %64s %63s %ld %" SCNu64, host, boot, pid, &start) != 4 ||
         sscanf(s->value, "%*s %64s %63s %ld %" SCNu64, my_host, my_boot, &my_pid, &my_start) != 4 ||
-        strcmp(host, my_host) != 0 || strcmp(boot, my_boot) != 0 || start == 0)
+        strcmp(host, my_host) != 0 || strcmp(boot, my_boot) != 0 || start == 0 ||
+        !began(*pid, &now))
         return HOLDER_ELSEWHERE;
-    return began(*pid) == start ? HOLDER_RUNS : HOLDER_ENDED;
+    return now == start ? HOLDER_RUNS : HOLDER_ENDED;
 }
 
 /* ---- taking it ---- */

@@ -23,7 +23,7 @@ static enum fb_status parse(struct fb_bytes text, json_t **root, struct fb_err *
     json_error_t je;
 
     *root = json_loadb(text.p == NULL ? "" : (const char *)text.p, text.n, 0, &je);
-    if (*root != NULL && json_is_object(*root))
+    if (json_is_object(*root)) /* NULL is none */
         return FB_OK;
     json_decref(*root);
     *root = NULL;

@@ -458,19 +458,19 @@ static enum pg_class txn_commit(struct pg_txn *t, struct pg_error *err)
     if (c == PG_OK && strcmp(PQcmdStatus(res), "COMMIT") != 0)
         c = pg_error_set(err, PG_RETRY, "", "PostgreSQL answered COMMIT with %s", PQcmdStatus(res));
     PQclear(res);
-    if (c == PG_OUTAGE)
+    if (t->pg->conn == NULL || c == PG_OUTAGE) { /* also what only looks like one, as a full disk */
+        pg_disconnect(t->pg);
         return err->class = PG_UNKNOWN;
+    }
     /* A warning at COMMIT is most often "canceling wait for synchronous replication", whose text
      * depends on the server's language and which has no SQLSTATE of its own: any warning counts. */
     t->b->sync_cancelled = t->pg->warned;
     t->b->replicated = t->b->replicated && !t->pg->warned;
-    if (t->pg->conn != NULL) {
-        /* The answer to the sync. Losing the line here no longer matters: the outcome is known. */
-        if (pg_wait(t->pg, &res, &leave) == PG_OK) {
-            PQclear(res);
-            if (!PQexitPipelineMode(t->pg->conn))
-                pg_disconnect(t->pg);
-        }
+    /* The answer to the sync. Losing the line here no longer matters: the outcome is known. */
+    if (pg_wait(t->pg, &res, &leave) == PG_OK) {
+        PQclear(res);
+        if (!PQexitPipelineMode(t->pg->conn))
+            pg_disconnect(t->pg);
     }
     return c;
 }

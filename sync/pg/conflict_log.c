@@ -101,8 +101,9 @@ enum pg_class pg_conflict_put(struct pg *pg, const uint8_t cluster[16], const st
     struct pg_args args = {0};
     enum pg_class c = pg_begin_call(pg, err);
 
-    if (c != PG_OK || b->conflict_count == 0)
+    if (c != PG_OK)
         return c;
+    fb_assert(b->conflict_count > 0); /* it is asked for behind PG_CONFLICT */
     put_columns(b, cluster, &args);
     /* one version meets one row once; a second try after an unknown outcome changes nothing */
     c = pg_run(pg,

@@ -31,9 +31,8 @@ static enum pg_class pg_dead(struct pg *pg, struct pg_error *err)
 enum pg_class pg_wait(struct pg *pg, PGresult **res, struct pg_error *err)
 {
     int64_t end = now_ms() + pg->config.statement_timeout_ms + PG_GRACE_MS;
+    fb_assert(pg->conn != NULL); /* whoever lost the connection asks for no result of it */
     *res = NULL;
-    if (pg->conn == NULL)
-        return pg_error_set(err, PG_OUTAGE, "", "not connected to PostgreSQL");
     for (;;) {
         int flush = PQflush(pg->conn);
         struct pollfd p = {PQsocket(pg->conn), POLLIN, 0};
@@ -317,8 +316,7 @@ enum pg_class pg_script(struct pg *pg, const char *sql, struct pg_error *err)
 {
     PGresult *res = NULL;
     enum pg_class c;
-    if (pg->conn == NULL)
-        return pg_error_set(err, PG_OUTAGE, "", "not connected to PostgreSQL");
+    fb_assert(pg->conn != NULL); /* pg_begin_call saw it, or the call before went well */
     if (!PQsendQuery(pg->conn, sql))
         return pg_dead(pg, err);
     c = pg_take_result(pg, &res, err);

@@ -153,11 +153,13 @@ bool pg_take_hash_json(struct fb_buf *b, const char *text, size_t n)
             char *dump = NULL;
             if (json_is_null(value))
                 continue;
-            if (!json_is_string(value))
-                dump = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-            if (strlen(name) > FB_FIELD_BYTES_MAX || (!json_is_string(value) && dump == NULL)) {
+            if (strlen(name) > FB_FIELD_BYTES_MAX) {
                 ok = false;
                 break;
+            }
+            if (!json_is_string(value)) {
+                dump = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+                fb_assert(dump != NULL); /* it was parsed, and memory ends the process */
             }
             fb_hash_put(b, fb_bytes_str(name),
                         dump != NULL

@@ -30,9 +30,10 @@ uint8_t pg_take_row(struct fb_buf *out, const struct fb_namespace *ns,
         const struct fb_column *c = pg_value_column(ns, schema);
         const char *text = PQgetvalue(res, row, at);
         size_t n = (size_t)PQgetlength(res, row, at);
+        bool bytea = c != NULL && c->check == FB_TYPE_BYTEA;
         if (PQgetisnull(res, row, at))
             return FB_KIND_NONE;
-        if (c == NULL || c->check != FB_TYPE_BYTEA || !pg_take_hex(out, text, n))
+        if (!bytea || !pg_take_hex(out, text, n))
             fb_buf_put(out, text, n);
         return FB_KIND_STRING;
     }

@@ -19,6 +19,6 @@ foreach(t answers handles)
   fb_add_test(coord_etcd_${t} LABELS unit TIMEOUT 300 SOURCES unit/coord/etcd_${t}_test.c unit/coord/scripted.c LIBS fb_coord)
 endforeach()
 foreach(call curl_easy_init curl_multi_init curl_multi_add_handle curl_multi_perform curl_global_init gethostname
-    fb_mono_ns fb_random_u64)
+    fopen fgets fb_mono_ns fb_random_u64)
   target_link_options(coord_etcd_handles PRIVATE -Wl,--wrap=${call})
 endforeach()

@@ -79,6 +79,36 @@ int __wrap_gethostname(char *name, size_t n)
     return no_name ? -1 : 0;
 }
 
+/* What /proc tells: of a process (`stat`), or of the boot. */
+static int no_stat, no_boot, no_line; /* errno of opening one of these, of reading a line */
+static const char *strange_line;
+
+FILE *__real_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode)
+{
+    int why = strstr(path, "/stat") != NULL ? no_stat : strstr(path, "boot_id") ? no_boot : 0;
+
+    if (why == 0)
+        return __real_fopen(path, mode);
+    errno = why;
+    return NULL;
+}
+
+char *__real_fgets(char *s, int n, FILE *f);
+char *__wrap_fgets(char *s, int n, FILE *f);
+char *__wrap_fgets(char *s, int n, FILE *f)
+{
+    if (no_line != 0) {
+        errno = no_line;
+        return NULL;
+    }
+    if (strange_line == NULL)
+        return __real_fgets(s, n, f);
+    (void)snprintf(s, (size_t)n, "%s", strange_line);
+    return s;
+}
+
 uint64_t __real_fb_mono_ns(void);
 uint64_t __wrap_fb_mono_ns(void);
 uint64_t __wrap_fb_mono_ns(void)
@@ -296,19 +326,15 @@ static unsigned long long began(void)
     return start;
 }
 
-/* The name is held by this process's number on this host (or the host of that name), which began at
- * `start`: "token host boot pid start". Valid until the next call. */
-static const char *held_here(const char *token, const char *host, unsigned long long start)
+/* The name is held by this process's number on this host (or the host of that name), of this boot
+ * or that, which began at `start`: "token host boot pid start". Valid until the next call. */
+static const char *held_since(const char *token, const char *host, const char *boot,
+                              unsigned long long start)
 {
     static char held[512];
-    char boot[64] = "", own[65] = "", line[256];
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    char own[65] = "", line[256];
     struct fb_buf b = {0};
 
-    assert_non_null(f);
-    assert_non_null(fgets(boot, sizeof(boot), f));
-    fclose(f);
-    boot[strcspn(boot, "\n")] = '\0';
     if (host == NULL) {
         assert_int_equal(gethostname(own, sizeof(own) - 1), 0);
         host = own;
@@ -319,6 +345,18 @@ static const char *held_here(const char *token, const char *host, unsigned long 
     (void)snprintf(held, sizeof(held), HELD("%s"), (const char *)b.p);
     fb_buf_fini(&b);
     return held;
+}
+
+static const char *held_here(const char *token, const char *host, unsigned long long start)
+{
+    char boot[64] = "";
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+    assert_non_null(f);
+    assert_non_null(fgets(boot, sizeof(boot), f));
+    fclose(f);
+    boot[strcspn(boot, "\n")] = '\0';
+    return held_since(token, host, boot, start);
 }
 
 /* A session that starts, with these answers to its tries to take the name. */
@@ -384,6 +422,48 @@ static void a_start_does_not_wait_for_ever(void **state)
     atomic_store(&fast_ns, 0);
     scripted_wait(&server);
     fb_coord_close(c);
+}
+
+/* A process of this host that has ended is known by that; one of which nothing can be found out, as
+ * when there is no descriptor left, is not called ended: it may well run. */
+static void a_holder_that_cannot_be_looked_at(void **state)
+{
+    static const struct {
+        int *call, why;
+        const char *line;
+    } t[] = {{&no_stat, EMFILE, NULL}, {&no_line, EIO, NULL}, {NULL, 0, "none"}, {NULL, 0, ") S"}};
+    struct fb_coord *c = open_at_5();
+    struct fb_err err;
+
+    (void)state;
+    for (size_t i = 0; i < FB_COUNT_OF(t); i++) {
+        const char *held =
+            t[i].call == &no_stat ? held_here("0", NULL, 1) : held_since("0", NULL, "-", 1);
+        scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
+        for (int again = 0; again < 2; again++)
+            scripted_add(&server, SCRIPTED_ANSWER, 200, held);
+        scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
+        scripted_add(&server, SCRIPTED_ANSWER, 200, held);
+        if (t[i].call != NULL)
+            *t[i].call = t[i].why;
+        else
+            no_boot = EMFILE;
+        strange_line = t[i].line;
+        atomic_store(&fast_ns, 700000000);
+        assert_int_equal(fb_coord_session(c, "node/n", &err), FB_EBUSY);
+        assert_non_null(strstr(err.msg, "is running already"));
+        atomic_store(&fast_ns, 0);
+        no_stat = no_line = no_boot = 0;
+        strange_line = NULL;
+        scripted_wait(&server);
+    }
+    fb_coord_close(c);
+    no_stat = ENOENT;
+    starts_with(held_here("0", NULL, 1), TAKEN);
+    no_stat = 0;
+    no_line = ESRCH; /* the boot's line is not read either */
+    starts_with(held_since("0", NULL, "-", 1), TAKEN);
+    no_line = 0;
 }
 
 /* What became of taking the name is not known, then somebody is there who has ended; then the
@@ -511,6 +591,7 @@ int main(void)
         cmocka_unit_test(a_session_is_kept),
         cmocka_unit_test(a_try_without_an_answer_was_carried_out),
         cmocka_unit_test(a_host_without_a_name),
+        cmocka_unit_test(a_holder_that_cannot_be_looked_at),
         cmocka_unit_test(a_start_does_not_wait_for_ever),
         cmocka_unit_test(watches_that_end),
         cmocka_unit_test(watches_that_do_not_begin),

@@ -154,6 +154,7 @@ static void nonsense(void **state)
         "[]",
         "{}",
         "{\"header\":{\"revision\":-1}}",
+        "{\"header\":{\"cluster_id\":-1}}",
         "{\"header\":{\"revision\":true}}",
         "{\"header\":{\"revision\":\"x\"}}",
         "{" HEADER ",\"succeeded\":true}",
@@ -222,24 +223,27 @@ static void records(void **state)
 static void answers_to_nothing(void **state)
 {
     static const char *const texts[] = {"", "7", "{}", "{\"header\":7}"};
+    static const char *const holders[] = {"\"mod_revision\":\"x\"", "\"value\":\"!\"",
+                                          "\"value\":\"dgBuOjE=\"", /* a zero byte in it */
+                                          "\"mod_revision\":\"3\",\"value\":\"\""};
     const struct fb_coord_op op = {.key = "a", .rev = 5};
     struct etcd_header h;
     struct etcd_watched w;
     struct fb_buf v = {0};
     struct fb_err err;
     uint64_t a, b;
-    char token[ETCD_TOKEN_BYTES_MAX], reason[ETCD_REASON_BYTES_MAX];
+    char token[ETCD_TOKEN_BYTES_MAX], reason[ETCD_REASON_BYTES_MAX], text[256];
 
     (void)state;
     for (size_t i = 0; i < FB_COUNT_OF(texts); i++) {
-        struct fb_bytes text = i == 0 ? fb_bytes(NULL, 0) : fb_bytes_str(texts[i]);
-        assert_int_equal(etcd_take_get(text, &h, &v, &a, &err), FB_EPROTO);
-        assert_int_equal(etcd_take_txn(text, &op, 1, &h, &err), FB_EPROTO);
-        assert_int_equal(etcd_take_session(text, &h, &v, &a, &err), FB_EPROTO);
-        assert_int_equal(etcd_take_lease(text, &h, &a, &b, &err), FB_EPROTO);
-        assert_int_equal(etcd_take_login(text, token, &err), FB_EPROTO);
-        assert_int_equal(etcd_take_watch(text, &w, &err), FB_EPROTO);
-        assert_int_equal(etcd_take_error(text, reason), -1);
+        struct fb_bytes answer = i == 0 ? fb_bytes(NULL, 0) : fb_bytes_str(texts[i]);
+        assert_int_equal(etcd_take_get(answer, &h, &v, &a, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_txn(answer, &op, 1, &h, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_session(answer, &h, &v, &a, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_lease(answer, &h, &a, &b, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_login(answer, token, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_watch(answer, &w, &err), FB_EPROTO);
+        assert_int_equal(etcd_take_error(answer, reason), -1);
     }
     /* a transaction without a revision; one that failed with nothing that says why */
     assert_int_equal(
@@ -252,6 +256,13 @@ static void answers_to_nothing(void **state)
     assert_int_equal(
         etcd_take_session(fb_bytes_str("{" HEADER ",\"succeeded\":false}"), &h, &v, &a, &err),
         FB_EPROTO);
+    for (size_t i = 0; i < FB_COUNT_OF(holders); i++) {
+        snprintf(text, sizeof(text),
+                 "{" HEADER ",\"responses\":[{\"response_range\":{\"kvs\":[{%s}]}}]}", holders[i]);
+        fb_buf_clear(&v);
+        assert_int_equal(etcd_take_session(fb_bytes_str(text), &h, &v, &a, &err),
+                         i < 3 ? FB_EPROTO : FB_EMISMATCH);
+    }
     /* leases */
     assert_int_equal(etcd_take_lease(fb_bytes_str("{" HEADER ",\"ID\":\"0\"}"), &h, &a, &b, &err),
                      FB_EPROTO);

@@ -66,6 +66,30 @@ static void damage_is_named_and_kept(void **state)
     fb_coord_close(c);
 }
 
+/* What is bound to something that is no session is nobody's who is alive. */
+static void sessions_that_are_none(void **state)
+{
+    static const char *const ids[] = {"n", "no name:1", "n:token", "n:1"};
+    struct place *p = *state;
+    struct fb_coord *c = must_open(p);
+    struct fb_coord_list l;
+    struct fb_err err;
+
+    for (size_t i = 0; i < FB_COUNT_OF(ids); i++) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "{\"format\": \"forebay-coordinator-1\", \"revision\": %zu, \"keys\": {\"a\": "
+                 "{\"value\": \"x\", \"rev\": 1, \"session\": \"%s\"}}}",
+                 900 + i, ids[i]);
+        put_file(p, "state", text);
+        assert_int_equal(fb_coord_list(c, "", &l, &err), FB_OK);
+        assert_int_equal(l.count, 1);
+        assert_false(l.kv[0].alive);
+        fb_coord_list_free(&l);
+    }
+    fb_coord_close(c);
+}
+
 static void old_copy_and_crash_leftovers(void **state)
 {
     struct place *p = *state;
@@ -179,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(makes_what_is_missing, file_setup, file_teardown),
         cmocka_unit_test_setup_teardown(damage_is_named_and_kept, file_setup, file_teardown),
+        cmocka_unit_test_setup_teardown(sessions_that_are_none, file_setup, file_teardown),
         cmocka_unit_test_setup_teardown(old_copy_and_crash_leftovers, file_setup, file_teardown),
         cmocka_unit_test_setup_teardown(a_store_that_goes_away, file_setup, file_teardown),
         cmocka_unit_test(urls),

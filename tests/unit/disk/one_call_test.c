@@ -6,6 +6,7 @@
 #include "tests/unit/disk/disk_util.h"
 
 #include "node/disk/data_dir.h"
+#include "node/disk/file.h"
 #include "node/disk/snapshot.h"
 
 #include "proto/base/log.h"
@@ -226,6 +227,51 @@ static void a_first_segment_without_room(void **state)
     assert_false(is_there("00000001-00-00000001.seg.tmp"));
 }
 
+/* Full is full, by whatever name; nothing else is. */
+static void what_full_is_called(void **state)
+{
+    static const int names[] = {ENOSPC, EDQUOT, EFBIG};
+    (void)state;
+    for (size_t i = 0; i < FB_COUNT_OF(names); i++) {
+        struct fb_buf b = {0};
+        struct fb_err err;
+        struct log *log = util_open(dir, i + 1, 1, 4096);
+        util_payload(i + 1, 0, 1, util_payload_bytes(1), &b);
+        failing_at("pwritev", 1, names[i]);
+        assert_int_equal(log_append(log, 0, 1, fb_buf_view(&b), false, &err), FB_ENOSPC);
+        assert_true(failing_over());
+        util_append(log, i + 1, 0, 1, 3);
+        log_close(log);
+        fb_buf_fini(&b);
+    }
+    assert_false(disk_is_full(EIO));
+}
+
+/* Not even what is urgent, in a segment of its own: an answer all the same, and what comes once
+ * there is room stands in that segment. */
+static void full_for_what_is_urgent(void **state)
+{
+    struct util_seen seen = {0};
+    struct fb_buf b = {0};
+    struct fb_err err;
+    struct log *log = util_open(dir, 1, 1, 4096);
+    (void)state;
+    util_append(log, 1, 0, 1, 3);
+    util_payload(1, 0, 4, util_payload_bytes(4), &b);
+    failing_at("pwritev", 1, ENOSPC);
+    failing_at("pwritev", 2, ENOSPC);
+    assert_int_equal(log_append(log, 0, 4, fb_buf_view(&b), true, &err), FB_ENOSPC);
+    assert_true(failing_over());
+    assert_non_null(strstr(err.msg, "free some space"));
+    assert_true(is_there("00000001-00-00000002.seg"));
+    util_append(log, 1, 0, 4, 6);
+    log_close(log);
+    assert_int_equal(util_recover(dir, &seen, NULL, &err), FB_OK);
+    assert_int_equal(seen.last[1][0], 6);
+    fb_buf_fini(&seen.expect);
+    fb_buf_fini(&b);
+}
+
 enum end { TAKEN_NAME, STAYS };
 
 /* Fills a segment; the next one cannot be made, or not removed again. */
@@ -320,6 +366,8 @@ int main(void)
         TEST(a_write_that_writes_nothing),
         TEST(a_segment_that_gets_shorter),
         TEST(a_first_segment_without_room),
+        TEST(what_full_is_called),
+        TEST(full_for_what_is_urgent),
         TEST(a_next_segment_in_the_way),
         TEST(unknown_free_space),
         TEST(a_snapshot_that_gets_shorter),

@@ -2,6 +2,8 @@
  * sweep of expired rows. */
 #include "tests/unit/pg/fixture.h"
 
+#include "sync/pg/internal.h"
+
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -11,13 +13,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A server that lets everybody in and says it is PostgreSQL 12. */
-struct old_server {
+/* What lets everybody in, says which PostgreSQL it is, and then what it is told to. */
+struct false_server {
+    const char *version;
+    const struct fb_bytes *answers; /* to what is asked behind the start of a session */
+    size_t count;
     int fd;
     char dir[32];
 };
 
-static void listen_in(struct old_server *s, char *conninfo, size_t n)
+static void listen_in(struct false_server *s, char *conninfo, size_t n)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
 
@@ -29,7 +34,7 @@ static void listen_in(struct old_server *s, char *conninfo, size_t n)
     assert_int_equal(listen(s->fd, 1), 0);
 }
 
-static void listen_end(struct old_server *s)
+static void listen_end(struct false_server *s)
 {
     char path[64];
 
@@ -49,37 +54,46 @@ static void message(struct fb_buf *out, char type, const void *body, size_t n)
 
 static void *serve_once(void *arg)
 {
-    static const char version[] = "server_version\0"
-                                  "12.9",
-                      encoding[] = "server_encoding\0UTF8", ready[] = "I";
-    struct old_server *s = arg;
-    struct fb_buf out = {0};
+    static const char encoding[] = "server_encoding\0UTF8", ready[] = "I";
+    struct false_server *s = arg;
+    struct fb_buf out = {0}, version = {0};
+    size_t asked = 0;
     char in[4096];
     int conn = accept(s->fd, NULL, NULL);
 
     assert_true(conn >= 0);
     assert_true(read(conn, in, sizeof(in)) > 8); /* the start-up packet */
     message(&out, 'R', "\0\0\0\0", 4);
-    message(&out, 'S', version, sizeof(version));
+    fb_buf_put(&version, "server_version", sizeof("server_version"));
+    fb_buf_put(&version, s->version, strlen(s->version) + 1);
+    message(&out, 'S', version.p, version.n);
     message(&out, 'S', encoding, sizeof(encoding));
     message(&out, 'Z', ready, 1);
     assert_int_equal(write(conn, out.p, out.n), out.n);
-    while (read(conn, in, sizeof(in)) > 0 && in[0] == 'Q') { /* show transaction_read_only */
+    for (; read(conn, in, sizeof(in)) > 0 && in[0] == 'Q'; asked++) {
         fb_buf_clear(&out);
-        message(&out, 'T', "\0\1x\0\0\0\0\0\0\0\0\0\0\31\377\377\377\377\377\377\0\0", 22);
-        message(&out, 'D', "\0\1\0\0\0\3off", 9);
-        message(&out, 'C', "SHOW", 5);
+        if (asked == 0) { /* show transaction_read_only */
+            message(&out, 'T', "\0\1x\0\0\0\0\0\0\0\0\0\0\31\377\377\377\377\377\377\0\0", 22);
+            message(&out, 'D', "\0\1\0\0\0\3off", 9);
+        } else if (asked > 1) { /* behind the settings */
+            const struct fb_bytes *answer = &s->answers[asked - 2];
+            assert_true(asked - 2 < s->count);
+            message(&out, (char)answer->p[0], answer->p + 1, answer->n - 1);
+        }
+        if (out.n == 0 || out.p[0] != 'E')
+            message(&out, 'C', "SHOW", 5);
         message(&out, 'Z', ready, 1);
         assert_int_equal(write(conn, out.p, out.n), out.n);
     }
     (void)close(conn);
     fb_buf_fini(&out);
+    fb_buf_fini(&version);
     return NULL;
 }
 
 static void too_old(void **state)
 {
-    struct old_server s = {.dir = "/tmp/fbold.XXXXXX"};
+    struct false_server s = {.version = "12.9", .dir = "/tmp/fbfalse.XXXXXX"};
     char conninfo[128];
     struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 5};
     struct pg_error err;
@@ -94,6 +108,49 @@ static void too_old(void **state)
     assert_int_equal(pg_connect(pg, &fatal, &err), PG_OUTAGE);
     assert_true(fatal);
     assert_string_equal(err.message, "PostgreSQL 12 is too old: Forebay needs 13 or newer");
+    pg_free(pg);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    listen_end(&s);
+}
+
+/* The word by which a message tells how bad it is, whatever the language, is missing where
+ * something older than 9.6 is in between; PANIC ends a session as FATAL does. */
+static void words_of_servers(void **state)
+{
+#define SAYS(text) fb_bytes(text "\0", sizeof(text) + 1) /* ends with a field of no type */
+    const struct fb_bytes answers[] = {
+        SAYS("NSWARNING\0C01000\0Mmind"),
+        SAYS("NSWARNUNG\0VWARNING\0C01000\0Mmind"),
+        SAYS("ESERROR\0C22000\0Mwrong"),
+        SAYS("ESPANIK\0VPANIC\0C22000\0Mthe end"),
+    };
+    struct false_server s = {.version = "13.1",
+                             .answers = answers,
+                             .count = FB_COUNT_OF(answers),
+                             .dir = "/tmp/fbfalse.XXXXXX"};
+    char conninfo[128];
+    struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 5};
+    struct pg_error err;
+    bool fatal = false;
+    pthread_t thread;
+    struct pg *pg;
+
+    (void)state;
+    listen_in(&s, conninfo, sizeof(conninfo));
+    assert_int_equal(pthread_create(&thread, NULL, serve_once, &s), 0);
+    pg = pg_new(&config);
+    if (pg_connect(pg, &fatal, &err) != PG_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(pg_script(pg, "1", &err), PG_OK);
+    assert_false(pg->warned);
+    assert_int_equal(pg_script(pg, "2", &err), PG_OK);
+    assert_true(pg->warned);
+    assert_int_equal(pg_script(pg, "3", &err), PG_ROW);
+    assert_string_equal(err.message, "wrong");
+    assert_true(pg_connected(pg));
+    assert_int_equal(pg_script(pg, "4", &err), PG_ROW);
+    assert_string_equal(err.message, "the end");
+    assert_false(pg_connected(pg));
     pg_free(pg);
     assert_int_equal(pthread_join(thread, NULL), 0);
     listen_end(&s);
@@ -118,7 +175,7 @@ static void refused_login(const char *conninfo, const char *sqlstate, const char
 
 static void *ask_for_a_password(void *arg)
 {
-    struct old_server *s = arg;
+    struct false_server *s = arg;
     struct fb_buf out = {0};
     char in[4096];
     int conn = accept(s->fd, NULL, NULL);
@@ -138,7 +195,7 @@ static void *ask_for_a_password(void *arg)
 static void logins_that_are_refused(void **state)
 {
     struct fixture *f = fixture_get(state);
-    struct old_server s = {.dir = "/tmp/fbold.XXXXXX"};
+    struct false_server s = {.dir = "/tmp/fbfalse.XXXXXX"};
     pthread_t thread;
     char conninfo[512];
 
@@ -232,7 +289,8 @@ static void sweep(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(too_old), cmocka_unit_test(logins_that_are_refused),
-        cmocka_unit_test(rows_stay_out_of_remarks), cmocka_unit_test(sweep)};
+        cmocka_unit_test(too_old), cmocka_unit_test(words_of_servers),
+        cmocka_unit_test(logins_that_are_refused), cmocka_unit_test(rows_stay_out_of_remarks),
+        cmocka_unit_test(sweep)};
     return cmocka_run_group_tests(tests, fixture_start, fixture_stop);
 }

@@ -79,15 +79,44 @@ WRAP(int, PQsendQuery, (PGconn * conn, const char *sql), (conn, sql), 0)
 WRAP(int, PQsendPrepare,
      (PGconn * conn, const char *name, const char *sql, int n, const Oid *types),
      (conn, name, sql, n, types), 0)
-WRAP(int, PQsendQueryParams,
-     (PGconn * conn, const char *sql, int n, const Oid *types, const char *const *values,
-      const int *lengths, const int *formats, int format),
-     (conn, sql, n, types, values, lengths, formats, format), 0)
-WRAP(int, PQsendQueryPrepared,
-     (PGconn * conn, const char *name, int n, const char *const *values, const int *lengths,
-      const int *formats, int format),
-     (conn, name, n, values, lengths, formats, format), 0)
 WRAP(PostgresPollingStatusType, PQconnectPoll, (PGconn * conn), (conn), PGRES_POLLING_FAILED)
+
+static bool ends_in_rollback; /* what is sent to commit does not */
+
+int __real_PQsendQueryParams(PGconn *conn, const char *sql, int n, const Oid *types,
+                             const char *const *values, const int *lengths, const int *formats,
+                             int format);
+int __wrap_PQsendQueryParams(PGconn *conn, const char *sql, int n, const Oid *types,
+                             const char *const *values, const int *lengths, const int *formats,
+                             int format);
+int __wrap_PQsendQueryParams(PGconn *conn, const char *sql, int n, const Oid *types,
+                             const char *const *values, const int *lengths, const int *formats,
+                             int format)
+{
+    if (ends_in_rollback && strcmp(sql, "commit") == 0)
+        sql = "rollback";
+    return fails("PQsendQueryParams", conn)
+               ? 0
+               : __real_PQsendQueryParams(conn, sql, n, types, values, lengths, formats, format);
+}
+
+static unsigned serialization; /* so many statements fail as those that are best sent again */
+
+int __real_PQsendQueryPrepared(PGconn *conn, const char *name, int n, const char *const *values,
+                               const int *lengths, const int *formats, int format);
+int __wrap_PQsendQueryPrepared(PGconn *conn, const char *name, int n, const char *const *values,
+                               const int *lengths, const int *formats, int format);
+int __wrap_PQsendQueryPrepared(PGconn *conn, const char *name, int n, const char *const *values,
+                               const int *lengths, const int *formats, int format)
+{
+    if (serialization > 0) {
+        serialization--;
+        return __real_PQsendQuery(conn, "do $$begin raise 'again' using errcode = '40001'; end$$");
+    }
+    return fails("PQsendQueryPrepared", conn)
+               ? 0
+               : __real_PQsendQueryPrepared(conn, name, n, values, lengths, formats, format);
+}
 
 static bool no_memory; /* libpq gives the result that it makes of itself then, once */
 
@@ -187,7 +216,7 @@ static enum pg_class apply(struct life *l, const struct fb_feed_object *o, size_
 static enum pg_class batches(struct life *l, struct pg_error *err)
 {
     struct fb_buf row = {0};
-    struct fb_feed_object o[3];
+    struct fb_feed_object o[5];
     struct pg_feed feed = fixture_feed(&l->ns, l->schema, 3, 3, NULL, 0);
     struct pg_batch barrier = {.feeds = &feed, .feed_count = 1, .owner = "test"};
     enum pg_class c;
@@ -198,7 +227,10 @@ static enum pg_class batches(struct life *l, struct pg_error *err)
     o[1].flags = FB_OBJECT_HAS_BASE;
     o[1].changed = rows_bit(l->schema, "v");
     o[2] = fixture_object(3, FB_KIND_NONE, fb_bytes_str("99"), fb_bytes_str(""));
-    c = apply(l, o, 3, 3, PG_OK, err); /* the letter of "7" goes with it */
+    o[3] = fixture_object(3, FB_KIND_HASH, fb_bytes_str("8"), fb_buf_view(&row)); /* see start */
+    o[4] = fixture_object(3, FB_KIND_HASH, fb_bytes_str("70"), fb_buf_view(&row));
+    o[4].flags = FB_OBJECT_PARKED;
+    c = apply(l, o, 5, 3, PG_OK, err); /* the letter of "7" goes with it, that of "70" stays */
     o[0] = fixture_object(4, FB_KIND_HASH, fb_bytes_str("1"), fb_buf_view(&row));
     if (c == PG_OK)
         c = apply(l, o, 1, 4, PG_CONFLICT, err);
@@ -214,15 +246,36 @@ static enum pg_class batches(struct life *l, struct pg_error *err)
     return c;
 }
 
+/* A row and a key that is no number, then the row again where the session has lost its statements.
+ */
+static enum pg_class loads(struct life *l, struct pg_error *err)
+{
+    struct fb_load_req reqs[] = {
+        {.part = 7, .ns = fb_bytes_str(l->ns.name), .id = fb_bytes_str("1")},
+        {.part = 7, .ns = fb_bytes_str(l->ns.name), .id = fb_bytes_str("x")}};
+    struct fb_load_rep reps[2];
+    struct pg_load load = {
+        .ns = &l->ns, .schema = l->schema, .reqs = reqs, .reps = reps, .count = 2};
+    struct fb_buf bytes = {0};
+    enum pg_class c = pg_load(l->pg, fixture_cluster, &load, &bytes, err);
+
+    assert_int_equal(reps[0].status, c == PG_OK ? FB_LOAD_FOUND : FB_LOAD_DB_DOWN);
+    assert_int_equal(reps[1].status, c == PG_OK ? FB_LOAD_REFUSED : FB_LOAD_DB_DOWN);
+    if (c == PG_OK)
+        c = pg_script(l->pg, "deallocate all", err);
+    load.count = 1;
+    if (c == PG_OK) {
+        c = pg_load(l->pg, fixture_cluster, &load, &bytes, err);
+        assert_int_equal(reps[0].status, c == PG_OK ? FB_LOAD_FOUND : FB_LOAD_DB_DOWN);
+    }
+    fb_buf_fini(&bytes);
+    return c;
+}
+
 static enum pg_class questions(struct life *l, struct pg_error *err)
 {
     static const struct pg_letter_query all = {.limit = 10};
-    struct fb_load_req req = {.part = 7, .ns = fb_bytes_str(l->ns.name), .id = fb_bytes_str("1")};
-    struct fb_load_rep rep;
-    struct pg_load load = {
-        .ns = &l->ns, .schema = l->schema, .reqs = &req, .reps = &rep, .count = 1};
     struct fb_nsset *set = fb_xcalloc(1, sizeof(*set));
-    struct fb_buf bytes = {0};
     struct pg_standbys standbys;
     unsigned count = 0;
     uint64_t n;
@@ -236,7 +289,7 @@ static enum pg_class questions(struct life *l, struct pg_error *err)
     if (c == PG_OK)
         c = pg_lsn(l->pg, lsn, err);
     if (c == PG_OK)
-        c = pg_load(l->pg, fixture_cluster, &load, &bytes, err);
+        c = loads(l, err);
     if (c == PG_OK)
         c = pg_dead_letter_list(l->pg, fixture_cluster, &all, letter, &count, err);
     if (c == PG_OK)
@@ -249,7 +302,6 @@ static enum pg_class questions(struct life *l, struct pg_error *err)
         c = pg_check(l->pg, set, said, &count, err);
     if (c == PG_OK)
         c = pg_setup(l->pg, err);
-    fb_buf_fini(&bytes);
     free(set);
     return c;
 }
@@ -271,8 +323,10 @@ static void prepare(struct fixture *f)
     fixture_sql(f,
                 "truncate app.f, forebay.checkpoint, forebay.dead_letter, forebay.conflict_log;"
                 "insert into app.f values (1, 'good', 'theirs');"
+                "select setval('app.tries', 1, false);"
                 "insert into forebay.dead_letter (cluster, ns, id, part, version, kind, sqlstate,"
                 " message) values ('01020304-0506-0708-090a-0b0c0d0e0f10', 'f', '7', 7, 0,"
+                " 'none', '22000', ''), ('01020304-0506-0708-090a-0b0c0d0e0f10', 'f', '70', 7, 3,"
                 " 'none', '22000', '')");
 }
 
@@ -466,11 +520,189 @@ static void the_server_ends_the_session(void **state)
     pg_free(pg);
 }
 
+/* A trigger keeps a row out, which is found out by a second try: whichever call fails on the way
+ * there, it is an outage; the trigger is blamed only at the end of it, also where what fails is the
+ * rollback. */
+static void a_row_that_is_kept_out(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = config_of(f, 10000);
+    unsigned n = 0, told = 0;
+
+    own = f->sql;
+    how = SAYS_NO;
+    fixture_sql(f, "truncate forebay.checkpoint");
+    do {
+        struct life l = {.f = f, .ns = rows_mapping("f", "f", "id"), .pg = pg_new(&config)};
+        struct fb_buf row = {0};
+        struct fb_feed_object o;
+        struct pg_error err;
+        enum pg_class c;
+        bool fatal;
+
+        rows_must(pg_connect(l.pg, &fatal, &err), &err);
+        rows_must(pg_read_schema(l.pg, &l.ns, &l.schema, &err), &err);
+        rows_put(&row, "v", "ours");
+        o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("9"), fb_buf_view(&row));
+        hit = NULL;
+        left = ++n;
+        c = apply(&l, &o, 1, 1, PG_OK, &err);
+        left = 0;
+        if (c != PG_ROW && (c != PG_OUTAGE || hit == NULL))
+            fail_msg("call %u, %s: class %d, %s %s", n, hit, (int)c, err.sqlstate, err.message);
+        assert_string_equal(err.sqlstate, c == PG_OUTAGE ? "" : "09000");
+        if (c == PG_OUTAGE)
+            assert_false(pg_connected(l.pg));
+        told += c == PG_OUTAGE;
+        fb_schema_free(l.schema);
+        fb_buf_fini(&row);
+        pg_free(l.pg);
+    } while (hit != NULL);
+    assert_true(told > 40 && n > told + 1);
+    assert_string_equal(fixture_text(f, "select count(*) from forebay.checkpoint"), "0");
+}
+
+/* The transaction has ended, and not as it was asked to: nothing is written, and it can be tried
+ * again at once on the same connection. */
+static void commit_is_answered_with_rollback(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct life l = {.f = f, .ns = rows_mapping("f", "f", "id"), .pg = f->pg};
+    struct fb_buf row = {0};
+    struct fb_feed_object o;
+    struct pg_error err;
+
+    prepare(f);
+    l.schema = rows_usable(f, &l.ns);
+    rows_put(&row, "v", "ours");
+    o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("7"), fb_buf_view(&row));
+    ends_in_rollback = true;
+    assert_int_equal(apply(&l, &o, 1, 1, PG_OK, &err), PG_RETRY);
+    ends_in_rollback = false;
+    assert_string_equal(err.message, "PostgreSQL answered COMMIT with ROLLBACK");
+    assert_string_equal(fixture_text(f, "select count(*) from app.f where id = 7"), "0");
+    rows_must(apply(&l, &o, 1, 1, PG_OK, &err), &err);
+    assert_string_equal(fixture_text(f, "select count(*) from app.f where id = 7"), "1");
+    fb_schema_free(l.schema);
+    fb_buf_fini(&row);
+}
+
+/* Once more is tried; what is refused twice is for the node to ask for again. */
+static void a_load_that_is_to_be_tried_again(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct fb_namespace ns = rows_mapping("f", "f", "id");
+    struct fb_schema *s = rows_usable(f, &ns);
+
+    prepare(f);
+    assert_int_equal(fixture_load(f, &ns, s, fb_bytes_str("1")).status, FB_LOAD_FOUND);
+    serialization = 1;
+    assert_int_equal(fixture_load(f, &ns, s, fb_bytes_str("1")).status, FB_LOAD_FOUND);
+    serialization = 2;
+    assert_int_equal(fixture_load(f, &ns, s, fb_bytes_str("1")).status, FB_LOAD_DB_DOWN);
+    assert_int_equal(serialization, 0);
+    fb_schema_free(s);
+}
+
+/* More statements than a connection keeps: the oldest are given up before the next call, which is
+ * an outage when that fails. */
+static void statements_that_cannot_be_given_up(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = config_of(f, 10000);
+    struct pg *pg = pg_new(&config);
+    struct pg_error err;
+    char sql[32], lsn[32];
+    bool fatal;
+
+    own = f->sql;
+    for (int failing = 0; failing < 2; failing++) {
+        rows_must(pg_connect(pg, &fatal, &err), &err);
+        for (unsigned i = 0; i <= PG_STATEMENTS_KEEP; i++) {
+            snprintf(sql, sizeof(sql), "select %u", i);
+            rows_must(pg_run(pg, sql, NULL, true, NULL, &err), &err);
+        }
+        assert_int_equal(pg->statement_count, PG_STATEMENTS_KEEP + 1);
+        how = SAYS_NO;
+        left = (unsigned)failing; /* the first call is that which gives one up */
+        assert_int_equal(pg_lsn(pg, lsn, &err), failing ? PG_OUTAGE : PG_OK);
+        assert_int_equal(left, 0);
+        assert_int_equal(pg_connected(pg), !failing);
+        pg_disconnect(pg);
+    }
+    assert_string_equal(hit, "PQsendQuery");
+    pg_free(pg);
+}
+
+/* Whatever is asked without a connection: an outage, with words. */
+static void nothing_is_asked_without_a_connection(void **state)
+{
+    static const struct pg_letter_query all = {.limit = 10};
+    struct fixture *f = fixture_get(state);
+    struct pg_config config = config_of(f, 10000);
+    struct pg *pg = pg_new(&config);
+    struct fb_namespace ns = rows_mapping("f", "f", "id");
+    struct fb_schema *s = rows_usable(f, &ns), *read = NULL;
+    struct fb_feed_object o = fixture_object(1, FB_KIND_NONE, fb_bytes_str("1"), fb_bytes("", 0));
+    struct fb_load_req req = {.part = 7, .ns = fb_bytes_str("f"), .id = fb_bytes_str("1")};
+    struct fb_load_rep rep;
+    struct pg_load load = {.ns = &ns, .schema = s, .reqs = &req, .reps = &rep, .count = 1};
+    struct pg_feed feed = fixture_feed(&ns, s, 1, 1, NULL, 0);
+    struct pg_batch b = {.feeds = &feed, .feed_count = 1, .owner = "test"};
+    struct fb_nsset *set = fb_xcalloc(1, sizeof(*set));
+    struct fb_buf bytes = {0};
+    struct pg_standbys standbys;
+    unsigned told = 0;
+    uint64_t n = 1;
+    char lsn[32];
+    struct pg_error err[16];
+    const enum pg_class got[] = {
+        pg_apply(pg, fixture_cluster, &b, &err[0]),
+        pg_barrier(pg, fixture_cluster, &b, &err[1]),
+        pg_load(pg, fixture_cluster, &load, &bytes, &err[2]),
+        pg_read_checkpoints(pg, fixture_cluster, checkpoint, &told, &err[3]),
+        pg_read_standbys(pg, &standbys, &err[4]),
+        pg_lsn(pg, lsn, &err[5]),
+        pg_dead_letter_put(pg, fixture_cluster, "f", 7, &o, "22000", "", &err[6]),
+        pg_dead_letter_list(pg, fixture_cluster, &all, letter, &told, &err[7]),
+        pg_dead_letter_count(pg, fixture_cluster, &n, &err[8]),
+        pg_conflict_put(pg, fixture_cluster, &b, &err[9]),
+        pg_conflict_done(pg, fixture_cluster, "f", o.id, 1, "ours", &err[10]),
+        pg_conflict_list(pg, fixture_cluster, NULL, 10, conflict, &told, &err[11]),
+        pg_sweep_objects(pg, 1000, 10, &n, &err[12]),
+        pg_check(pg, set, said, &told, &err[13]),
+        pg_setup(pg, &err[14]),
+        pg_read_schema(pg, &ns, &read, &err[15]),
+    };
+
+    for (size_t i = 0; i < FB_COUNT_OF(got); i++) {
+        if (got[i] != PG_OUTAGE || err[i].class != PG_OUTAGE)
+            fail_msg("call %zu: class %d, %d", i, (int)got[i], (int)err[i].class);
+        assert_string_equal(err[i].message, "not connected to PostgreSQL");
+    }
+    assert_int_equal(told, 0);
+    assert_null(read);
+    assert_int_equal(rep.status, FB_LOAD_DB_DOWN);
+    assert_true(fb_bytes_is(rep.value, "not connected to PostgreSQL"));
+    fb_buf_fini(&bytes);
+    free(set);
+    fb_schema_free(s);
+    pg_free(pg);
+}
+
+/* Row 8 is let in at the second try, row 9 at none. */
 static int start(void **state)
 {
     int rc = rows_start(state);
-    fixture_sql(*state, "create type app.mood as enum ('good', 'bad');"
-                        "create table app.f (id int primary key, mood app.mood, v text)");
+    fixture_sql(*state,
+                "create type app.mood as enum ('good', 'bad');"
+                "create table app.f (id int primary key, mood app.mood, v text);"
+                "create sequence app.tries;"
+                "create function app.keep_out() returns trigger language plpgsql as"
+                " 'begin return case when new.id = 8 and nextval(''app.tries'') > 1 then new end;"
+                " end';"
+                "create trigger keep_out before insert on app.f for each row"
+                " when (new.id in (8, 9)) execute function app.keep_out()");
     return rc;
 }
 
@@ -484,6 +716,11 @@ int main(void)
         cmocka_unit_test(a_silent_server_is_given_up),
         cmocka_unit_test(a_result_without_memory_for_it),
         cmocka_unit_test(the_server_ends_the_session),
+        cmocka_unit_test(a_row_that_is_kept_out),
+        cmocka_unit_test(commit_is_answered_with_rollback),
+        cmocka_unit_test(a_load_that_is_to_be_tried_again),
+        cmocka_unit_test(statements_that_cannot_be_given_up),
+        cmocka_unit_test(nothing_is_asked_without_a_connection),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);
 }

@@ -2,6 +2,8 @@
  * generated columns are read back. */
 #include "tests/unit/pg/rows_util.h"
 
+#include "sync/pg/internal.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -254,6 +256,28 @@ static void columns(void **state)
     pg_batch_fini(&b);
 }
 
+/* A session whose settings somebody in between has changed: what is no bytea as we asked for it is
+ * taken as the text that it is. */
+static void bytes_as_text(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct fb_namespace ns = rows_mapping("y", "doc", "id");
+    struct fb_bytes id = fb_bytes_str("00000000-0000-0000-0000-0000000000bb");
+    struct pg_error err;
+    struct fb_schema *s;
+    ns.value = FB_VALUE_COLUMN;
+    snprintf(ns.value_column, sizeof(ns.value_column), "y");
+    s = rows_usable(f, &ns);
+    fixture_sql(f, "insert into app.doc (id, y) values"
+                   " ('00000000-0000-0000-0000-0000000000bb', '\\x00ff')");
+    assert_true(fb_bytes_equal(fixture_load(f, &ns, s, id).value, fb_bytes("\0\xff", 2)));
+    rows_must(pg_script(f->pg, "set bytea_output = 'escape'", &err), &err);
+    assert_true(fb_bytes_is(fixture_load(f, &ns, s, id).value, "\\000\\377"));
+    rows_must(pg_script(f->pg, "set bytea_output = 'hex'", &err), &err);
+    fixture_sql(f, "delete from app.doc where id = '00000000-0000-0000-0000-0000000000bb'");
+    fb_schema_free(s);
+}
+
 /* Text that PostgreSQL cannot hold is the row's error; the others of the batch go without it. */
 static void not_text(void **state)
 {
@@ -340,8 +364,10 @@ static void wide(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type), cmocka_unit_test(too_long), cmocka_unit_test(composite_keys),
-        cmocka_unit_test(columns),    cmocka_unit_test(not_text), cmocka_unit_test(wide),
+        cmocka_unit_test(every_type),     cmocka_unit_test(too_long),
+        cmocka_unit_test(composite_keys), cmocka_unit_test(columns),
+        cmocka_unit_test(not_text),       cmocka_unit_test(wide),
+        cmocka_unit_test(bytes_as_text),
     };
     return cmocka_run_group_tests(tests, rows_start, fixture_stop);
 }

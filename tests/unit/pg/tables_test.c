@@ -175,10 +175,42 @@ static void problems(void **state)
     free(set);
 }
 
+/* Nothing of such a table is read or written: what is wrong with it is what is told. */
+static void a_table_that_cannot_be_served(void **state)
+{
+    struct fixture *f = fixture_get(state);
+    struct fb_namespace ns = rows_mapping("gone", "gone", "id");
+    struct fb_schema *s = rows_schema(f, &ns);
+    struct fb_load_req req = {.part = 7, .ns = fb_bytes_str("gone"), .id = fb_bytes_str("1")};
+    struct fb_load_rep rep;
+    struct pg_load load = {.ns = &ns, .schema = s, .reqs = &req, .reps = &rep};
+    struct fb_feed_object o = fixture_object(1, FB_KIND_NONE, req.id, fb_bytes("", 0));
+    struct fb_buf bytes = {0};
+    struct pg_batch b = {0};
+    struct pg_error err;
+
+    for (load.count = 0; load.count < 2; load.count++) { /* nothing to load is nothing wrong */
+        rows_must(pg_load(f->pg, fixture_cluster, &load, &bytes, &err), &err);
+        assert_int_equal(bytes.n == 0, load.count == 0);
+    }
+    assert_int_equal(rep.status, FB_LOAD_REFUSED);
+    assert_true(fb_bytes_is(rep.value, s->problem));
+    assert_int_equal(rows_apply(f, &b, &ns, s, &o, 1, &err), PG_NAMESPACE);
+    assert_string_equal(err.message, s->problem);
+    fb_schema_free(s);
+    load.schema = s = NULL;
+    load.ns = &(struct fb_namespace){.name = "objects"};
+    load.count = 0;
+    rows_must(pg_load(f->pg, fixture_cluster, &load, &bytes, &err), &err);
+    pg_batch_fini(&b);
+    fb_buf_fini(&bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(problems),
+        cmocka_unit_test(a_table_that_cannot_be_served),
         cmocka_unit_test(plain_role),
         cmocka_unit_test(constraints),
     };

@@ -235,6 +235,13 @@ static void rows_of_others(void **state)
     assert_int_equal(rep.status, FB_LOAD_REFUSED);
     assert_true(rep.value.n > 0 && memmem(rep.value.p, rep.value.n, "not one that Forebay wrote",
                                           strlen("not one that Forebay wrote")) != NULL);
+    /* A field whose name is longer than any of ours. */
+    fixture_sql(f, "insert into forebay.objects (ns, id, kind, fields) values ('session', 'o4',"
+                   " 'hash', jsonb_build_object(repeat('n', 65535), 1, 'v', 'w')),"
+                   " ('session', 'o5', 'hash', jsonb_build_object(repeat('n', 65536), 1))");
+    rep = fixture_load(f, &session, NULL, fb_bytes_str("o4"));
+    assert_true(rep.status == FB_LOAD_FOUND && fb_hash_count(rep.value) == 2);
+    assert_int_equal(fixture_load(f, &session, NULL, fb_bytes_str("o5")).status, FB_LOAD_REFUSED);
 }
 
 /* Ends the wait of a commit for a standby. */
@@ -291,6 +298,11 @@ static void barriers(void **state)
     assert_string_equal(err.message, "there is no such checkpoint");
     assert_false(b.replicated);
     feed = fixture_feed(&session, NULL, 1, 1, NULL, 0);
+    fixture_sql(f, "alter table forebay.checkpoint rename to away");
+    assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_NAMESPACE);
+    assert_string_equal(err.sqlstate, "42P01");
+    assert_false(b.replicated);
+    fixture_sql(f, "alter table forebay.away rename to checkpoint");
     assert_int_equal(pg_barrier(f->pg, fixture_cluster, &b, &err), PG_OK);
     assert_false(b.replicated || b.sync_cancelled);
     want_standby(f, "nobody");
