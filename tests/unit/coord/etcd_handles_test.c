@@ -1,6 +1,6 @@
 /* Goal: a handle, its session and its watch take nothing from answers that make no sense, are old
- * or another etcd's, go on by themselves, and bear it when libcurl fails. Method: prepared answers,
- * one after the other; calls of libcurl that fail. Without etcd. */
+ * or another etcd's, go on by themselves, and bear it when libcurl fails. Method: prepared answers
+ * and calls of libcurl that fail; without etcd. */
 #include "tests/unit/coord/scripted.h"
 
 #include "proto/base/base64.h"
@@ -21,7 +21,6 @@
 #include <cmocka.h>
 
 /* ---- calls of libcurl that fail ---- */
-
 static bool no_easy, no_multi, no_add, no_perform, no_start;
 
 CURL *__real_curl_easy_init(void);
