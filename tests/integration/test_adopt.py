@@ -135,6 +135,8 @@ sync_interval = 100ms
         self.synced()
         self.assertEqual(self.rows(), (plain, users))
         self.assertEqual(self.read(), (plain, users))
+        # a node that is told to stop waits for copies that are being filled
+        wait_for("the copies", lambda: not self.cluster.ctl_json("partition", "list", "--under-replicated"), 60)
 
     def test_c_usage(self):
         self.assertRegex(self.adopt(rc=2), "--keep .* or --discard")
