@@ -240,6 +240,7 @@ static enum fb_status start(struct node *n, struct fb_err *err)
     fb_cluster_state_put(state);
     if (s != FB_OK)
         return s;
+    node_histograms_register(n);
     for (uint32_t i = 0; i < n->worker_count && s == FB_OK; i++)
         s = worker_start(n->workers[i], err);
     if (s == FB_OK)

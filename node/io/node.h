@@ -163,6 +163,8 @@ void node_admin_request(struct node *n, struct fb_net_frame *frame);
 
 /* status.c */
 void node_metrics_register(struct node *n);
+/* Those that workers write to: before the first of them runs. */
+void node_histograms_register(struct node *n);
 bool node_ready(void *arg, struct fb_buf *why);
 void node_status(void *arg, struct fb_buf *json);
 

@@ -283,6 +283,20 @@ static void map_gauge(void *arg, struct fb_buf *out)
         fb_cluster_state_put(s);
 }
 
+void node_histograms_register(struct node *n)
+{
+    n->write_pause = fb_histogram_register(
+        "forebay_rebalance_write_pause_seconds", NULL,
+        "How long a partition led here let nothing in so that another node could lead it: the part "
+        "of the pause before that one knows.",
+        false);
+    n->replication_ack = fb_histogram_register(
+        "forebay_replication_ack_duration_seconds", NULL,
+        "From a tick's first write to a partition led here until every copy in sync has all of the "
+        "tick: how long a write at level replicated waits.",
+        false);
+}
+
 void node_metrics_register(struct node *n)
 {
     fb_gauge_register("forebay_objects", "Objects in memory by state.", objects_gauge, n);
@@ -304,16 +318,6 @@ void node_metrics_register(struct node *n)
                       "have not written yet.",
                       lag_gauge, n);
     fb_gauge_register("forebay_partitions", "Partitions of this node.", partitions_gauge, n);
-    n->write_pause = fb_histogram_register(
-        "forebay_rebalance_write_pause_seconds", NULL,
-        "How long a partition led here let nothing in so that another node could lead it: the part "
-        "of the pause before that one knows.",
-        false);
-    n->replication_ack = fb_histogram_register(
-        "forebay_replication_ack_duration_seconds", NULL,
-        "From a tick's first write to a partition led here until every copy in sync has all of the "
-        "tick: how long a write at level replicated waits.",
-        false);
     fb_gauge_register("forebay_snapshot_last_success_timestamp_seconds",
                       "When the last round of snapshots ended, 0 = none.", snapshot_gauge, n);
     fb_gauge_register("forebay_map_epoch", "Revision of the cluster map in use.", map_gauge, n);
