@@ -79,6 +79,7 @@ struct feed { /* one (partition, namespace) */
     struct slot_list parked; /* parked objects the checkpoint has passed */
     struct slot_list graves; /* tombstones it has passed, above dsafe; ver order */
     uint64_t ckpt, dsafe, purge_ver;
+    uint64_t left_out_ver; /* greatest version that a snapshot has left out: dropped by a restart */
     uint32_t ckpt_moves;   /* see feed_move_ckpt */
     uint64_t gone_ver;     /* greatest version of an object that is not here any more and is, or may
                               become, absent in PostgreSQL: see absent_ver */

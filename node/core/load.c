@@ -440,6 +440,9 @@ static void install(struct lane *l, struct part *p, struct load_entry *e,
     atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
     if (fb_ver_epoch(o->ver) != 0 && o->ver > f->purge_ver)
         f->purge_ver = o->ver; /* it does not enter the list */
+    if (old != NULL && fb_ver_epoch(old->ver) != 0 && old->ver > f->purge_ver &&
+        !FB_MUTANT(reload_forgets))
+        f->purge_ver = old->ver; /* it is dropped, and only PostgreSQL has it now (I28) */
     if (found && mapped)
         mapped_deadline(l, p, o);
     part_install(l, p, o, NULL, e->hash);
@@ -447,6 +450,17 @@ static void install(struct lane *l, struct part *p, struct load_entry *e,
         STAT_ADD(l, loads_found, 1);
     else
         STAT_ADD(l, loads_absent, 1);
+}
+
+/* Was the row read before the version that it would replace got into PostgreSQL? A copy that may be
+ * lost, or that has changed, is not replaced at all (install). */
+static bool is_older(struct lane *l, struct part *p, const struct load_entry *e,
+                     const struct feed *f, const struct fb_load_rep *rep)
+{
+    const struct object *old = store_find_own(l->store, entry_key(e), e->hash);
+
+    return old != NULL && slot_extra(p, old) == NULL && fb_ver_epoch(old->ver) != 0 &&
+           old->ver <= f->dsafe && rep->ckpt_ver < old->ver;
 }
 
 void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
@@ -473,7 +487,8 @@ void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
     }
     f = feed_get(p, e->nsid);
     if (e->epoch != p->epoch || rep->history > p->history ||
-        (rep->ckpt_ver < f->purge_ver && !FB_MUTANT(load_purged)) || l->ns[e->nsid].conf == NULL) {
+        ((rep->ckpt_ver < f->purge_ver || is_older(l, p, e, f, rep)) && !FB_MUTANT(load_purged)) ||
+        l->ns[e->nsid].conf == NULL) {
         STAT_ADD(l, loads_stale, 1); /* I27 */
         if (e->retries < LOAD_STALE_RETRIES_MAX && l->ns[e->nsid].conf != NULL) {
             e->retry_ns = l->mono_ns + (LOAD_STALE_BACKOFF_NS << e->retries);

@@ -3,7 +3,8 @@
  * with its own version, PARK after a parked one.
  *
  * What PostgreSQL holds and we do not need is left out: clean copies of mapped rows (they may be
- * outdated by the time of a restart) and negative hints. */
+ * outdated by the time of a restart) and negative hints. A restart drops those, so their versions
+ * are in the purge_ver that ends the snapshot. */
 #include "node/core/lane_impl.h"
 
 #include "proto/base/mutant.h"
@@ -72,26 +73,31 @@ static void put_header(struct lane *l, struct part *p, const struct lane_snapsho
     }
 }
 
-/* What was evicted since the header: the objects are not in the snapshot, and not in the log that
- * is replayed on it. */
+/* What was evicted since the header, and what was left out: the objects are not in the snapshot,
+ * and not in the log that is replayed on it (I28). */
 static void put_purges(struct lane *l, struct part *p, const struct lane_snapshot *s,
                        struct fb_buf *out)
 {
     for (uint32_t i = 0; i < p->feed_cap; i++) {
         struct fb_record r = {.type = FB_RECORD_SYNCED, .part = p->id, .ver = s->start_ver};
-        if (p->feeds[i] == NULL || p->feeds[i]->purge_ver == 0)
+        const struct feed *f = p->feeds[i];
+        if (f == NULL || (f->purge_ver == 0 && f->left_out_ver == 0))
             continue;
-        r.history = p->feeds[i]->purge_ver;
+        r.history = f->left_out_ver > f->purge_ver ? f->left_out_ver : f->purge_ver;
         r.key = fb_bytes_str(l->ns[i].name);
         fb_record_encode(out, &r);
     }
 }
 
 /* Can PostgreSQL not lose it any more? What it may lose has to be here after a restart (I25). */
-static bool safe(struct part *p, const struct object *o)
+static bool leave_out(struct part *p, const struct object *o)
 {
-    const struct feed *f = feed_find(p, o->ns);
-    return f != NULL && (o->ver <= f->dsafe || FB_MUTANT(snapshot_unsafe_rows));
+    struct feed *f = feed_find(p, o->ns);
+    if (f == NULL || (o->ver > f->dsafe && !FB_MUTANT(snapshot_unsafe_rows)))
+        return false;
+    if (o->ver > f->left_out_ver && !FB_MUTANT(snapshot_forgets))
+        f->left_out_ver = o->ver;
+    return true;
 }
 
 static void put_object(struct part *p, const struct object *o, struct fb_buf *out)
@@ -108,7 +114,7 @@ static void put_object(struct part *p, const struct object *o, struct fb_buf *ou
 
     if ((flags & OBJECT_NEGATIVE) || o->ver == 0)
         return;
-    if (x == NULL && (fb_ver_epoch(o->ver) == 0 || ((flags & OBJECT_MAPPED) && safe(p, o))))
+    if (x == NULL && (fb_ver_epoch(o->ver) == 0 || ((flags & OBJECT_MAPPED) && leave_out(p, o))))
         return;
     r.flags = (uint8_t)((flags & OBJECT_HAS_BASE ? FB_RECORD_HAS_BASE : 0) |
                         (flags & OBJECT_TOKEN_KNOWN ? FB_RECORD_TOKEN_KNOWN : 0) |
@@ -227,6 +233,7 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
     uint16_t nsid = r->ns_len == 0 ? 0 : nsid_by_name(l, fb_bytes(r->key.p, r->ns_len), true);
     uint64_t hash = object_hash(r->key);
     bool dirty = r->req_no == 1, mapped;
+    struct feed *f;
     const struct object *met = store_find_own(l->store, r->key, hash);
     struct object_extra *x = NULL;
     struct object *o;
@@ -244,8 +251,12 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
     if (met != NULL) /* it was evicted and loaded again meanwhile, into another slot */
         return FB_OK;
     mapped = l->ns[nsid].conf != NULL && l->ns[nsid].conf->mapped;
-    if (!dirty && mapped && r->ver <= feed_get(p, nsid)->dsafe)
+    f = feed_get(p, nsid);
+    if (!dirty && mapped && r->ver <= f->dsafe) {
+        if (r->ver > f->purge_ver)
+            f->purge_ver = r->ver;
         return FB_OK; /* the namespace became a table: it is loaded when asked for */
+    }
     o = object_new(r->key, r->ns_len, nsid, p->id, r->kind, r->value.n);
     if (r->value.n > 0)
         memcpy(o->bytes + o->klen, r->value.p, r->value.n);

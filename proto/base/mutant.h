@@ -46,6 +46,8 @@
     X(txn_unlimited, "transactions are taken above every limit")                                   \
     X(restored_followed, "a node acts on records older than its log")                              \
     X(load_purged, "a load older than what was evicted is installed")                              \
+    X(reload_forgets, "a copy that a row replaces is not noted as dropped")                        \
+    X(snapshot_forgets, "what a snapshot leaves out is not noted as dropped")                      \
     X(load_token, "any answer to a load is taken, also one to a load before")                      \
     X(recover_prev, "recovery does not look whether a record follows the one before")              \
     X(snapshot_unsorted, "dirty objects of a snapshot stay in the order of their slots")           \

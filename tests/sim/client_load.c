@@ -225,16 +225,23 @@ static void trace_cmd(struct sim_client *c, const struct shadow_cmd *cmd, const 
     fb_buf_fini(&b);
 }
 
+static void put_one(struct sim_client *c, struct shadow_cmd *cmd, uint8_t level, const char *how,
+                    uint32_t tries)
+{
+    struct expect *e;
+    shadow_cmd_encode(cmd, &c->out);
+    e = client_expect(c, EXPECT_ONE);
+    trace_cmd(c, cmd, how);
+    e->ops[0] = client_invoke(c, cmd, level);
+    e->n = 1;
+    e->tries = tries;
+}
+
 void load_read(struct sim_client *c, const struct key_info *k)
 {
     struct shadow_cmd cmd = {.op = SHADOW_FBGET};
-    struct expect *e;
     snprintf(cmd.key, sizeof cmd.key, "%s", k->name);
-    shadow_cmd_encode(&cmd, &c->out);
-    e = client_expect(c, EXPECT_ONE);
-    trace_cmd(c, &cmd, "> ");
-    e->ops[0] = client_invoke(c, &cmd, FB_LEVEL_NONE);
-    e->n = 1;
+    put_one(c, &cmd, FB_LEVEL_NONE, "> ", 0);
 }
 
 static void one(struct sim_client *c)
@@ -243,37 +250,55 @@ static void one(struct sim_client *c)
         const struct key_info *k = draw_key(c->set);
         enum shadow_op op = draw_op(c->set);
         struct shadow_cmd cmd;
-        struct expect *e;
         if (!of_family(op, k->family) && !percent(c->set, 3))
             continue;
         if (!draw_cmd(c, k, op, &cmd))
             continue;
-        shadow_cmd_encode(&cmd, &c->out);
-        e = client_expect(c, EXPECT_ONE);
-        trace_cmd(c, &cmd, "> ");
-        e->ops[0] = client_invoke(c, &cmd, level_of(c, k));
-        e->n = 1;
+        put_one(c, &cmd, level_of(c, k), "> ", 0);
         return;
     }
     load_read(c, draw_key(c->set));
 }
 
+static const struct several {
+    enum shadow_op op;
+    enum expect_kind kind;
+    const char *word;
+} severals[] = {{SHADOW_GET, EXPECT_EACH, "MGET"},
+                {SHADOW_SET, EXPECT_ALL, "MSET"},
+                {SHADOW_DEL, EXPECT_SUM, "DEL"}};
+
+static void put_several(struct sim_client *c, const struct several *what, struct shadow_cmd *cmds,
+                        const uint8_t *levels, uint32_t n, uint32_t tries)
+{
+    bool values = what->kind == EXPECT_ALL;
+    struct expect *e;
+    char word[24];
+    fb_buf_printf(&c->out, "*%u\r\n$%zu\r\n%s\r\n", values ? n * 2 + 1 : n + 1, strlen(what->word),
+                  what->word);
+    e = client_expect(c, n == 1 && what->kind == EXPECT_SUM ? EXPECT_ONE : what->kind);
+    e->n = n;
+    e->tries = tries;
+    for (uint32_t i = 0; i < n; i++) {
+        fb_buf_printf(&c->out, "$%zu\r\n%s\r\n", strlen(cmds[i].key), cmds[i].key);
+        if (values) {
+            fb_buf_printf(&c->out, "$%zu\r\n", cmds[i].value.n);
+            fb_buf_put_bytes(&c->out, fb_buf_view(&cmds[i].value));
+            fb_buf_put_str(&c->out, "\r\n");
+        }
+        snprintf(word, sizeof word, "> %s with ", what->word);
+        trace_cmd(c, &cmds[i], i > 0 ? word : tries > 0 ? "> several again: " : "> several: ");
+        e->ops[i] = client_invoke(c, &cmds[i], levels[i]);
+    }
+}
+
 /* Several keys in one command: each once. */
 static void several(struct sim_client *c)
 {
-    static const struct {
-        enum shadow_op op;
-        enum expect_kind kind;
-        const char *word;
-    } kinds[] = {{SHADOW_GET, EXPECT_EACH, "MGET"},
-                 {SHADOW_SET, EXPECT_ALL, "MSET"},
-                 {SHADOW_DEL, EXPECT_SUM, "DEL"}};
     struct client_set *set = c->set;
     uint32_t which = (uint32_t)pick(set, 0, 2), n = (uint32_t)pick(set, 2, MULTI_MAX), got = 0;
     struct shadow_cmd cmds[MULTI_MAX];
     uint8_t levels[MULTI_MAX];
-    struct expect *e;
-    char word[24];
 
     for (uint32_t tries = 0; tries < 3 * n && got < n; tries++) {
         const struct key_info *k = draw_key(set);
@@ -282,32 +307,43 @@ static void several(struct sim_client *c)
             again |= strcmp(cmds[i].key, k->name) == 0;
         if (again || (which == 0 && k->family == 'h') ||
             (which == 1 && k->family != 's' && k->family != 'm') ||
-            !draw_cmd(c, k, kinds[which].op, &cmds[got]))
+            !draw_cmd(c, k, severals[which].op, &cmds[got]))
             continue;
         if (which == 2 && history_has_twin(set->history, &cmds[got], true))
             continue; /* which of the keys was deleted is not told */
         cmds[got].flags = which == 0 ? SHADOW_ONE_OF : 0;
         levels[got++] = level_of(c, k);
     }
-    if (got == 0) {
+    if (got == 0)
         one(c);
+    else
+        put_several(c, &severals[which], cmds, levels, got, 0);
+}
+
+/* What a client that was not told the outcome sends a second time. */
+void load_again(struct sim_client *c, struct again *a)
+{
+    struct client_set *set = c->set;
+    uint8_t levels[MULTI_MAX] = {0};
+    bool twin = false;
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct shadow_cmd *cmd = &a->cmds[i];
+        for (uint32_t k = 0; k < set->key_n; k++)
+            if (strcmp(set->keys[k].name, cmd->key) == 0)
+                levels[i] = level_of(c, &set->keys[k]);
+        /* which of two deleted the value that it was told is not to be told */
+        twin = twin || history_has_twin(set->history, cmd, cmd->op == SHADOW_GETDEL);
+        cmd->flags |= SHADOW_AGAIN;
+    }
+    for (uint32_t i = 0; i < a->n && twin; i++)
+        shadow_cmd_fini(&a->cmds[i]);
+    if (twin)
         return;
-    }
-    fb_buf_printf(&c->out, "*%u\r\n$%zu\r\n%s\r\n", which == 1 ? got * 2 + 1 : got + 1,
-                  strlen(kinds[which].word), kinds[which].word);
-    e = client_expect(c, got == 1 && which == 2 ? EXPECT_ONE : kinds[which].kind);
-    e->n = got;
-    for (uint32_t i = 0; i < got; i++) {
-        fb_buf_printf(&c->out, "$%zu\r\n%s\r\n", strlen(cmds[i].key), cmds[i].key);
-        if (which == 1) {
-            fb_buf_printf(&c->out, "$%zu\r\n", cmds[i].value.n);
-            fb_buf_put_bytes(&c->out, fb_buf_view(&cmds[i].value));
-            fb_buf_put_str(&c->out, "\r\n");
-        }
-        snprintf(word, sizeof word, "> %s with ", kinds[which].word);
-        trace_cmd(c, &cmds[i], i == 0 ? "> several: " : word);
-        e->ops[i] = client_invoke(c, &cmds[i], levels[i]);
-    }
+    sim_fault(set->sim, SIM_FAULT_CLIENT_AGAIN);
+    if (a->kind == EXPECT_ONE)
+        put_one(c, &a->cmds[0], levels[0], "> again: ", a->tries);
+    else
+        put_several(c, &severals[a->kind == EXPECT_ALL], a->cmds, levels, a->n, a->tries);
 }
 
 /* A GROUP of deletes and the like could be that of another transaction: one write more, with bytes

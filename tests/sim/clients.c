@@ -113,6 +113,34 @@ static void take_reply(struct sim_client *c, struct expect *e, const struct repl
     }
 }
 
+/* A client that retries sends it again: this one, and the next. */
+static void note_again(struct sim_client *c, const struct expect *e)
+{
+    struct again *a;
+    if (c->again_n >= c->again_max || e->n == 0 || e->tries + 1 >= TRIES_MAX || c->set->healed ||
+        (e->kind != EXPECT_ONE && e->kind != EXPECT_EACH && e->kind != EXPECT_ALL))
+        return;
+    a = &c->again[c->again_n++];
+    *a = (struct again){.kind = e->kind, .n = e->n, .tries = e->tries + 1};
+    for (uint32_t i = 0; i < e->n; i++)
+        shadow_cmd_copy(&a->cmds[i], history_op_cmd(e->ops[i]));
+}
+
+static void drop_again(struct sim_client *c)
+{
+    for (uint32_t i = 0; i < c->again_n; i++)
+        for (uint32_t k = 0; k < c->again[i].n; k++)
+            shadow_cmd_fini(&c->again[i].cmds[k]);
+    c->again_n = 0;
+}
+
+static bool indeterminate(const struct reply *r)
+{
+    static const char word[] = "INDETERMINATE";
+    return r->type == '-' && r->text.n >= sizeof word - 1 &&
+           memcmp(r->text.p, word, sizeof word - 1) == 0;
+}
+
 static void trace_reply(struct sim_client *c, const struct expect *e, const struct reply *r)
 {
     struct fb_buf b = {0}, keys = {0};
@@ -147,6 +175,10 @@ static void replies(struct sim_client *c)
         c->pending_n--;
         memmove(&c->pending[0], &c->pending[1], c->pending_n * sizeof c->pending[0]);
         look_at_clock(c->set);
+        if (c->again_max > 0 && indeterminate(&r)) {
+            note_again(c, &e);
+            c->reconnects = c->reconnects || sim_chance(c->set->sim, SIM_CLIENT, 500000);
+        }
         take_reply(c, &e, &r);
         if (e.kind == EXPECT_ONE)
             note_version(c, key, &r);
@@ -165,6 +197,7 @@ static void forget_all(struct sim_client *c)
     uint64_t now = sim_now_ns(c->set->sim);
     for (uint32_t i = 0; i < c->pending_n; i++) {
         struct expect *e = &c->pending[i];
+        note_again(c, e);
         for (uint32_t k = 0; k < e->n; k++)
             history_unknown(h, e->ops[k], now);
         if (e->kind == EXPECT_EXEC)
@@ -172,7 +205,7 @@ static void forget_all(struct sim_client *c)
     }
     c->pending_n = 0;
     c->tcp = NULL;
-    c->paused = false;
+    c->paused = c->reconnects = false;
     fb_buf_clear(&c->in);
     fb_buf_clear(&c->out);
 }
@@ -232,6 +265,9 @@ static void send_some(struct sim_client *c)
     struct client_set *set = c->set;
     uint32_t burst = (uint32_t)sim_range(set->sim, SIM_CLIENT, 1, c->depth);
     look_at_clock(set);
+    for (uint32_t i = 0; i < c->again_n; i++)
+        load_again(c, &c->again[i]);
+    c->again_n = 0;
     while (burst-- > 0 && c->pending_n < DEPTH_MAX && c->sent < set->quota && !set->healed) {
         load_one(c);
         c->sent++;
@@ -272,6 +308,8 @@ static void turn_ev(void *arg, uint64_t tag)
         vanish(c, "vanishes");
     } else if (c->tcp != NULL && c->pending_n > 0 && now - c->pending[0].sent_ns > GIVE_UP_NS) {
         vanish(c, "gives up");
+    } else if (c->tcp != NULL && c->reconnects) {
+        vanish(c, "starts over");
     } else if (c->tcp != NULL && !c->paused &&
                sim_strikes(set->sim, SIM_CLIENT, SIM_FAULT_CLIENT_SLOW, 10000)) {
         c->paused = true;
@@ -433,6 +471,8 @@ static void module_start(struct world *w)
         c->set = set;
         c->number = i;
         c->depth = (uint32_t)sim_spread(w->sim, SIM_CLIENT, 1, DEPTH_MAX);
+        if (plan->on[SIM_FAULT_CLIENT_AGAIN] && sim_chance(w->sim, SIM_CLIENT, 700000))
+            c->again_max = (uint32_t)sim_range(w->sim, SIM_CLIENT, 1, AGAIN_MAX);
         c->calm_left = CALM_COMMANDS;
         c->final_at = i;
         turn_later(c, sim_range(w->sim, SIM_CLIENT, SIM_MS, 200 * SIM_MS));
@@ -484,6 +524,7 @@ static void module_stop(struct world *w)
     for (uint32_t i = 0; i < set->n; i++) {
         if (set->c[i].tcp != NULL)
             vanish(&set->c[i], "ends");
+        drop_again(&set->c[i]);
         set->c[i].turn_tag++;
         fb_buf_fini(&set->c[i].in);
         fb_buf_fini(&set->c[i].out);

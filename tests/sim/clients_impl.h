@@ -9,6 +9,8 @@
 #define KEYS_MAX 96u
 #define DEPTH_MAX 32u
 #define MULTI_MAX 8u
+#define AGAIN_MAX 8u
+#define TRIES_MAX 4u
 
 /* What the next reply of a connection is to. */
 enum expect_kind {
@@ -27,8 +29,16 @@ struct expect {
     struct history_op *ops[MULTI_MAX];
     uint32_t n;
     struct history_txn *txn;
-    bool watching; /* QUEUED, EXEC: of a transaction with WATCH */
+    bool watching;  /* QUEUED, EXEC: of a transaction with WATCH */
+    uint32_t tries; /* ONE, EACH, ALL: how often the same was sent before */
     uint64_t number, sent_ns;
+};
+
+/* To be sent again. */
+struct again {
+    enum expect_kind kind; /* ONE, EACH, ALL */
+    struct shadow_cmd cmds[MULTI_MAX];
+    uint32_t n, tries;
 };
 
 struct key_info {
@@ -55,7 +65,11 @@ struct sim_client {
     /* of the last FB.GET */
     char seen_key[SHADOW_TEXT_MAX];
     int64_t seen_ver;
-    bool paused, done; /* done: after the storm, everything asked and answered */
+    /* a client that retries: what was not answered, or INDETERMINATE */
+    struct again again[AGAIN_MAX];
+    uint32_t again_n, again_max; /* at most so many at a time; 0: it does not */
+    bool reconnects;             /* before it sends them */
+    bool paused, done;           /* done: after the storm, everything asked and answered */
     uint32_t calm_left, final_at;
     uint64_t turn_tag;
 };
@@ -80,6 +94,8 @@ struct client_set {
 void load_plan(struct client_set *set);
 /* Appends one command, or a transaction, to c->out and what its replies are to c->pending. */
 void load_one(struct sim_client *c);
+/* What was sent before, once more; nothing when that cannot be judged. */
+void load_again(struct sim_client *c, struct again *a);
 /* A read of the whole key. */
 void load_read(struct sim_client *c, const struct key_info *k);
 /* clients.c */

@@ -6,6 +6,7 @@
     X(SIM_FAULT_ROUTER_KILL, "router-kill", 30)   /* with all its clients' connections */          \
     X(SIM_FAULT_ROUTER_PAUSE, "router-pause", 30) /* SIGSTOP for a while */                        \
     X(SIM_FAULT_CLIENT_GONE, "client-gone", 50)   /* in the middle of a pipeline */                \
-    X(SIM_FAULT_CLIENT_SLOW, "client-slow", 30)   /* does not read its replies for a while */
+    X(SIM_FAULT_CLIENT_SLOW, "client-slow", 30)   /* does not read its replies for a while */      \
+    X(SIM_FAULT_CLIENT_AGAIN, "client-again", 50) /* sends again what it has no answer to */
 
 #endif

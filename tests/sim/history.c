@@ -175,6 +175,18 @@ void history_each(const struct history *h, void (*fn)(void *arg, const struct hi
 
 /* --- commands under way --- */
 
+/* Which of them wrote what either writes cannot be told from now on. */
+static void mark_again(struct object *o, const struct shadow_cmd *cmd)
+{
+    for (struct history_op *op = o->first; op != NULL; op = op->next) {
+        if (op->txn != NULL || !shadow_cmd_equal(&op->cmd, cmd))
+            continue;
+        op->cmd.flags |= SHADOW_AGAIN;
+        if (op->made != NONE)
+            o->v[op->made].guessed = true;
+    }
+}
+
 struct history_op *history_invoke(struct history *h, uint64_t now_ns, uint32_t client,
                                   uint64_t conn, struct shadow_cmd *cmd, uint8_t level)
 {
@@ -182,6 +194,8 @@ struct history_op *history_invoke(struct history *h, uint64_t now_ns, uint32_t c
     struct object *o = object_of(h, cmd->key, true);
     fb_assert(client < HISTORY_CLIENTS_MAX);
     h->counts.commands++;
+    if (cmd->flags & SHADOW_AGAIN)
+        mark_again(o, cmd);
     op->cmd = *cmd;
     *cmd = (struct shadow_cmd){0};
     op->o = o;
@@ -206,7 +220,13 @@ const char *history_op_key(const struct history_op *op)
     return op->cmd.key;
 }
 
-bool history_nameless(const struct shadow_cmd *c)
+const struct shadow_cmd *history_op_cmd(const struct history_op *op)
+{
+    return &op->cmd;
+}
+
+/* Whatever command of its kind it is. */
+static bool has_no_name(const struct shadow_cmd *c)
 {
     return c->op == SHADOW_DEL || c->op == SHADOW_GETDEL || c->op == SHADOW_HDEL ||
            c->op == SHADOW_PERSIST || c->op == SHADOW_PEXPIREAT ||
@@ -216,13 +236,18 @@ bool history_nameless(const struct shadow_cmd *c)
             c->value.n == 0);
 }
 
+bool history_nameless(const struct shadow_cmd *c)
+{
+    return (c->flags & SHADOW_AGAIN) || has_no_name(c);
+}
+
 bool history_has_twin(struct history *h, const struct shadow_cmd *cmd, bool strict)
 {
     const struct object *o = object_of(h, cmd->key, false);
-    if (o == NULL || !history_nameless(cmd))
+    if (o == NULL || !has_no_name(cmd))
         return false;
     for (const struct history_op *op = o->first; op != NULL; op = op->next)
-        if (history_nameless(&op->cmd) && op->until_ns == 0 && (op->state == OP_OPEN || strict))
+        if (has_no_name(&op->cmd) && op->until_ns == 0 && (op->state == OP_OPEN || strict))
             return true;
     return false;
 }
@@ -329,13 +354,22 @@ static bool assign(struct object *o, uint32_t i, const struct history_op *but, u
     return best != NULL;
 }
 
+/* Is r what a client is told whose command made version i? */
+static bool answers(const struct history_op *op, uint32_t i, const struct reply *r)
+{
+    const struct version *v = &op->o->v[i];
+    if (op->cmd.op == SHADOW_SETIF && r->type == ':' && (uint64_t)r->num != v->ver)
+        return false;
+    return shadow_reply_fits(&op->cmd, state_before(op->o, i, v->ptime_ms), true, &v->state, r);
+}
+
 bool version_may_be(const struct history_op *op, uint32_t i, const struct reply *r)
 {
     const struct version *v = &op->o->v[i];
     if (i == 0 ||
         (i != op->made && (!v->guessed || !history_nameless(&op->cmd) || likely(op, i) == 0)))
         return false;
-    return shadow_reply_fits(&op->cmd, state_before(op->o, i, v->ptime_ms), true, &v->state, r);
+    return answers(op, i, r);
 }
 
 bool version_in_doubt(struct object *o, uint32_t i)
@@ -376,9 +410,7 @@ bool version_take(struct history *h, struct history_op *op, const struct reply *
     for (uint32_t i = lowest(h, op); i < o->n; i++) {
         struct history_op *other = o->v[i].by;
         if (i == 0 || other == NULL || other == op || other->txn != NULL || op_is_answered(other) ||
-            likely(op, i) == 0 ||
-            !shadow_reply_fits(&op->cmd, state_before(o, i, o->v[i].ptime_ms), true, &o->v[i].state,
-                               r))
+            likely(op, i) == 0 || !answers(op, i, r))
             continue;
         other->made = NONE;
         give(o, i, op);

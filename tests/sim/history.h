@@ -70,17 +70,20 @@ void history_wall(struct history *h, uint64_t wall_ms, uint64_t seen_ms);
 void history_wall_set_back(struct history *h, uint64_t ms);
 
 /* `cmd` is sent now, by connection `conn` (a number never used again) of `client`. Takes the bytes
- * of cmd. level: what the answer promises (enum fb_level). */
+ * of cmd. level: what the answer promises (enum fb_level). With SHADOW_AGAIN it was sent before,
+ * and nobody knows what became of that: either may take effect, or both. */
 struct history_op *history_invoke(struct history *h, uint64_t now_ns, uint32_t client,
                                   uint64_t conn, struct shadow_cmd *cmd, uint8_t level);
 const char *history_op_key(const struct history_op *op);
+const struct shadow_cmd *history_op_cmd(const struct history_op *op);
 /* Its reply. `op` is the history's afterwards. */
 void history_reply(struct history *h, struct history_op *op, uint64_t now_ns,
                    const struct reply *r);
+/* Does what it writes not tell that it wrote it (a DEL), nor which time of several? */
+bool history_nameless(const struct shadow_cmd *cmd);
 /* Is a command under way that could be taken for `cmd` by what it writes (two DELs of one key)? Who
  * made a record would be a guess: clients do not send such. `strict`: nor one whose outcome nobody
  * knows. */
-bool history_nameless(const struct shadow_cmd *cmd);
 bool history_has_twin(struct history *h, const struct shadow_cmd *cmd, bool strict);
 /* One reply for several: DEL k1 k2 adds up, of MSET and MGET pass the item or the whole to
  * history_reply. */

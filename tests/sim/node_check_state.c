@@ -7,12 +7,13 @@
 #include <stdlib.h>
 
 static void check_object(struct node_check *c, struct lane *l, struct part *p, struct part_view *v,
-                         uint32_t key, const struct seen *last, bool refreshed, uint64_t ckpt,
-                         uint64_t dsafe)
+                         uint32_t key, const struct seen *last, bool refreshed,
+                         const struct feed *f)
 {
     struct fb_bytes name = fb_buf_view(&v->keys->k[key].key);
     const struct object *o = store_find(l->store, name, v->keys->k[key].hash);
-    bool waits = last->ver > ckpt, must = last->ver > dsafe;
+    uint64_t ckpt = f == NULL ? 0 : f->ckpt;
+    bool waits = last->ver > ckpt, must = last->ver > (f == NULL ? 0 : f->dsafe);
 
     if (must && (o == NULL || o->ver != last->ver))
         sim_violation(c->sim, waits ? "I26" : "I25",
@@ -22,6 +23,13 @@ static void check_object(struct node_check *c, struct lane *l, struct part *p, s
                       (unsigned long long)fb_ver_counter(last->ver),
                       o == NULL ? "not in memory" : "another version is in memory",
                       fb_ver_epoch(ckpt), (unsigned long long)fb_ver_counter(ckpt));
+    if ((o == NULL || fb_ver_epoch(o->ver) == 0) && last->ver > f->purge_ver)
+        sim_violation(
+            c->sim, "I28",
+            "partition %u: \"%.*s\" was dropped at version %u/%llu, and purge_ver is %u/%llu",
+            p->id, (int)name.n, (const char *)name.p, fb_ver_epoch(last->ver),
+            (unsigned long long)fb_ver_counter(last->ver), fb_ver_epoch(f->purge_ver),
+            (unsigned long long)fb_ver_counter(f->purge_ver));
     if (o == NULL)
         return;
     if (o->ver > v->written && fb_ver_epoch(o->ver) != 0)
@@ -71,8 +79,7 @@ static void check_objects(struct node_check *c, struct lane *l, struct part *p, 
             continue;
         nsid = nsid_of_key(l, fb_buf_view(&v->keys->k[i].key), &ns_len);
         f = feed_find(p, nsid);
-        check_object(c, l, p, v, i, &v->r[k[i].last - 1], k[i].refreshed, f == NULL ? 0 : f->ckpt,
-                     f == NULL ? 0 : f->dsafe);
+        check_object(c, l, p, v, i, &v->r[k[i].last - 1], k[i].refreshed, f);
     }
     free(k);
 }

@@ -47,6 +47,20 @@ void shadow_cmd_fini(struct shadow_cmd *c)
     fb_buf_fini(&c->value);
 }
 
+void shadow_cmd_copy(struct shadow_cmd *to, const struct shadow_cmd *from)
+{
+    *to = *from;
+    to->value = (struct fb_buf){0};
+    fb_buf_put_bytes(&to->value, fb_buf_view(&from->value));
+}
+
+bool shadow_cmd_equal(const struct shadow_cmd *a, const struct shadow_cmd *b)
+{
+    return a->op == b->op && ((a->flags ^ b->flags) & ~SHADOW_AGAIN) == 0 && a->a == b->a &&
+           a->b == b->b && strcmp(a->key, b->key) == 0 && strcmp(a->field, b->field) == 0 &&
+           fb_bytes_equal(fb_buf_view(&a->value), fb_buf_view(&b->value));
+}
+
 const char *shadow_op_word(enum shadow_op op)
 {
     static const char *const words[] = {

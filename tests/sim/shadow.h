@@ -76,6 +76,7 @@ enum shadow_flag {
     SHADOW_PXAT = 1 << 5,   /* b: absolute ms */
     SHADOW_FUTURE = 1 << 7, /* whatever clock it is compared with, b has not passed */
     SHADOW_ONE_OF = 1 << 6, /* GET as a part of MGET: a wrong type is nil */
+    SHADOW_AGAIN = 1 << 8,  /* sent more than once: each of them may take effect */
 };
 
 #define SHADOW_TEXT_MAX 48u
@@ -90,6 +91,9 @@ struct shadow_cmd {
     int64_t b;                   /* ms: see flags; PEXPIREAT: absolute; SYNC: how long */
 };
 void shadow_cmd_fini(struct shadow_cmd *c);
+void shadow_cmd_copy(struct shadow_cmd *to, const struct shadow_cmd *from);
+/* The same command, sent again or not. */
+bool shadow_cmd_equal(const struct shadow_cmd *a, const struct shadow_cmd *b);
 void shadow_cmd_text(const struct shadow_cmd *c, struct fb_buf *out);
 /* As a client sends it (RESP). */
 void shadow_cmd_encode(const struct shadow_cmd *c, struct fb_buf *out);

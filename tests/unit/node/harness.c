@@ -86,6 +86,8 @@ void harness_close(struct harness *h)
     fb_buf_fini(&h->dest.out);
     fb_buf_fini(&h->feeds.batches);
     fb_buf_fini(&h->feeds.acks);
+    fb_buf_fini(&h->prover.batches);
+    fb_buf_fini(&h->prover.acks);
     fb_buf_fini(&h->log);
     fb_buf_fini(&h->out);
     fb_buf_fini(&h->loads_id);
@@ -211,14 +213,12 @@ uint64_t harness_proof(struct harness *h, uint16_t part, const char *ns)
 {
     struct fb_feed_req req = {.part = part, .ns = fb_bytes_str(ns), .max = 1};
     struct fb_feed_batch b = {0};
-    struct feed_dest dest = {0};
     struct fb_reader r;
-    lane_feed_req(h->lane, &dest, &req);
-    r = fb_reader(fb_buf_view(&dest.batches));
+    fb_buf_clear(&h->prover.batches);
+    lane_feed_req(h->lane, &h->prover, &req);
+    r = fb_reader(fb_buf_view(&h->prover.batches));
     if (fb_feed_batch_decode(&r, &b) != FB_OK || b.status != FB_FEED_BEHIND || b.proof == 0)
         abort();
-    fb_buf_fini(&dest.batches);
-    fb_buf_fini(&dest.acks);
     return b.proof;
 }
 

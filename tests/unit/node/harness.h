@@ -17,9 +17,10 @@ struct harness {
     struct lane *lane;
     struct reply_dest dest;
     struct feed_dest feeds;
-    struct fb_buf log;      /* everything written so far */
-    struct fb_buf out;      /* replies of the last tick */
-    struct fb_buf loads_id; /* ids of the last tick's loads */
+    struct feed_dest prover; /* of harness_proof: the lane knows it until the next tick */
+    struct fb_buf log;       /* everything written so far */
+    struct fb_buf out;       /* replies of the last tick */
+    struct fb_buf loads_id;  /* ids of the last tick's loads */
     struct lane_load loads[64];
     uint32_t load_n;
     uint64_t mono_ns, wall_ms;
