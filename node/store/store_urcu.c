@@ -54,7 +54,8 @@ enum fb_status store_new(uint32_t partitions, uint64_t capacity_hint, struct sto
     if (s->table == NULL) {
         free(s->parts);
         free(s);
-        return fb_err_set(err, FB_ENOMEM, "object table of %lu buckets", buckets);
+        return fb_err_set(err, FB_ENOMEM, "no memory for the object table, of %lu buckets",
+                          buckets);
     }
     if (reclaim_start(&s->reclaim, err) != FB_OK) {
         cds_lfht_destroy(s->table, NULL);

@@ -212,6 +212,12 @@ static enum fb_status explain(const struct etcd_link *l, const char *at, CURLcod
                               at, u->ca != NULL ? u->ca : "(the system's)");
         return fb_err_set(err, FB_EPERM, "the certificate of etcd at %s is not accepted: %s", at,
                           why);
+    case CURLE_WRITE_ERROR: /* see take */
+        return fb_err_set(
+            err, FB_ENOMEM,
+            "the answer of etcd at %s was not taken: there is no memory for it, or it "
+            "is larger than %u MiB",
+            at, ANSWER_BYTES_MAX >> 20);
     default:
         break;
     }

@@ -14,11 +14,14 @@ fb_add_failing_test(coord_one_call SOURCES unit/coord/one_call_test.c ${coord_ba
 fb_add_test(coord_etcd LABELS unit TIMEOUT 300 SOURCES unit/coord/etcd_test.c unit/coord/etcd_server.c
   unit/coord/proxy.c LIBS fb_coord)
 fb_add_test(coord_etcd_json LABELS unit TIMEOUT 300 SOURCES unit/coord/etcd_json_test.c LIBS fb_coord)
-# What answers in etcd's place, and calls of libcurl that fail; a clock and random numbers that are known.
-foreach(t answers handles)
+# What answers in etcd's place; a clock and random numbers that are known, calls that fail.
+foreach(t answers handles memory)
   fb_add_test(coord_etcd_${t} LABELS unit TIMEOUT 300 SOURCES unit/coord/etcd_${t}_test.c unit/coord/scripted.c LIBS fb_coord)
 endforeach()
-foreach(call curl_easy_init curl_multi_init curl_multi_add_handle curl_multi_perform curl_global_init gethostname
-    fopen fgets fb_mono_ns fb_random_u64)
+foreach(call gethostname fopen fgets fb_mono_ns fb_random_u64)
   target_link_options(coord_etcd_handles PRIVATE -Wl,--wrap=${call})
+endforeach()
+fb_refuses_memory(coord_etcd_memory)
+foreach(call curl_easy_init curl_multi_init curl_multi_add_handle curl_multi_perform curl_global_init)
+  target_link_options(coord_etcd_memory PRIVATE -Wl,--wrap=${call})
 endforeach()

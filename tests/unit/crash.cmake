@@ -22,3 +22,11 @@ function(fb_add_failing_test name)
     target_link_options(${name} PRIVATE -Wl,--wrap=${call})
   endforeach()
 endfunction()
+
+# What may be refused is, in all threads of a test (unit/crash/refuse.h).
+function(fb_refuses_memory name)
+  target_sources(${name} PRIVATE unit/crash/refuse.c)
+  foreach(call fb_try_malloc fb_buf_try_reserve)
+    target_link_options(${name} PRIVATE -Wl,--wrap=${call})
+  endforeach()
+endfunction()

@@ -17,3 +17,7 @@ foreach(call PQsetnonblocking PQflush PQconsumeInput PQgetResult PQpipelineSync 
     PQsendPrepare PQsendQueryParams PQsendQueryPrepared PQconnectPoll PQconnectStartParams poll)
   target_link_options(pg_failing_calls PRIVATE -Wl,--wrap=${call})
 endforeach()
+fb_add_test(pg_one_call LABELS unit TIMEOUT 300 SOURCES unit/pg/one_call_test.c LIBS pg_fixture)
+foreach(call PQgetResult PQsendQuery PQsendQueryParams PQsendQueryPrepared poll)
+  target_link_options(pg_one_call PRIVATE -Wl,--wrap=${call})
+endforeach()

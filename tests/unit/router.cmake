@@ -6,3 +6,5 @@ fb_add_test(router_slow_test LABELS unit TIMEOUT 300
   SOURCES unit/router/slow_test.c unit/router/rig.c LIBS router_core)
 fb_add_test(router_wait_test LABELS unit TIMEOUT 300
   SOURCES unit/router/wait_test.c unit/router/rig.c LIBS router_core)
+fb_add_test(router_client LABELS unit TIMEOUT 300 SOURCES unit/router/client_test.c LIBS router_io)
+fb_refuses_memory(router_client)

@@ -11,6 +11,7 @@
 #include "node/disk/snapshot.h"
 #include "proto/base/buf.h"
 #include "proto/base/log.h"
+#include "proto/cluster/rebalance.h"
 #include "proto/coord/coord.h"
 
 #include <dirent.h>
@@ -85,6 +86,40 @@ static void test_plan(void **state)
 {
     (void)state;
     each("placement", plan, NULL, FB_ENOMEM);
+}
+
+/* --- moves --- */
+
+static enum fb_status plan_moves(void *arg, struct fb_err *err)
+{
+    struct fb_plan *made;
+    enum fb_status s = fb_rebalance(arg, &made, err);
+
+    if (s == FB_OK)
+        assert_true(made->move_count > 0);
+    else
+        assert_null(made);
+    fb_plan_free(made);
+    return s;
+}
+
+static void test_moves(void **state)
+{
+    struct fb_plan_node nodes[] = {{.place = {.name = "n1", .weight = 100}},
+                                   {.place = {.name = "n2", .weight = 100}}}; /* n2 is new */
+    const struct fb_member n1 = {.node = "n1", .inc = 7};
+    struct fb_part_record parts[4] = {{.epoch = 0}};
+    uint64_t revs[4] = {0};
+    struct fb_map map = {.partitions = 4, .parts = parts, .part_revs = revs, .hash_seed = 1};
+    struct fb_rebalance_in in = {
+        .map = &map, .nodes = nodes, .node_count = 2, .copies = 1, .goal = FB_PLAN_BALANCE};
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        parts[i] = (struct fb_part_record){.epoch = 1, .primary = n1, .isr_count = 1};
+        parts[i].isr[0] = n1;
+        revs[i] = 1;
+    }
+    each("plan of moves", plan_moves, &in, FB_ENOMEM);
 }
 
 /* --- the store of the coordinator --- */
@@ -332,9 +367,9 @@ static void clear(const char *path)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_buffer), cmocka_unit_test(test_plan),
-                                       cmocka_unit_test(test_disk), cmocka_unit_test(test_store),
-                                       cmocka_unit_test(test_policy)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_buffer), cmocka_unit_test(test_plan),  cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_disk),   cmocka_unit_test(test_store), cmocka_unit_test(test_policy)};
     int rc;
     fb_log_set_level(FB_LOG_ERROR);
     snprintf(dir, sizeof(dir), "%s/forebay-alloc-XXXXXX",

@@ -1,6 +1,6 @@
 /* Goal: a handle, its session and its watch take nothing from answers that make no sense, are old
- * or another etcd's, go on by themselves, and bear it when libcurl fails. Method: prepared answers
- * and calls of libcurl that fail; without etcd. */
+ * or another etcd's, and go on by themselves. Method: prepared answers, one after the other.
+ * Without etcd. */
 #include "tests/unit/coord/scripted.h"
 
 #include "proto/base/base64.h"
@@ -19,44 +19,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* ---- calls of libcurl that fail ---- */
-static bool no_easy, no_multi, no_add, no_perform, no_start;
-
-CURL *__real_curl_easy_init(void);
-CURL *__wrap_curl_easy_init(void);
-CURL *__wrap_curl_easy_init(void)
-{
-    return no_easy ? NULL : __real_curl_easy_init();
-}
-
-CURLM *__real_curl_multi_init(void);
-CURLM *__wrap_curl_multi_init(void);
-CURLM *__wrap_curl_multi_init(void)
-{
-    return no_multi ? NULL : __real_curl_multi_init();
-}
-
-CURLMcode __real_curl_multi_add_handle(CURLM *m, CURL *e);
-CURLMcode __wrap_curl_multi_add_handle(CURLM *m, CURL *e);
-CURLMcode __wrap_curl_multi_add_handle(CURLM *m, CURL *e)
-{
-    return no_add ? CURLM_OUT_OF_MEMORY : __real_curl_multi_add_handle(m, e);
-}
-
-CURLMcode __real_curl_multi_perform(CURLM *m, int *running);
-CURLMcode __wrap_curl_multi_perform(CURLM *m, int *running);
-CURLMcode __wrap_curl_multi_perform(CURLM *m, int *running)
-{
-    return no_perform ? CURLM_OUT_OF_MEMORY : __real_curl_multi_perform(m, running);
-}
-
-CURLcode __real_curl_global_init(long flags);
-CURLcode __wrap_curl_global_init(long flags);
-CURLcode __wrap_curl_global_init(long flags)
-{
-    return no_start ? CURLE_FAILED_INIT : __real_curl_global_init(flags);
-}
 
 /* ---- the host's name, the clock and the random numbers ---- */
 
@@ -178,12 +140,6 @@ static void does_not_open(void **state)
     }
     assert_int_equal(fb_coord_open("etcd://127.0.0.1:99999/m", true, &c, &err), FB_EINVAL);
     assert_int_equal(fb_coord_open("etcd://127.0.0.1:1/m", true, &c, &err), FB_ECLOSED);
-    no_easy = true;
-    assert_int_equal(fb_coord_open(url(), true, &c, &err), FB_ENOMEM);
-    no_easy = false;
-    no_multi = true;
-    assert_int_equal(fb_coord_open(url(), true, &c, &err), FB_ENOMEM);
-    no_multi = false;
 }
 
 /* An older or another etcd answers: nothing of it is taken, and a write may have been done there.
@@ -535,53 +491,8 @@ static void watches_that_end(void **state)
     }
 }
 
-/* What libcurl cannot do now it is asked for again a second later. */
-static void watches_that_do_not_begin(void **state)
-{
-    bool *const calls[] = {&no_easy, &no_add, &no_perform};
-    struct etcd_shared s;
-    struct etcd_watch w;
-    struct fb_err err;
-
-    (void)state;
-    for (size_t i = 0; i < FB_COUNT_OF(calls); i++) {
-        assert_int_equal(etcd_shared_init(&s, url(), &err), FB_OK);
-        assert_int_equal(etcd_watch_init(&w, &s, &err), FB_OK);
-        *calls[i] = true;
-        assert_int_equal(etcd_watch_wait(&w, 5, 50), calls[i] == &no_perform ? FB_OK : FB_ETIMEOUT);
-        *calls[i] = false;
-        scripted_add(&server, SCRIPTED_STREAM, 200,
-                     "{\"result\":{\"events\":[{\"kv\":{\"mod_revision\":\"6\"}}]}}\n");
-        assert_int_equal(etcd_watch_wait(&w, 5, 20000), FB_OK);
-        assert_int_equal(w.revision, 6);
-        etcd_watch_fini(&w);
-        etcd_shared_fini(&s);
-    }
-}
-
-/* Before all others: libcurl starts once in a process, and a child may only be made while there is
- * one thread, as another may hold a lock of the sanitizer's allocator. */
-static void libcurl_does_not_start(void **state)
-{
-    int status;
-    pid_t pid;
-
-    (void)state;
-    fflush(NULL);
-    pid = fork();
-    if (pid == 0) {
-        struct etcd_shared s;
-        struct fb_err err;
-        no_start = true;
-        exit(etcd_shared_init(&s, "etcd://127.0.0.1:1/m", &err) == FB_ENOMEM ? 0 : 1);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
 int main(void)
 {
-    const struct CMUnitTest alone[] = {cmocka_unit_test(libcurl_does_not_start)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(does_not_open),
         cmocka_unit_test(nothing_goes_back),
@@ -593,8 +504,6 @@ int main(void)
         cmocka_unit_test(a_holder_that_cannot_be_looked_at),
         cmocka_unit_test(a_start_does_not_wait_for_ever),
         cmocka_unit_test(watches_that_end),
-        cmocka_unit_test(watches_that_do_not_begin),
     };
-    return cmocka_run_group_tests(alone, NULL, NULL) +
-           cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -81,53 +81,19 @@ WRAP(int, PQsendPrepare,
      (conn, name, sql, n, types), 0)
 WRAP(PostgresPollingStatusType, PQconnectPoll, (PGconn * conn), (conn), PGRES_POLLING_FAILED)
 
-static bool ends_in_rollback; /* what is sent to commit does not */
-
-int __real_PQsendQueryParams(PGconn *conn, const char *sql, int n, const Oid *types,
-                             const char *const *values, const int *lengths, const int *formats,
-                             int format);
-int __wrap_PQsendQueryParams(PGconn *conn, const char *sql, int n, const Oid *types,
-                             const char *const *values, const int *lengths, const int *formats,
-                             int format);
-int __wrap_PQsendQueryParams(PGconn *conn, const char *sql, int n, const Oid *types,
-                             const char *const *values, const int *lengths, const int *formats,
-                             int format)
-{
-    if (ends_in_rollback && strcmp(sql, "commit") == 0)
-        sql = "rollback";
-    return fails("PQsendQueryParams", conn)
-               ? 0
-               : __real_PQsendQueryParams(conn, sql, n, types, values, lengths, formats, format);
-}
-
-static unsigned serialization; /* so many statements fail as those that are best sent again */
-
-int __real_PQsendQueryPrepared(PGconn *conn, const char *name, int n, const char *const *values,
-                               const int *lengths, const int *formats, int format);
-int __wrap_PQsendQueryPrepared(PGconn *conn, const char *name, int n, const char *const *values,
-                               const int *lengths, const int *formats, int format);
-int __wrap_PQsendQueryPrepared(PGconn *conn, const char *name, int n, const char *const *values,
-                               const int *lengths, const int *formats, int format)
-{
-    if (serialization > 0) {
-        serialization--;
-        return __real_PQsendQuery(conn, "do $$begin raise 'again' using errcode = '40001'; end$$");
-    }
-    return fails("PQsendQueryPrepared", conn)
-               ? 0
-               : __real_PQsendQueryPrepared(conn, name, n, values, lengths, formats, format);
-}
-
-static bool no_memory; /* libpq gives the result that it makes of itself then, once */
+WRAP(int, PQsendQueryParams,
+     (PGconn * conn, const char *sql, int n, const Oid *types, const char *const *values,
+      const int *lengths, const int *formats, int format),
+     (conn, sql, n, types, values, lengths, formats, format), 0)
+WRAP(int, PQsendQueryPrepared,
+     (PGconn * conn, const char *name, int n, const char *const *values, const int *lengths,
+      const int *formats, int format),
+     (conn, name, n, values, lengths, formats, format), 0)
 
 PGresult *__real_PQgetResult(PGconn *conn);
 PGresult *__wrap_PQgetResult(PGconn *conn);
 PGresult *__wrap_PQgetResult(PGconn *conn)
 {
-    if (no_memory) {
-        no_memory = false;
-        return PQmakeEmptyPGresult(conn, PGRES_FATAL_ERROR);
-    }
     return fails("PQgetResult", conn) ? NULL : __real_PQgetResult(conn);
 }
 
@@ -140,17 +106,12 @@ PGconn *__wrap_PQconnectStartParams(const char *const *keys, const char *const *
                : __real_PQconnectStartParams(keys, values, expand);
 }
 
-static bool silent;                  /* nothing comes from the server any more */
 static bool interrupts, interrupted; /* every second wait is interrupted by a signal */
 
 int __real_poll(struct pollfd *p, nfds_t n, int ms);
 int __wrap_poll(struct pollfd *p, nfds_t n, int ms);
 int __wrap_poll(struct pollfd *p, nfds_t n, int ms)
 {
-    if (silent) {
-        (void)__real_poll(NULL, 0, ms < 100 ? ms : 100);
-        return 0;
-    }
     if (interrupts && (interrupted = !interrupted)) {
         errno = EINTR;
         return -1;
@@ -185,6 +146,8 @@ static void said(void *arg, int level, const char *text)
     ++*(unsigned *)arg;
 }
 
+#define LOCK_WAIT_MS 5000u /* another than that of the connection: it has to be set */
+
 struct life {
     struct fixture *f;
     struct pg *pg;
@@ -198,7 +161,8 @@ static enum pg_class apply(struct life *l, const struct fb_feed_object *o, size_
                            enum pg_class want, struct pg_error *err)
 {
     struct pg_feed feed = fixture_feed(&l->ns, l->schema, l->told, next, o, n);
-    struct pg_batch b = {.feeds = &feed, .feed_count = 1, .owner = "test"};
+    struct pg_batch b = {
+        .feeds = &feed, .feed_count = 1, .owner = "test", .lock_wait_ms = LOCK_WAIT_MS};
     enum pg_class c = pg_apply(l->pg, fixture_cluster, &b, err);
 
     if (c == PG_OK)
@@ -254,8 +218,12 @@ static enum pg_class loads(struct life *l, struct pg_error *err)
         {.part = 7, .ns = fb_bytes_str(l->ns.name), .id = fb_bytes_str("1")},
         {.part = 7, .ns = fb_bytes_str(l->ns.name), .id = fb_bytes_str("x")}};
     struct fb_load_rep reps[2];
-    struct pg_load load = {
-        .ns = &l->ns, .schema = l->schema, .reqs = reqs, .reps = reps, .count = 2};
+    struct pg_load load = {.ns = &l->ns,
+                           .schema = l->schema,
+                           .reqs = reqs,
+                           .reps = reps,
+                           .count = 2,
+                           .lock_wait_ms = LOCK_WAIT_MS};
     struct fb_buf bytes = {0};
     enum pg_class c = pg_load(l->pg, fixture_cluster, &load, &bytes, err);
 
@@ -442,84 +410,6 @@ static void waits_that_are_interrupted_go_on(void **state)
     fb_schema_free(l.schema);
 }
 
-/* A statement while `fails` is set: an outage, and the connection is gone. */
-static void statement_fails(void **state, uint32_t timeout_ms, bool *fails, struct pg_error *err)
-{
-    struct fixture *f = fixture_get(state);
-    struct pg_config config = config_of(f, timeout_ms);
-    struct pg *pg = pg_new(&config);
-    struct pg_standbys standbys;
-    bool fatal;
-
-    rows_must(pg_connect(pg, &fatal, err), err);
-    *fails = true;
-    assert_int_equal(pg_read_standbys(pg, &standbys, err), PG_OUTAGE);
-    *fails = false;
-    assert_false(pg_connected(pg));
-    pg_free(pg);
-}
-
-/* A server that says nothing any more is given up some seconds behind the statement's time. */
-static void a_silent_server_is_given_up(void **state)
-{
-    struct pg_error err;
-
-    statement_fails(state, 100, &silent, &err);
-    assert_string_equal(err.message, "PostgreSQL does not answer: gave up after 5100 ms");
-}
-
-/* An error that PostgreSQL did not tell: the answer is lost, and with it what the session is at. */
-static void a_result_without_memory_for_it(void **state)
-{
-    struct pg_error err;
-
-    statement_fails(state, 10000, &no_memory, &err);
-    assert_string_equal(err.sqlstate, "");
-    assert_true(err.message[0] != '\0');
-}
-
-/* The server ends a session in the middle of a statement: its own words are what is told, and not
- * those of libpq, which finds the line broken behind them. */
-static void the_server_ends_the_session(void **state)
-{
-    struct fixture *f = fixture_get(state);
-    struct pg_config config = config_of(f, 10000);
-    struct pg *pg = pg_new(&config);
-    struct life l = {.f = f, .ns = rows_mapping("ends", "ends", "id"), .pg = pg};
-    struct fb_buf row = {0};
-    struct fb_feed_object o;
-    struct pg_error err;
-    bool fatal;
-
-    rows_must(pg_connect(pg, &fatal, &err), &err);
-    assert_int_equal(
-        pg_script(pg, "select pg_terminate_backend(pg_backend_pid()), pg_sleep(20)", &err),
-        PG_OUTAGE);
-    assert_string_equal(err.sqlstate, "57P01");
-    assert_string_equal(err.message, "terminating connection due to administrator command");
-    assert_false(pg_connected(pg));
-
-    /* in the middle of a batch, too */
-    l.told = 0;
-    rows_must(pg_connect(pg, &fatal, &err), &err);
-    fixture_sql(f, "truncate forebay.checkpoint;"
-                   "create table app.ends (id int primary key, v text);"
-                   "create function app.ends() returns trigger language plpgsql as"
-                   " 'begin perform pg_terminate_backend(pg_backend_pid()), pg_sleep(20); end';"
-                   "create trigger ends before insert on app.ends for each row execute function"
-                   " app.ends()");
-    l.schema = rows_usable(f, &l.ns);
-    rows_put(&row, "v", "ours");
-    o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("7"), fb_buf_view(&row));
-    assert_int_equal(apply(&l, &o, 1, 1, PG_OK, &err), PG_OUTAGE);
-    assert_string_equal(err.sqlstate, "57P01");
-    assert_string_equal(err.message, "terminating connection due to administrator command");
-    assert_false(pg_connected(pg));
-    fb_schema_free(l.schema);
-    fb_buf_fini(&row);
-    pg_free(pg);
-}
-
 /* A trigger keeps a row out, which is found out by a second try: whichever call fails on the way
  * there, it is an outage; the trigger is blamed only at the end of it, also where what fails is the
  * rollback. */
@@ -562,134 +452,6 @@ static void a_row_that_is_kept_out(void **state)
     assert_string_equal(fixture_text(f, "select count(*) from forebay.checkpoint"), "0");
 }
 
-/* The transaction has ended, and not as it was asked to: nothing is written, and it can be tried
- * again at once on the same connection. */
-static void commit_is_answered_with_rollback(void **state)
-{
-    struct fixture *f = fixture_get(state);
-    struct life l = {.f = f, .ns = rows_mapping("f", "f", "id"), .pg = f->pg};
-    struct fb_buf row = {0};
-    struct fb_feed_object o;
-    struct pg_error err;
-
-    prepare(f);
-    l.schema = rows_usable(f, &l.ns);
-    rows_put(&row, "v", "ours");
-    o = fixture_object(1, FB_KIND_HASH, fb_bytes_str("7"), fb_buf_view(&row));
-    ends_in_rollback = true;
-    assert_int_equal(apply(&l, &o, 1, 1, PG_OK, &err), PG_RETRY);
-    ends_in_rollback = false;
-    assert_string_equal(err.message, "PostgreSQL answered COMMIT with ROLLBACK");
-    assert_string_equal(fixture_text(f, "select count(*) from app.f where id = 7"), "0");
-    rows_must(apply(&l, &o, 1, 1, PG_OK, &err), &err);
-    assert_string_equal(fixture_text(f, "select count(*) from app.f where id = 7"), "1");
-    fb_schema_free(l.schema);
-    fb_buf_fini(&row);
-}
-
-/* Once more is tried; what is refused twice is for the node to ask for again. */
-static void a_load_that_is_to_be_tried_again(void **state)
-{
-    struct fixture *f = fixture_get(state);
-    struct fb_namespace ns = rows_mapping("f", "f", "id");
-    struct fb_schema *s = rows_usable(f, &ns);
-
-    prepare(f);
-    assert_int_equal(fixture_load(f, &ns, s, fb_bytes_str("1")).status, FB_LOAD_FOUND);
-    serialization = 1;
-    assert_int_equal(fixture_load(f, &ns, s, fb_bytes_str("1")).status, FB_LOAD_FOUND);
-    serialization = 2;
-    assert_int_equal(fixture_load(f, &ns, s, fb_bytes_str("1")).status, FB_LOAD_DB_DOWN);
-    assert_int_equal(serialization, 0);
-    fb_schema_free(s);
-}
-
-/* More statements than a connection keeps: the oldest are given up before the next call, which is
- * an outage when that fails. */
-static void statements_that_cannot_be_given_up(void **state)
-{
-    struct fixture *f = fixture_get(state);
-    struct pg_config config = config_of(f, 10000);
-    struct pg *pg = pg_new(&config);
-    struct pg_error err;
-    char sql[32], lsn[32];
-    bool fatal;
-
-    own = f->sql;
-    for (int failing = 0; failing < 2; failing++) {
-        rows_must(pg_connect(pg, &fatal, &err), &err);
-        for (unsigned i = 0; i <= PG_STATEMENTS_KEEP; i++) {
-            snprintf(sql, sizeof(sql), "select %u", i);
-            rows_must(pg_run(pg, sql, NULL, true, NULL, &err), &err);
-        }
-        assert_int_equal(pg->statement_count, PG_STATEMENTS_KEEP + 1);
-        how = SAYS_NO;
-        left = (unsigned)failing; /* the first call is that which gives one up */
-        assert_int_equal(pg_lsn(pg, lsn, &err), failing ? PG_OUTAGE : PG_OK);
-        assert_int_equal(left, 0);
-        assert_int_equal(pg_connected(pg), !failing);
-        pg_disconnect(pg);
-    }
-    assert_string_equal(hit, "PQsendQuery");
-    pg_free(pg);
-}
-
-/* Whatever is asked without a connection: an outage, with words. */
-static void nothing_is_asked_without_a_connection(void **state)
-{
-    static const struct pg_letter_query all = {.limit = 10};
-    struct fixture *f = fixture_get(state);
-    struct pg_config config = config_of(f, 10000);
-    struct pg *pg = pg_new(&config);
-    struct fb_namespace ns = rows_mapping("f", "f", "id");
-    struct fb_schema *s = rows_usable(f, &ns), *read = NULL;
-    struct fb_feed_object o = fixture_object(1, FB_KIND_NONE, fb_bytes_str("1"), fb_bytes("", 0));
-    struct fb_load_req req = {.part = 7, .ns = fb_bytes_str("f"), .id = fb_bytes_str("1")};
-    struct fb_load_rep rep;
-    struct pg_load load = {.ns = &ns, .schema = s, .reqs = &req, .reps = &rep, .count = 1};
-    struct pg_feed feed = fixture_feed(&ns, s, 1, 1, NULL, 0);
-    struct pg_batch b = {.feeds = &feed, .feed_count = 1, .owner = "test"};
-    struct fb_nsset *set = fb_xcalloc(1, sizeof(*set));
-    struct fb_buf bytes = {0};
-    struct pg_standbys standbys;
-    unsigned told = 0;
-    uint64_t n = 1;
-    char lsn[32];
-    struct pg_error err[16];
-    const enum pg_class got[] = {
-        pg_apply(pg, fixture_cluster, &b, &err[0]),
-        pg_barrier(pg, fixture_cluster, &b, &err[1]),
-        pg_load(pg, fixture_cluster, &load, &bytes, &err[2]),
-        pg_read_checkpoints(pg, fixture_cluster, checkpoint, &told, &err[3]),
-        pg_read_standbys(pg, &standbys, &err[4]),
-        pg_lsn(pg, lsn, &err[5]),
-        pg_dead_letter_put(pg, fixture_cluster, "f", 7, &o, "22000", "", &err[6]),
-        pg_dead_letter_list(pg, fixture_cluster, &all, letter, &told, &err[7]),
-        pg_dead_letter_count(pg, fixture_cluster, &n, &err[8]),
-        pg_conflict_put(pg, fixture_cluster, &b, &err[9]),
-        pg_conflict_done(pg, fixture_cluster, "f", o.id, 1, "ours", &err[10]),
-        pg_conflict_list(pg, fixture_cluster, NULL, 10, conflict, &told, &err[11]),
-        pg_sweep_objects(pg, 1000, 10, &n, &err[12]),
-        pg_check(pg, set, said, &told, &err[13]),
-        pg_setup(pg, &err[14]),
-        pg_read_schema(pg, &ns, &read, &err[15]),
-    };
-
-    for (size_t i = 0; i < FB_COUNT_OF(got); i++) {
-        if (got[i] != PG_OUTAGE || err[i].class != PG_OUTAGE)
-            fail_msg("call %zu: class %d, %d", i, (int)got[i], (int)err[i].class);
-        assert_string_equal(err[i].message, "not connected to PostgreSQL");
-    }
-    assert_int_equal(told, 0);
-    assert_null(read);
-    assert_int_equal(rep.status, FB_LOAD_DB_DOWN);
-    assert_true(fb_bytes_is(rep.value, "not connected to PostgreSQL"));
-    fb_buf_fini(&bytes);
-    free(set);
-    fb_schema_free(s);
-    pg_free(pg);
-}
-
 /* Row 8 is let in at the second try, row 9 at none. */
 static int start(void **state)
 {
@@ -713,14 +475,7 @@ int main(void)
         cmocka_unit_test(the_line_breaks_at_each_call),
         cmocka_unit_test(something_else_answers),
         cmocka_unit_test(waits_that_are_interrupted_go_on),
-        cmocka_unit_test(a_silent_server_is_given_up),
-        cmocka_unit_test(a_result_without_memory_for_it),
-        cmocka_unit_test(the_server_ends_the_session),
         cmocka_unit_test(a_row_that_is_kept_out),
-        cmocka_unit_test(commit_is_answered_with_rollback),
-        cmocka_unit_test(a_load_that_is_to_be_tried_again),
-        cmocka_unit_test(statements_that_cannot_be_given_up),
-        cmocka_unit_test(nothing_is_asked_without_a_connection),
     };
     return cmocka_run_group_tests(tests, start, fixture_stop);
 }

@@ -6,6 +6,7 @@
 #include "proto/base/assert.h"
 #include "proto/rt/rcu.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -185,12 +186,56 @@ static void test_sieve(void **state)
     store_free(store);
 }
 
+/* --- a table that cannot be had --- */
+
+static bool no_table, no_thread;
+
+struct cds_lfht *__real__cds_lfht_new(unsigned long n, unsigned long min, unsigned long max,
+                                      int flags, const struct cds_lfht_mm_type *mm,
+                                      const struct rcu_flavor_struct *flavor, pthread_attr_t *attr);
+struct cds_lfht *__wrap__cds_lfht_new(unsigned long n, unsigned long min, unsigned long max,
+                                      int flags, const struct cds_lfht_mm_type *mm,
+                                      const struct rcu_flavor_struct *flavor, pthread_attr_t *attr);
+struct cds_lfht *__wrap__cds_lfht_new(unsigned long n, unsigned long min, unsigned long max,
+                                      int flags, const struct cds_lfht_mm_type *mm,
+                                      const struct rcu_flavor_struct *flavor, pthread_attr_t *attr)
+{
+    return no_table ? NULL : __real__cds_lfht_new(n, min, max, flags, mm, flavor, attr);
+}
+
+int __real_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+    return no_thread ? EAGAIN : __real_pthread_create(t, attr, fn, arg);
+}
+
+/* A start without one ends with a message; nothing is left behind. */
+static void test_no_table(void **state)
+{
+    struct store *s;
+    struct fb_err err;
+    (void)state;
+    no_table = true;
+    assert_int_equal(store_new(4, 0, &s, &err), FB_ENOMEM);
+    no_table = false;
+    assert_null(s);
+    assert_string_equal(err.msg, "no memory for the object table, of 1024 buckets");
+    no_thread = true;
+    assert_int_not_equal(store_new(4, 0, &s, &err), FB_OK);
+    no_thread = false;
+    assert_null(s);
+    assert_non_null(strstr(err.msg, "start the reclaim thread"));
+    assert_int_equal(store_new(4, 0, &s, &err), FB_OK);
+    store_free(s);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_slots_stay),
-                                       cmocka_unit_test(test_taken_down_while_the_table_resizes),
-                                       cmocka_unit_test(test_sieve),
-                                       cmocka_unit_test(test_torture)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_slots_stay), cmocka_unit_test(test_no_table),
+        cmocka_unit_test(test_taken_down_while_the_table_resizes), cmocka_unit_test(test_sieve),
+        cmocka_unit_test(test_torture)};
     int rc;
     rcu_register_thread();
     rc = cmocka_run_group_tests(tests, NULL, NULL);
