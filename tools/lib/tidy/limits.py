@@ -11,7 +11,6 @@ LONG_FILES = {
     "node/core/load.c": "one state machine: a load from the first who waits for it to its answer",
     "tests/unit/node/mapped_test.c": "rows of a table through one lane; its small world is of no use elsewhere",
     "tests/unit/node/control_sim.c": "one small world: its coordinator, logs, nodes and the checks over all of them",
-    "tests/unit/pg/failing_calls_test.c": "calls of libpq that are intercepted, and the tests that steer them",
 }
 # (path, function) -> reason
 LONG_FUNCTIONS = {
