@@ -1,5 +1,5 @@
-/* Inside of read-through: what load.c (loads and the queues behind them) and load_table.c (finding
- * them) share. */
+/* Inside of read-through: what load.c (loads and the queues behind them), load_table.c (finding
+ * them) and load_install.c (what an answer becomes) share. */
 #ifndef FB_NODE_CORE_LOAD_IMPL_H_
 #define FB_NODE_CORE_LOAD_IMPL_H_
 
@@ -49,5 +49,16 @@ struct load_entry *load_entry_new(struct lane *l, struct part *p, struct fb_byte
                                   uint64_t hash);
 /* Its queue must be empty. */
 void load_entry_free(struct lane *l, struct load_entry *e);
+
+/* load_install.c. Is it nothing but a string or a hash, or the NULL of a mapped column? */
+bool load_fits(const struct ns_state *ns, const struct fb_load_rep *rep);
+/* Was the row read before the version that it would replace got into PostgreSQL? A copy that may be
+ * lost, or that has changed, is not replaced at all (load_install). */
+bool load_is_older(struct lane *l, struct part *p, const struct load_entry *e,
+                   const struct fb_load_rep *rep);
+/* The answer becomes a clean copy or a negative hint, unless what is there has to stay. The load
+ * has been judged (I27). */
+void load_install(struct lane *l, struct part *p, const struct load_entry *e,
+                  const struct fb_load_rep *rep);
 
 #endif

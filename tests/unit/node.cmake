@@ -6,6 +6,8 @@ fb_add_test(node_kept LABELS unit TIMEOUT 300 SOURCES unit/node/kept_test.c unit
   LIBS node_core node_store fb_cluster fb_wire m)
 fb_add_test(node_mapped LABELS unit TIMEOUT 300 SOURCES unit/node/mapped_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
+fb_add_test(node_mapped_drop LABELS unit TIMEOUT 300 SOURCES unit/node/mapped_drop_test.c unit/node/harness.c
+  LIBS node_core node_store fb_cluster fb_wire m)
 fb_add_test(node_queue LABELS unit TIMEOUT 300 SOURCES unit/node/queue_test.c unit/node/harness.c
   LIBS node_core node_store fb_cluster fb_wire m)
 fb_add_test(node_config LABELS unit TIMEOUT 300 SOURCES unit/node/config_test.c unit/node/harness.c

@@ -8,8 +8,6 @@ FUNCTION_LINES_MAX = 120
 
 # path -> reason. An entry that is no longer needed is a finding too.
 LONG_FILES = {
-    "node/core/load.c": "one state machine: a load from the first who waits for it to its answer",
-    "tests/unit/node/mapped_test.c": "rows of a table through one lane; its small world is of no use elsewhere",
     "tests/unit/node/control_sim.c": "one small world: its coordinator, logs, nodes and the checks over all of them",
 }
 # (path, function) -> reason
