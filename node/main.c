@@ -187,8 +187,8 @@ static enum fb_status build_engine(struct node *n, struct fb_cluster_state *stat
     s = node_recover(n, lanes, &generation, err);
     if (s != FB_OK)
         return s;
-    for (uint32_t i = 0; i < n->worker_count;
-         i++) /* not before: the clock is held against the log */
+    /* Not before the recovery: the clock is held against the log. */
+    for (uint32_t i = 0; i < n->worker_count; i++)
         lane_now(lanes[i], fb_mono_ns(), fb_wall_ms());
     n->generation = generation + 1;
     lc.generation = n->generation;

@@ -33,8 +33,7 @@ void evict_object(struct lane *l, struct part *p, struct object *o)
         struct feed *f = feed_get(p, o->ns);
         fb_assert(o->ver <= f->dsafe || FB_MUTANT(evict_unsafe) || /* I25, I28 */
                   FB_MUTANT(evict_dirty));
-        if (o->ver > f->purge_ver)
-            f->purge_ver = o->ver;
+        feed_purged(f, o->ver);
         /* it may expire while it is not here, and is then absent without a record of ours */
         if (object_expires(o) != 0 && !(object_flags(o) & OBJECT_MAPPED) && o->ver > f->gone_ver)
             f->gone_ver = o->ver;

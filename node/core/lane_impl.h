@@ -527,6 +527,13 @@ void feed_regress(struct lane *l, struct part *p, struct feed *f, uint64_t ver, 
 void part_unpark(struct lane *l, struct object *o, struct object_extra *x);
 /* PostgreSQL is behind what was dropped here: nothing more is dropped until it has caught up. */
 bool feed_frozen(const struct feed *f);
+/* An object at `ver` is not here any more, and only PostgreSQL has it: loads are held against that
+ * (I27, I28). Of epoch 0 it was a row that no record of ours wrote. */
+static inline void feed_purged(struct feed *f, uint64_t ver)
+{
+    if (fb_ver_epoch(ver) != 0 && ver > f->purge_ver)
+        f->purge_ver = ver;
+}
 /* Effects of a checkpoint that was at `was` on objects; `live` also appends records for re-based
  * objects. */
 void synced_apply(struct lane *l, struct part *p, struct feed *f, uint64_t was, uint64_t xid,

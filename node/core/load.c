@@ -396,7 +396,7 @@ void lane_load_reply(struct lane *l, const struct fb_load_rep *rep)
     }
     f = feed_get(p, e->nsid);
     if (e->epoch != p->epoch || rep->history > p->history ||
-        ((rep->ckpt_ver < f->purge_ver || load_is_older(l, p, e, rep)) &&
+        ((rep->ckpt_ver < f->purge_ver || load_is_older(l, p, e, f, rep)) &&
          !FB_MUTANT(load_purged)) ||
         l->ns[e->nsid].conf == NULL) {
         STAT_ADD(l, loads_stale, 1); /* I27 */

@@ -54,7 +54,7 @@ void load_entry_free(struct lane *l, struct load_entry *e);
 bool load_fits(const struct ns_state *ns, const struct fb_load_rep *rep);
 /* Was the row read before the version that it would replace got into PostgreSQL? A copy that may be
  * lost, or that has changed, is not replaced at all (load_install). */
-bool load_is_older(struct lane *l, struct part *p, const struct load_entry *e,
+bool load_is_older(struct lane *l, struct part *p, const struct load_entry *e, const struct feed *f,
                    const struct fb_load_rep *rep);
 /* The answer becomes a clean copy or a negative hint, unless what is there has to stay. The load
  * has been judged (I27). */

@@ -69,11 +69,9 @@ void load_install(struct lane *l, struct part *p, const struct load_entry *e,
         atomic_store_explicit(&o->base_xid, rep->xmin, memory_order_relaxed);
     }
     atomic_store_explicit(&o->flags, flags, memory_order_relaxed);
-    if (fb_ver_epoch(o->ver) != 0 && o->ver > f->purge_ver)
-        f->purge_ver = o->ver; /* it does not enter the list */
-    if (old != NULL && fb_ver_epoch(old->ver) != 0 && old->ver > f->purge_ver &&
-        !FB_MUTANT(reload_forgets))
-        f->purge_ver = old->ver; /* it is dropped, and only PostgreSQL has it now (I28) */
+    feed_purged(f, o->ver); /* it does not enter the list */
+    if (old != NULL && !FB_MUTANT(reload_forgets))
+        feed_purged(f, old->ver); /* it is dropped */
     if (found && mapped)
         mapped_deadline(l, p, o);
     part_install(l, p, o, NULL, e->hash);
@@ -83,11 +81,10 @@ void load_install(struct lane *l, struct part *p, const struct load_entry *e,
         STAT_ADD(l, loads_absent, 1);
 }
 
-bool load_is_older(struct lane *l, struct part *p, const struct load_entry *e,
+bool load_is_older(struct lane *l, struct part *p, const struct load_entry *e, const struct feed *f,
                    const struct fb_load_rep *rep)
 {
     const struct object *old = store_find_own(l->store, entry_key(e), e->hash);
-    const struct feed *f = feed_get(p, e->nsid);
 
     return old != NULL && slot_extra(p, old) == NULL && fb_ver_epoch(old->ver) != 0 &&
            old->ver <= f->dsafe && rep->ckpt_ver < old->ver;

@@ -253,8 +253,7 @@ static enum fb_status take_object(struct lane *l, struct part *p, const struct f
     mapped = l->ns[nsid].conf != NULL && l->ns[nsid].conf->mapped;
     f = feed_get(p, nsid);
     if (!dirty && mapped && r->ver <= f->dsafe) {
-        if (r->ver > f->purge_ver)
-            f->purge_ver = r->ver;
+        feed_purged(f, r->ver);
         return FB_OK; /* the namespace became a table: it is loaded when asked for */
     }
     o = object_new(r->key, r->ns_len, nsid, p->id, r->kind, r->value.n);
@@ -314,8 +313,7 @@ static enum fb_status take_item(struct lane *l, struct part *p, const struct fb_
             f->ckpt = r->obj_ver;
         if (r->changed > f->dsafe)
             f->dsafe = r->changed;
-        if (r->history > f->purge_ver)
-            f->purge_ver = r->history;
+        feed_purged(f, r->history);
         return FB_OK;
     case FB_RECORD_PUT:
     case FB_RECORD_DEL:

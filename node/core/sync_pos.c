@@ -129,8 +129,7 @@ static void rewritten_apply(struct lane *l, struct part *p, struct feed *f, uint
 static void bury(struct lane *l, struct part *p, struct feed *f, struct object *o)
 {
     fb_assert(o->kind == FB_KIND_NONE && o->ver <= f->dsafe);
-    if (o->ver > f->purge_ver)
-        f->purge_ver = o->ver;
+    feed_purged(f, o->ver);
     if (o->ver > f->gone_ver)
         f->gone_ver = o->ver;
     part_remove(l, p, o);
