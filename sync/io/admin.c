@@ -42,22 +42,29 @@ void sync_admin_unreachable(const struct fb_net_frame *f, const char *text)
     sync_admin_reply(f, json_pack("{s:b, s:b, s:o}", "ok", 0, "unreachable", 1, "error", t));
 }
 
+/* As a JSON string; NULL: they are no text. */
+static json_t *as_text(struct fb_bytes b)
+{
+    if (b.n == 0)
+        return json_string("");
+    return memchr(b.p, 0, b.n) != NULL ? NULL : json_stringn((const char *)b.p, b.n);
+}
+
 bool sync_admin_is_text(struct fb_bytes b)
 {
-    json_t *t = json_stringn((const char *)b.p, b.n);
-    bool is = b.n == 0 || (t != NULL && memchr(b.p, 0, b.n) == NULL);
+    json_t *t = as_text(b);
 
     json_decref(t);
-    return is;
+    return t != NULL;
 }
 
 json_t *sync_admin_text(struct fb_bytes b)
 {
-    json_t *t;
+    json_t *t = as_text(b);
     char *shown;
 
-    if (sync_admin_is_text(b))
-        return b.n == 0 ? json_string("") : json_stringn((const char *)b.p, b.n);
+    if (t != NULL)
+        return t;
     shown = fb_xmalloc(b.n);
     for (size_t i = 0; i < b.n; i++)
         shown[i] = b.p[i] != 0 && b.p[i] < 0x80 ? (char)b.p[i] : '?';

@@ -1,6 +1,5 @@
 /* The database as it is becomes the truth (forebayctl db adopt --discard). */
-#include "sync/pg/args.h"
-#include "sync/pg/internal.h"
+#include "sync/pg/apply.h"
 
 static const char pg_adopt_sql[] =
     "insert into forebay.checkpoint as c (cluster, part, ns, history, ver, consistent, owner, at, "
@@ -15,24 +14,11 @@ enum pg_class pg_adopt(struct pg *pg, const uint8_t cluster[16], const struct pg
                        size_t count, struct pg_error *err)
 {
     struct pg_args a = {0};
-    char uuid[37];
     uint32_t n = (uint32_t)count;
     enum pg_class c = pg_begin_call(pg, err);
 
-    pg_format_uuid(cluster, uuid);
-    pg_args_text(&a, uuid);
-    pg_args_array(&a, PG_TYPE_INT4, n);
-    for (uint32_t i = 0; i < n; i++)
-        pg_item_u32(&a, feeds[i].part);
-    pg_args_end(&a);
-    pg_args_array(&a, PG_TYPE_TEXT, n);
-    for (uint32_t i = 0; i < n; i++)
-        pg_item(&a, fb_bytes_str(feeds[i].ns->name));
-    pg_args_end(&a);
-    pg_args_array(&a, PG_TYPE_INT8, n);
-    for (uint32_t i = 0; i < n; i++)
-        pg_item_i64(&a, (int64_t)feeds[i].history);
-    pg_args_end(&a);
+    pg_args_feeds(&a, cluster, feeds, n);
+    pg_args_histories(&a, feeds, n);
     pg_args_array(&a, PG_TYPE_INT8, n);
     for (uint32_t i = 0; i < n; i++)
         pg_item_i64(&a, (int64_t)feeds[i].next);

@@ -116,28 +116,40 @@ static enum pg_class plan_init(struct pg_plan *plan, struct pg_batch *b, struct 
     return PG_OK;
 }
 
-static void checkpoint_args(const struct pg_batch *b, const uint8_t cluster[16], bool attach,
-                            struct pg_args *a)
+void pg_args_feeds(struct pg_args *a, const uint8_t cluster[16], const struct pg_feed *feeds,
+                   uint32_t n)
 {
     char uuid[37];
-    uint32_t n = (uint32_t)b->feed_count;
+
     pg_args_reset(a);
     pg_format_uuid(cluster, uuid);
     pg_args_text(a, uuid);
     pg_args_array(a, PG_TYPE_INT4, n);
     for (uint32_t i = 0; i < n; i++)
-        pg_item_u32(a, b->feeds[i].part);
+        pg_item_u32(a, feeds[i].part);
     pg_args_end(a);
     pg_args_array(a, PG_TYPE_TEXT, n);
     for (uint32_t i = 0; i < n; i++)
-        pg_item(a, fb_bytes_str(b->feeds[i].ns->name));
+        pg_item(a, fb_bytes_str(feeds[i].ns->name));
     pg_args_end(a);
-    if (attach)
-        return;
+}
+
+void pg_args_histories(struct pg_args *a, const struct pg_feed *feeds, uint32_t n)
+{
     pg_args_array(a, PG_TYPE_INT8, n);
     for (uint32_t i = 0; i < n; i++)
-        pg_item_i64(a, (int64_t)b->feeds[i].history);
+        pg_item_i64(a, (int64_t)feeds[i].history);
     pg_args_end(a);
+}
+
+static void checkpoint_args(const struct pg_batch *b, const uint8_t cluster[16], bool attach,
+                            struct pg_args *a)
+{
+    uint32_t n = (uint32_t)b->feed_count;
+    pg_args_feeds(a, cluster, b->feeds, n);
+    if (attach)
+        return;
+    pg_args_histories(a, b->feeds, n);
     pg_args_array(a, PG_TYPE_INT8, n);
     for (uint32_t i = 0; i < n; i++)
         pg_item_i64(a, (int64_t)b->feeds[i].prev);

@@ -98,4 +98,10 @@ void pg_plan_order(struct pg_plan *plan);
 /* apply_object.c */
 void pg_object_statement(const struct pg_op *op, struct fb_buf *sql, struct pg_args *args);
 
+/* apply.c: the arguments by which a statement names feeds: cluster, partitions, namespaces; behind
+ * them their histories. `a` is emptied first. */
+void pg_args_feeds(struct pg_args *a, const uint8_t cluster[16], const struct pg_feed *feeds,
+                   uint32_t n);
+void pg_args_histories(struct pg_args *a, const struct pg_feed *feeds, uint32_t n);
+
 #endif
