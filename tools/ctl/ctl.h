@@ -140,8 +140,6 @@ char *ctl_conninfo(struct ctl *c);
 char *ctl_read_file(const char *path, size_t *n);
 /* verb_sync.c: the one of --namespace must exist. */
 int ctl_check_namespace(struct ctl *c);
-/* verb_sync.c: is all write-behind paused? Exit code, 0 with *paused set. */
-int ctl_sync_paused(struct ctl *c, bool *paused);
 /* verb_sync.c: write-behind of all namespaces goes on, and at once. Exit code. */
 int ctl_sync_go_on(struct ctl *c);
 /* verb_db.c: PostgreSQL by the conninfo of above; NULL with a message and *rc. */

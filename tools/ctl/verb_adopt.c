@@ -10,7 +10,7 @@
 #include <time.h>
 
 struct feed_row {
-    struct fb_namespace ns; /* its name alone */
+    char ns[FB_NAME_BYTES_MAX + 1];
     uint16_t part;
     uint64_t history;
     uint64_t known;    /* checkpoint that its node knows */
@@ -24,17 +24,19 @@ struct feed_row {
 struct adopt {
     struct ctl *c;
     struct pg *pg;
-    struct feed_row *rows; /* one for each feed of a partition that is served */
+    struct feed_row *rows; /* one for each feed of a partition that is served, by partition */
     size_t count, cap;
-    uint32_t partitions; /* served */
+    size_t first[FB_PARTITIONS_MAX]; /* of a partition's rows, if it has any */
+    uint32_t partitions;             /* served */
 };
 
-static struct feed_row *row_of(struct adopt *a, uint16_t part, const char *ns)
+static struct feed_row *row_of(const struct adopt *a, uint16_t part, const char *ns)
 {
-    for (size_t i = 0; i < a->count; i++)
-        if (a->rows[i].part == part && strcmp(a->rows[i].ns.name, ns) == 0)
-            return &a->rows[i];
-    return NULL;
+    size_t i = part < FB_PARTITIONS_MAX ? a->first[part] : a->count;
+
+    while (i < a->count && a->rows[i].part == part && strcmp(a->rows[i].ns, ns) != 0)
+        i++;
+    return i < a->count && a->rows[i].part == part ? &a->rows[i] : NULL;
 }
 
 static uint64_t number(const json_t *o, const char *field)
@@ -44,10 +46,14 @@ static uint64_t number(const json_t *o, const char *field)
 
 static void take_partition(struct adopt *a, const json_t *p)
 {
+    uint16_t part = (uint16_t)number(p, "partition");
     json_t *f;
     size_t i;
 
+    if (part >= FB_PARTITIONS_MAX)
+        return;
     a->partitions++;
+    a->first[part] = a->count;
     json_array_foreach(json_object_get(p, "feeds"), i, f)
     {
         struct feed_row *r;
@@ -56,7 +62,7 @@ static void take_partition(struct adopt *a, const json_t *p)
             a->rows = fb_xrealloc(a->rows, a->cap * sizeof(*a->rows));
         }
         r = &a->rows[a->count++];
-        *r = (struct feed_row){.part = (uint16_t)number(p, "partition"),
+        *r = (struct feed_row){.part = part,
                                .history = number(p, "history"),
                                .known = number(f, "checkpoint"),
                                .purged = number(f, "purge_ver"),
@@ -64,7 +70,7 @@ static void take_partition(struct adopt *a, const json_t *p)
                                .dsafe = number(f, "dsafe"),
                                .dirty = (json_int_t)number(f, "dirty"),
                                .parked = (json_int_t)number(f, "parked")};
-        (void)snprintf(r->ns.name, sizeof(r->ns.name), "%s",
+        (void)snprintf(r->ns, sizeof(r->ns), "%s",
                        json_string_value(json_object_get(f, "namespace")));
     }
 }
@@ -127,7 +133,7 @@ static void print_differences(const struct adopt *a)
         if (r->database >= r->known && r->dirty == 0)
             continue;
         json_array_append_new(rows, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:b}", "partition",
-                                              (int)r->part, "namespace", r->ns.name, "database",
+                                              (int)r->part, "namespace", r->ns, "database",
                                               (json_int_t)r->database, "written",
                                               (json_int_t)r->known, "dirty", r->dirty, "parked",
                                               r->parked, "dropped", r->purged > r->database));
@@ -139,18 +145,22 @@ static void print_differences(const struct adopt *a)
 static int lift_checkpoints(struct adopt *a)
 {
     struct pg_feed *feeds = fb_xcalloc(a->count + 1, sizeof(*feeds));
+    struct fb_namespace *ns = fb_xcalloc(a->count + 1, sizeof(*ns)); /* their names alone */
     struct pg_error err;
     int rc = CTL_OK;
 
-    for (size_t i = 0; i < a->count; i++)
+    for (size_t i = 0; i < a->count; i++) {
+        (void)snprintf(ns[i].name, sizeof(ns[i].name), "%s", a->rows[i].ns);
         feeds[i] = (struct pg_feed){.part = a->rows[i].part,
-                                    .ns = &a->rows[i].ns,
+                                    .ns = &ns[i],
                                     .history = a->rows[i].history,
                                     .next = a->rows[i].last};
+    }
     if (pg_adopt(a->pg, a->c->cluster->map->cluster, feeds, a->count, &err) != PG_OK)
         rc = ctl_fail(CTL_FAILED, "PostgreSQL: %s%s%s (nothing was changed)", err.sqlstate,
                       err.sqlstate[0] ? " " : "", err.message);
     free(feeds);
+    free(ns);
     return rc;
 }
 
@@ -162,11 +172,11 @@ static uint64_t goal_of(const struct feed_row *r, bool discard)
 
 /* Has PostgreSQL what it was to have, and do the nodes know that it will not lose it? What followed
  * since may wait for as long as it likes. */
-static bool reached(struct adopt *now, const struct adopt *before, bool discard)
+static bool reached(const struct adopt *now, const struct adopt *before, bool discard)
 {
     for (size_t i = 0; i < before->count; i++) {
         const struct feed_row *b = &before->rows[i];
-        const struct feed_row *r = row_of(now, b->part, b->ns.name);
+        const struct feed_row *r = row_of(now, b->part, b->ns);
         uint64_t goal = goal_of(b, discard);
         if (r != NULL &&
             (r->database < goal || r->dsafe < (b->dirty > b->parked ? goal : b->known)))
@@ -242,17 +252,15 @@ static int forget_dropped(struct ctl *c)
 
 static int carry_out(struct adopt *a)
 {
-    bool paused = false;
-    int rc = ctl_sync_paused(a->c, &paused);
+    int rc;
 
-    if (rc == CTL_OK && a->c->discard && !paused)
-        rc = ctl_fail(
+    if (a->c->discard && !a->c->cluster->sync_paused_all)
+        return ctl_fail(
             CTL_REFUSED,
-            "write-behind is not paused: what followed the database's state may be written "
-            "to it again already. Run forebayctl sync pause, restore the database, then "
-            "this. Nothing was changed");
-    if (rc == CTL_OK)
-        rc = look(a);
+            "write-behind is not paused: what followed the database's state may be written to it "
+            "again already. Run forebayctl sync pause, restore the database, then this. Nothing "
+            "was changed");
+    rc = look(a);
     if (rc != CTL_OK)
         return rc;
     print_differences(a);

@@ -54,10 +54,9 @@ int ctl_sync_status(struct ctl *c)
     return CTL_OK;
 }
 
-/* The same question to every live process of a kind; how many answered. */
-static int ask_all(struct ctl *c, enum fb_member_kind kind, json_t *ask, uint32_t *answered)
+/* The same question to every live process of a kind. */
+static int ask_all(struct ctl *c, enum fb_member_kind kind, json_t *ask)
 {
-    *answered = 0;
     for (uint32_t i = 0; i < c->cluster->map->member_count; i++) {
         const struct fb_member_info *m = &c->cluster->map->members[i];
         json_t *reply;
@@ -68,7 +67,6 @@ static int ask_all(struct ctl *c, enum fb_member_kind kind, json_t *ask, uint32_
         if (ctl_ask(c, m, ask, &reply, &err) != FB_OK)
             return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
         json_decref(reply);
-        (*answered)++;
     }
     return 0;
 }
@@ -156,10 +154,17 @@ static uint64_t now_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+/* Nodes first: they are to tell what they have before the sync processes look. */
+static int ask_flush(struct ctl *c, json_t *ask)
+{
+    int rc = ask_all(c, FB_MEMBER_NODE, ask);
+
+    return rc == CTL_OK ? ask_all(c, FB_MEMBER_SYNC, ask) : rc;
+}
+
 int ctl_sync_flush(struct ctl *c)
 {
     json_t *ask = json_pack("{s:s}", "verb", "sync.flush");
-    uint32_t answered;
     uint64_t start = now_ms();
     int rc = ctl_open(c);
 
@@ -172,9 +177,7 @@ int ctl_sync_flush(struct ctl *c)
     if (rc == 0 && ctl_any_sync(c) == NULL)
         rc = ctl_fail(CTL_UNREACHABLE, "no sync process is running");
     if (rc == 0)
-        rc = ask_all(c, FB_MEMBER_NODE, ask, &answered);
-    if (rc == 0)
-        rc = ask_all(c, FB_MEMBER_SYNC, ask, &answered);
+        rc = ask_flush(c, ask);
     json_decref(ask);
     if (rc != 0 || !c->wait)
         return rc;
@@ -276,37 +279,15 @@ int ctl_sync_resume(struct ctl *c)
     return pause_verb(c, false);
 }
 
-int ctl_sync_paused(struct ctl *c, bool *paused)
-{
-    struct fb_buf text = {0};
-    struct fb_err err;
-    uint64_t rev;
-    json_t *o;
-    enum fb_status s = fb_coord_get(c->coord, "control/sync", &text, &rev, &err);
-
-    *paused = false;
-    if (s != FB_OK && s != FB_ENOENT)
-        return ctl_fail(CTL_UNREACHABLE, "%s", err.msg);
-    o = s == FB_OK ? json_loadb((const char *)text.p, text.n, 0, NULL) : NULL;
-    *paused = json_is_true(json_object_get(o, "all"));
-    json_decref(o);
-    fb_buf_fini(&text);
-    return CTL_OK;
-}
-
 int ctl_sync_go_on(struct ctl *c)
 {
     json_t *ask = json_pack("{s:s}", "verb", "sync.flush");
-    uint32_t answered;
-    bool paused;
-    int rc = ctl_sync_paused(c, &paused);
+    int rc = CTL_OK;
 
-    if (rc == CTL_OK && paused)
+    if (c->cluster->sync_paused_all || c->cluster->paused_count > 0)
         rc = change_pause(c, false);
     if (rc == CTL_OK)
-        rc = ask_all(c, FB_MEMBER_NODE, ask, &answered);
-    if (rc == CTL_OK)
-        rc = ask_all(c, FB_MEMBER_SYNC, ask, &answered);
+        rc = ask_flush(c, ask);
     json_decref(ask);
     return rc;
 }
