@@ -100,25 +100,7 @@ static int group_teardown(void **state)
     return 0;
 }
 
-static const char *url(void)
-{
-    static char text[64];
-    (void)snprintf(text, sizeof(text), "etcd://127.0.0.1:%u/m", server.port);
-    return text;
-}
-
 /* ---- a handle ---- */
-
-static struct fb_coord *open_at_5(void)
-{
-    struct fb_coord *c;
-    struct fb_err err;
-
-    scripted_add(&server, SCRIPTED_ANSWER, 200, HEADER(7, 5) "}");
-    if (fb_coord_open(url(), true, &c, &err) != FB_OK)
-        fail_msg("%s", err.msg);
-    return c;
-}
 
 static void does_not_open(void **state)
 {
@@ -135,7 +117,7 @@ static void does_not_open(void **state)
     (void)state;
     for (size_t i = 0; i < FB_COUNT_OF(t); i++) {
         scripted_add(&server, SCRIPTED_ANSWER, 200, t[i].answer);
-        assert_int_equal(fb_coord_open(url(), true, &c, &err), t[i].want);
+        assert_int_equal(fb_coord_open(scripted_url(&server), true, &c, &err), t[i].want);
         assert_non_null(strstr(err.msg, "is it etcd 3.4 or newer"));
     }
     assert_int_equal(fb_coord_open("etcd://127.0.0.1:99999/m", true, &c, &err), FB_EINVAL);
@@ -158,7 +140,7 @@ static void nothing_goes_back(void **state)
 
     (void)state;
     for (size_t i = 0; i < FB_COUNT_OF(t); i++) {
-        struct fb_coord *c = open_at_5();
+        struct fb_coord *c = scripted_open(&server);
         struct fb_coord_list l;
         struct fb_buf v = {0};
         struct fb_err err = {0};
@@ -206,7 +188,7 @@ static void lists_that_make_no_sense(void **state)
              {LIST("{\"key\":\"L2ZvcmViYXkvbS9h\",\"mod_revision\":\"1\",\"value\":\"/w==\"}"),
               FB_ECORRUPT},
              {HEADER(7, 6) ",\"succeeded\":true,\"responses\":[]}", FB_EPROTO}};
-    struct fb_coord *c = open_at_5();
+    struct fb_coord *c = scripted_open(&server);
     struct fb_coord_list l;
     struct fb_err err;
 
@@ -239,7 +221,7 @@ static void a_session_does_not_start(void **state)
              {GRANT, "{", 200, FB_EPROTO},
              {GRANT, HEADER(8, 6) ",\"succeeded\":true}", 200, FB_EFOREIGN},
              {GRANT, REFUSAL(8, "no space"), 429, FB_EREFUSED}};
-    struct fb_coord *c = open_at_5();
+    struct fb_coord *c = scripted_open(&server);
     struct fb_coord_op ops[] = {
         {.key = "k", .rev = UINT64_MAX, .value = fb_bytes_str("v"), .session = true},
         {.key = "l", .rev = UINT64_MAX, .value = fb_bytes_str("v"), .session = true}};
@@ -317,7 +299,7 @@ static const char *held_here(const char *token, const char *host, unsigned long 
 /* A session that starts, with these answers to its tries to take the name. */
 static void starts_with(const char *first, const char *second)
 {
-    struct fb_coord *c = open_at_5();
+    struct fb_coord *c = scripted_open(&server);
     struct fb_err err = {0};
 
     scripted_add(&server, SCRIPTED_ANSWER, 200, GRANT);
@@ -358,7 +340,7 @@ static void a_host_without_a_name(void **state)
 static void a_start_does_not_wait_for_ever(void **state)
 {
     static const char *const elsewhere[] = {GRANT, ELSEWHERE, ELSEWHERE, GRANT, ELSEWHERE};
-    struct fb_coord *c = open_at_5();
+    struct fb_coord *c = scripted_open(&server);
     struct fb_err err;
 
     (void)state;
@@ -387,7 +369,7 @@ static void a_holder_that_cannot_be_looked_at(void **state)
         int *call, why;
         const char *line;
     } t[] = {{&no_stat, EMFILE, NULL}, {&no_line, EIO, NULL}, {NULL, 0, "none"}, {NULL, 0, ") S"}};
-    struct fb_coord *c = open_at_5();
+    struct fb_coord *c = scripted_open(&server);
     struct fb_err err;
 
     (void)state;
@@ -426,7 +408,7 @@ static void a_holder_that_cannot_be_looked_at(void **state)
  * be given back. */
 static void a_session_is_kept(void **state)
 {
-    struct fb_coord *c = open_at_5();
+    struct fb_coord *c = scripted_open(&server);
     struct fb_err err;
     const char *held;
 
@@ -479,7 +461,7 @@ static void watches_that_end(void **state)
 
     (void)state;
     for (size_t i = 0; i < FB_COUNT_OF(t); i++) {
-        assert_int_equal(etcd_shared_init(&s, url(), &err), FB_OK);
+        assert_int_equal(etcd_shared_init(&s, scripted_url(&server), &err), FB_OK);
         assert_int_equal(etcd_watch_init(&w, &s, &err), FB_OK);
         snprintf(s.token, sizeof(s.token), "old");
         scripted_add(&server, t[i].how, t[i].http, t[i].body);

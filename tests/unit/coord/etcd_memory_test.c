@@ -72,24 +72,6 @@ static int group_teardown(void **state)
     return 0;
 }
 
-static const char *url(void)
-{
-    static char text[64];
-    (void)snprintf(text, sizeof(text), "etcd://127.0.0.1:%u/m", server.port);
-    return text;
-}
-
-static struct fb_coord *open_at_5(void)
-{
-    struct fb_coord *c;
-    struct fb_err err;
-
-    scripted_add(&server, SCRIPTED_ANSWER, 200, HEADER(7, 5) "}");
-    if (fb_coord_open(url(), true, &c, &err) != FB_OK)
-        fail_msg("%s", err.msg);
-    return c;
-}
-
 static void no_handle(void **state)
 {
     struct fb_coord *c;
@@ -97,10 +79,10 @@ static void no_handle(void **state)
 
     (void)state;
     no_easy = true;
-    assert_int_equal(fb_coord_open(url(), true, &c, &err), FB_ENOMEM);
+    assert_int_equal(fb_coord_open(scripted_url(&server), true, &c, &err), FB_ENOMEM);
     no_easy = false;
     no_multi = true;
-    assert_int_equal(fb_coord_open(url(), true, &c, &err), FB_ENOMEM);
+    assert_int_equal(fb_coord_open(scripted_url(&server), true, &c, &err), FB_ENOMEM);
     no_multi = false;
 }
 
@@ -114,7 +96,7 @@ static void watches_that_do_not_begin(void **state)
 
     (void)state;
     for (size_t i = 0; i < FB_COUNT_OF(calls); i++) {
-        assert_int_equal(etcd_shared_init(&s, url(), &err), FB_OK);
+        assert_int_equal(etcd_shared_init(&s, scripted_url(&server), &err), FB_OK);
         assert_int_equal(etcd_watch_init(&w, &s, &err), FB_OK);
         *calls[i] = true;
         assert_int_equal(etcd_watch_wait(&w, 5, 50), calls[i] == &no_perform ? FB_OK : FB_ETIMEOUT);
@@ -132,7 +114,7 @@ static void watches_that_do_not_begin(void **state)
  * of what was to be written nobody knows; the watch is begun again. */
 static void answers_without_memory(void **state)
 {
-    struct fb_coord *c = open_at_5();
+    struct fb_coord *c = scripted_open(&server);
     struct etcd_shared s;
     struct etcd_watch w;
     struct fb_buf v = {0};
@@ -156,7 +138,7 @@ static void answers_without_memory(void **state)
     fb_buf_fini(&v);
     fb_coord_close(c);
 
-    assert_int_equal(etcd_shared_init(&s, url(), &err), FB_OK);
+    assert_int_equal(etcd_shared_init(&s, scripted_url(&server), &err), FB_OK);
     assert_int_equal(etcd_watch_init(&w, &s, &err), FB_OK);
     for (int there = 0; there < 2; there++) {
         refuse_above(there ? REFUSE_NOTHING : 0);

@@ -206,3 +206,21 @@ void scripted_wait(struct scripted *s)
     if (!all)
         fail_msg("answer %u of %u was not asked for within 10 s", s->next + 1, s->count);
 }
+
+const char *scripted_url(const struct scripted *s)
+{
+    static char text[64];
+    (void)snprintf(text, sizeof(text), "etcd://127.0.0.1:%u/m", s->port);
+    return text;
+}
+
+struct fb_coord *scripted_open(struct scripted *s)
+{
+    struct fb_coord *c;
+    struct fb_err err;
+
+    scripted_add(s, SCRIPTED_ANSWER, 200, HEADER(7, 5) "}");
+    if (fb_coord_open(scripted_url(s), true, &c, &err) != FB_OK)
+        fail_msg("%s", err.msg);
+    return c;
+}

@@ -2,6 +2,7 @@
 #ifndef FB_TESTS_UNIT_COORD_SCRIPTED_H_
 #define FB_TESTS_UNIT_COORD_SCRIPTED_H_
 
+#include "proto/coord/coord.h"
 #include "proto/rt/thread.h"
 
 #include <stdbool.h>
@@ -43,5 +44,10 @@ void scripted_stop(struct scripted *s); /* fails the test unless all answers wer
 void scripted_add(struct scripted *s, enum scripted_how how, int status, const char *body);
 /* Returns when all have been given. */
 void scripted_wait(struct scripted *s);
+/* Its address as a coordinator; static. */
+const char *scripted_url(const struct scripted *s);
+/* A handle on it: the answer to its first question has the revision 5. Fails the test if it does
+ * not open. */
+struct fb_coord *scripted_open(struct scripted *s);
 
 #endif

@@ -2,17 +2,11 @@
  * with the memory the same works. Method: two adapters over loopback TCP; what may be refused is
  * refused (crash/refuse.h), and the n-th object that nng is asked for does not come. */
 #include "tests/unit/crash/refuse.h"
+#include "tests/unit/net/side.h"
 
 #include "proto/net/conn.h"
 
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <time.h>
-
-#include <cmocka.h>
 
 /* --- nng without memory --- */
 
@@ -46,91 +40,23 @@ int __wrap_nng_stream_dialer_alloc(nng_stream_dialer **d, const char *url)
 
 /* --- two sides --- */
 
-struct side {
-    struct fb_net *net;
-    uint32_t opened, closed;
-    uint64_t frames, bytes;
-    char why[512]; /* of the last that closed */
-};
-
 static struct side a, b; /* listens; dials */
 static char url[FB_ADDRESS_BYTES_MAX + 1];
-static pthread_mutex_t mtx = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
-
-static void on_open(void *arg, struct fb_conn *c, const struct fb_hello *peer)
-{
-    struct side *s = arg;
-    (void)c, (void)peer;
-    pthread_mutex_lock(&mtx);
-    s->opened++;
-    pthread_cond_broadcast(&cond);
-    pthread_mutex_unlock(&mtx);
-}
-
-static void on_frame(void *arg, struct fb_conn *c, struct fb_net_frame *f)
-{
-    struct side *s = arg;
-    (void)c;
-    pthread_mutex_lock(&mtx);
-    s->frames++;
-    s->bytes += f->f.tail.n;
-    pthread_cond_broadcast(&cond);
-    pthread_mutex_unlock(&mtx);
-    fb_net_frame_free(f);
-}
-
-static void on_close(void *arg, struct fb_conn *c, const char *why)
-{
-    struct side *s = arg;
-    (void)c;
-    pthread_mutex_lock(&mtx);
-    s->closed++;
-    snprintf(s->why, sizeof(s->why), "%s", why);
-    pthread_cond_broadcast(&cond);
-    pthread_mutex_unlock(&mtx);
-}
-
-#define WAIT_FOR(expr)                                                                             \
-    do {                                                                                           \
-        struct timespec until_;                                                                    \
-        clock_gettime(CLOCK_REALTIME, &until_);                                                    \
-        until_.tv_sec += 20;                                                                       \
-        pthread_mutex_lock(&mtx);                                                                  \
-        while (!(expr))                                                                            \
-            if (pthread_cond_timedwait(&cond, &mtx, &until_) != 0)                                 \
-                fail_msg("waited in vain for %s", #expr);                                          \
-        pthread_mutex_unlock(&mtx);                                                                \
-    } while (0)
-
-static void side_open(struct side *s, const char *name)
-{
-    struct fb_net_config config = {.role = FB_ROLE_NODE,
-                                   .arg = s,
-                                   .opened = on_open,
-                                   .received = on_frame,
-                                   .closed = on_close,
-                                   .inc = 7};
-    struct fb_err err;
-    *s = (struct side){0};
-    snprintf(config.name, sizeof(config.name), "%s", name);
-    assert_int_equal(fb_net_open(&config, &s->net, &err), FB_OK);
-}
 
 static int setup(void **state)
 {
     struct fb_err err;
     (void)state;
-    side_open(&a, "node-1");
-    side_open(&b, "router");
+    side_open(&a, "node-1", 0);
+    side_open(&b, "router", 0);
     return fb_net_listen(a.net, "tcp://127.0.0.1:0", url, &err) == FB_OK ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    fb_net_close(b.net);
-    fb_net_close(a.net);
+    side_close(&b);
+    side_close(&a);
     return 0;
 }
 

@@ -115,18 +115,11 @@ static void test_bases(void **state)
 
 static void open_column(struct harness *h)
 {
-    struct fb_namespace *ns;
-    harness_init(h);
-    ns = harness_namespace(h, "users");
-    ns->mapped = true;
-    snprintf(ns->table_schema, sizeof ns->table_schema, "app");
-    snprintf(ns->table_name, sizeof ns->table_name, "users");
-    snprintf(ns->key, sizeof ns->key, "id");
+    struct fb_namespace *ns = init_users(h);
     ns->value = FB_VALUE_COLUMN;
     snprintf(ns->value_column, sizeof ns->value_column, "age");
     ns->negative_ttl_ms = 60000;
     ns->conflict = FB_CONFLICT_DB_WINS;
-    h->schemas[1] = &schema;
     harness_open(h, 0, 0);
 }
 

@@ -51,7 +51,8 @@ static struct fb_column columns[] = {
 static struct fb_schema schema = {
     .ns = "users", .column_count = 4, .columns = columns, .key_count = 1, .key_columns = {0}};
 
-static inline void open_users(struct harness *h)
+/* A harness that is not open yet; its namespace "users" stands for that table. */
+static inline struct fb_namespace *init_users(struct harness *h)
 {
     struct fb_namespace *ns;
     harness_init(h);
@@ -60,11 +61,17 @@ static inline void open_users(struct harness *h)
     snprintf(ns->table_schema, sizeof ns->table_schema, "app");
     snprintf(ns->table_name, sizeof ns->table_name, "users");
     snprintf(ns->key, sizeof ns->key, "id");
+    h->schemas[1] = &schema;
+    return ns;
+}
+
+static inline void open_users(struct harness *h)
+{
+    struct fb_namespace *ns = init_users(h);
     ns->value = FB_VALUE_ROW;
     ns->ttl_ms = 60000;
     ns->conflict = FB_CONFLICT_MERGE_COLUMNS;
     ns->on_delete = FB_ON_DELETE_REFUSE;
-    h->schemas[1] = &schema;
     harness_open(h, 0, 0);
 }
 

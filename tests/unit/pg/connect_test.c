@@ -91,26 +91,45 @@ static void *serve_once(void *arg)
     return NULL;
 }
 
+/* A connection to a false server. */
+struct visit {
+    struct pg *pg;
+    pthread_t server;
+    enum pg_class class;
+    bool fatal;
+    struct pg_error err;
+};
+
+static struct visit visit(struct false_server *s)
+{
+    char conninfo[128];
+    struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 5};
+    struct visit v = {.fatal = false};
+
+    listen_in(s, conninfo, sizeof(conninfo));
+    assert_int_equal(pthread_create(&v.server, NULL, serve_once, s), 0);
+    v.pg = pg_new(&config);
+    v.class = pg_connect(v.pg, &v.fatal, &v.err);
+    return v;
+}
+
+static void visit_end(struct visit *v, struct false_server *s)
+{
+    pg_free(v->pg);
+    assert_int_equal(pthread_join(v->server, NULL), 0);
+    listen_end(s);
+}
+
 static void too_old(void **state)
 {
     struct false_server s = {.version = "12.9", .dir = "/tmp/fbfalse.XXXXXX"};
-    char conninfo[128];
-    struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 5};
-    struct pg_error err;
-    bool fatal = false;
-    pthread_t thread;
-    struct pg *pg;
+    struct visit v = visit(&s);
 
     (void)state;
-    listen_in(&s, conninfo, sizeof(conninfo));
-    assert_int_equal(pthread_create(&thread, NULL, serve_once, &s), 0);
-    pg = pg_new(&config);
-    assert_int_equal(pg_connect(pg, &fatal, &err), PG_OUTAGE);
-    assert_true(fatal);
-    assert_string_equal(err.message, "PostgreSQL 12 is too old: Forebay needs 13 or newer");
-    pg_free(pg);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    listen_end(&s);
+    assert_int_equal(v.class, PG_OUTAGE);
+    assert_true(v.fatal);
+    assert_string_equal(v.err.message, "PostgreSQL 12 is too old: Forebay needs 13 or newer");
+    visit_end(&v, &s);
 }
 
 /* The word by which a message tells how bad it is, whatever the language, is missing where
@@ -128,32 +147,23 @@ static void words_of_servers(void **state)
                              .answers = answers,
                              .count = FB_COUNT_OF(answers),
                              .dir = "/tmp/fbfalse.XXXXXX"};
-    char conninfo[128];
-    struct pg_config config = {.conninfo = conninfo, .connect_timeout_s = 5};
+    struct visit v = visit(&s);
     struct pg_error err;
-    bool fatal = false;
-    pthread_t thread;
-    struct pg *pg;
 
     (void)state;
-    listen_in(&s, conninfo, sizeof(conninfo));
-    assert_int_equal(pthread_create(&thread, NULL, serve_once, &s), 0);
-    pg = pg_new(&config);
-    if (pg_connect(pg, &fatal, &err) != PG_OK)
-        fail_msg("%s", err.message);
-    assert_int_equal(pg_script(pg, "1", &err), PG_OK);
-    assert_false(pg->warned);
-    assert_int_equal(pg_script(pg, "2", &err), PG_OK);
-    assert_true(pg->warned);
-    assert_int_equal(pg_script(pg, "3", &err), PG_ROW);
+    if (v.class != PG_OK)
+        fail_msg("%s", v.err.message);
+    assert_int_equal(pg_script(v.pg, "1", &err), PG_OK);
+    assert_false(v.pg->warned);
+    assert_int_equal(pg_script(v.pg, "2", &err), PG_OK);
+    assert_true(v.pg->warned);
+    assert_int_equal(pg_script(v.pg, "3", &err), PG_ROW);
     assert_string_equal(err.message, "wrong");
-    assert_true(pg_connected(pg));
-    assert_int_equal(pg_script(pg, "4", &err), PG_ROW);
+    assert_true(pg_connected(v.pg));
+    assert_int_equal(pg_script(v.pg, "4", &err), PG_ROW);
     assert_string_equal(err.message, "the end");
-    assert_false(pg_connected(pg));
-    pg_free(pg);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    listen_end(&s);
+    assert_false(pg_connected(v.pg));
+    visit_end(&v, &s);
 }
 
 static void refused_login(const char *conninfo, const char *sqlstate, const char *message)
