@@ -91,19 +91,23 @@ class SyncProcess(ClusterTest):
         self.assertIsNone(self.r.get("free:gone1"))
         wait_for("sweep", lambda: self.pg.psql("select count(*) from forebay.objects where id like 'gone%'") == [["0"]])
 
+    def outages(self):
+        """How often PostgreSQL was tried in vain."""
+        return sum(float(n) for p in self.cluster.syncs
+                   for n in re.findall(r'(?m)^forebay_sync_retries_total{class="outage"} (\S+)$', p.http("/metrics")[1]))
+
     def test_back_after_an_outage(self):
         self.r.set("free:before", "v")
         self.synced()
+        before = self.outages()
         self.cluster.pg.stop("immediate")
         try:
             self.r.set("free:during", "v")
-            time.sleep(8)  # back-offs have grown
+            wait_for("back-offs to have grown", lambda: self.outages() >= before + 7, 60)
         finally:
             self.cluster.pg.start()
         start = time.monotonic()
-        while self.pg.psql("select count(*) from forebay.objects where id = 'during'") == [["0"]]:
-            self.assertLess(time.monotonic() - start, 10)
-            time.sleep(0.02)
+        wait_for("the change", lambda: self.pg.psql("select count(*) from forebay.objects where id = 'during'") == [["1"]], 10)
         self.assertLess(time.monotonic() - start, 2)
 
 
